@@ -1,0 +1,70 @@
+"""What a network is to this project: a list of named parameters and a pure function of them.
+
+Shape letters: N inputs, F features below the last layer, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from jax import Array
+
+Params = Mapping[str, Array]
+Kind = Literal["weight", "bias", "scale"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter tensor, as a prior sees it: the module's own initialiser plays no part.
+
+    ``kind`` tells the prior which law applies: "weight" scales with ``fan_in``, "bias" does not, and "scale" is a
+    multiplicative factor (a normalisation layer's) whose neutral value is 1.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind
+    fan_in: int
+    layer: int  # depth index, 0 first; what "one value per layer" in a prior refers to
+
+
+@dataclass(frozen=True)
+class Head:
+    """A model's last, linear layer: ``apply(params, x) == features(params, x) @ params[weight] + params[bias]``."""
+
+    weight: str  # name of the [F, C] parameter
+    bias: str | None  # name of the [C] parameter
+    num_features: int  # F
+
+
+@runtime_checkable
+class Model(Protocol):
+    """The protocol behind every network. Implementations are frozen and hashable: they are static under ``jax.jit``."""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]: ...
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, without the leading N."""
+        ...
+
+    @property
+    def num_outputs(self) -> int:
+        """C. One output: class 1 iff the output is > 0. Several: the argmax, ties to the lowest index."""
+        ...
+
+    @property
+    def head(self) -> Head | None:
+        """The linear last layer, when there is one that can be drawn many times on the same features."""
+        ...
+
+    def features(self, params: Params, inputs: Array) -> Array:
+        """Activations below the head, [N, F]; reads only the parameters outside ``head``. Raises if ``head`` is None."""
+        ...
+
+    def apply(self, params: Params, inputs: Array) -> Array:
+        """Outputs [N, C] for inputs [N, *input_shape]."""
+        ...

@@ -1,0 +1,80 @@
+"""How much parameter space each function of a neural network occupies.
+
+The names below load on first use, so that ``volume --help`` and a mistyped option answer before JAX is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+# In a checkout samplers/ and models/ stand beside this folder; a wheel has them inside it.
+_root = Path(__file__).resolve().parent.parent
+if (_root / "pyproject.toml").is_file():
+    __path__.append(str(_root))
+
+if TYPE_CHECKING:
+    from volume import models as models
+    from volume import samplers as samplers
+    from volume.classifiers import Accuracy as Accuracy
+    from volume.classifiers import Argmax as Argmax
+    from volume.classifiers import Fits as Fits
+    from volume.classifiers import Ones as Ones
+    from volume.classifiers import Predicate as Predicate
+    from volume.classifiers import Product as Product
+    from volume.classifiers import TruthTable as TruthTable
+    from volume.comparison import Comparison as Comparison
+    from volume.comparison import compare as compare
+    from volume.direct import Direct as Direct
+    from volume.domains import BooleanCube as BooleanCube
+    from volume.domains import Points as Points
+    from volume.estimation import estimate as estimate
+    from volume.estimation import running as running
+    from volume.lempel_ziv import LempelZiv as LempelZiv
+    from volume.query import Query as Query
+    from volume.report import ClassVolume as ClassVolume
+    from volume.report import VolumeReport as VolumeReport
+    from volume.sweeping import Sweep as Sweep
+    from volume.sweeping import sweep as sweep
+
+_HOME = {
+    "Accuracy": "classifiers",
+    "Argmax": "classifiers",
+    "Fits": "classifiers",
+    "Ones": "classifiers",
+    "Predicate": "classifiers",
+    "Product": "classifiers",
+    "TruthTable": "classifiers",
+    "Comparison": "comparison",
+    "compare": "comparison",
+    "Direct": "direct",
+    "BooleanCube": "domains",
+    "Points": "domains",
+    "estimate": "estimation",
+    "running": "estimation",
+    "LempelZiv": "lempel_ziv",
+    "Query": "query",
+    "ClassVolume": "report",
+    "VolumeReport": "report",
+    "Sweep": "sweeping",
+    "sweep": "sweeping",
+}
+
+__all__ = [*sorted(_HOME), "models", "samplers"]
+
+
+def __getattr__(name: str):
+    if name in ("models", "samplers"):
+        return importlib.import_module(f"volume.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"volume.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'volume' has no attribute {name!r}")
+
+
+def __dir__():
+    return [*globals(), *__all__]

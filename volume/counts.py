@@ -1,0 +1,115 @@
+"""Hits of every class in every independent unit: the sparse matrix that all of Direct's answers are computed from.
+
+Shape letters: B independent units, K classes seen, R non-zero entries, W 64-bit words of a key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Tally(NamedTuple):
+    """Column sums of the matrix, one entry per class; all an interval needs."""
+
+    count: np.ndarray  # [K] int64, hits y
+    square: np.ndarray  # [K] int64, sum over units of k_b^2
+    largest: np.ndarray  # [K] int64, the largest k_b
+    units: np.ndarray  # [K] int64, units hit
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A units x classes matrix of hits, stored class by class (compressed columns).
+
+    Class c was hit ``hits[offsets[c]:offsets[c+1]]`` times in units ``unit[offsets[c]:offsets[c+1]]`` (ascending).
+    Classes are sorted by key. Lossless: any coarser classification, and its intervals, follow from it.
+    """
+
+    keys: np.ndarray  # [K, W] uint64: packed truth tables (volume.tables), or a [K, 1] class index
+    offsets: np.ndarray  # [K + 1] int64
+    unit: np.ndarray  # [R] int32
+    hits: np.ndarray  # [R] int32
+    num_units: int  # B
+    unit_size: int  # draws in one unit
+    independent: bool  # True: the draws inside a unit are iid too, so hits are binomial
+    nonfinite: np.ndarray  # [B] int64 draws of each unit whose network gave NaN or inf; in no class above
+
+    @property
+    def num_draws(self) -> int:
+        return self.num_units * self.unit_size
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.keys)
+
+    def tally(self, start: int = 0, stop: int | None = None) -> Tally:
+        """Column sums over units ``start <= b < stop`` (default: all)."""
+        if start == 0 and (stop is None or stop >= self.num_units):
+            hits, inside = self.hits.astype(np.int64), self.hits > 0
+        else:
+            inside = (self.unit >= start) & (self.unit < (self.num_units if stop is None else stop))
+            hits = np.where(inside, self.hits, 0).astype(np.int64)
+        if not self.num_classes:
+            empty = np.zeros(0, np.int64)
+            return Tally(empty, empty, empty, empty)
+        first = self.offsets[:-1]  # no column is empty, as reduceat requires
+        return Tally(
+            np.add.reduceat(hits, first),
+            np.add.reduceat(hits * hits, first),
+            np.maximum.reduceat(hits, first),
+            np.add.reduceat(inside.astype(np.int64), first),
+        )
+
+    def find(self, key: np.ndarray) -> int | None:
+        """Index of the class with this key [W], or None when it was never drawn."""
+        low, high = 0, self.num_classes
+        for word in range(self.keys.shape[1]):
+            column = self.keys[low:high, word]
+            low, high = (
+                low + int(np.searchsorted(column, key[word], "left")),
+                low + int(np.searchsorted(column, key[word], "right")),
+            )
+        return low if high > low else None
+
+    def regroup(self, group: np.ndarray, num_groups: int) -> Counts:
+        """Merge classes: class c goes to ``group[c]`` in [0, num_groups). The result's keys are the groups hit, [K', 1]."""
+        group = np.asarray(group, np.int64)
+        of_record = np.repeat(group, np.diff(self.offsets))
+        # One integer per (group, unit) cell keeps this a single sort.
+        cell = of_record * self.num_units + self.unit
+        order = np.argsort(cell, kind="stable")
+        cell = cell[order]
+        first = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]]) if len(cell) else np.zeros(0, np.int64)
+        hits = np.add.reduceat(self.hits[order].astype(np.int64), first) if len(cell) else np.zeros(0, np.int64)
+        groups, unit = np.divmod(cell[first], self.num_units)
+        starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]]) if len(groups) else np.zeros(0, np.int64)
+        return Counts(
+            keys=groups[starts].astype(np.uint64)[:, None],
+            offsets=np.r_[starts, len(groups)].astype(np.int64),
+            unit=unit.astype(np.int32),
+            hits=hits.astype(np.int32),
+            num_units=self.num_units,
+            unit_size=self.unit_size,
+            independent=self.independent,
+            nonfinite=self.nonfinite,
+        )
+
+    @staticmethod
+    def from_dense(matrix: np.ndarray, *, unit_size: int, independent: bool, nonfinite: np.ndarray) -> Counts:
+        """From a dense [B, K] matrix of hits; classes never hit are left out."""
+        matrix = np.asarray(matrix)
+        classes, unit = np.nonzero(matrix.T)
+        keys, starts = np.unique(classes, return_index=True)
+        return Counts(
+            keys=keys.astype(np.uint64)[:, None],
+            offsets=np.r_[starts, len(classes)].astype(np.int64),
+            unit=unit.astype(np.int32),
+            hits=matrix[unit, classes].astype(np.int32),
+            num_units=len(matrix),
+            unit_size=unit_size,
+            independent=independent,
+            nonfinite=np.asarray(nonfinite, np.int64),
+        )

@@ -1,0 +1,57 @@
+"""Seeds: whole numbers and JAX keys, and the key of every block of draws."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+_WORD = 0xFFFFFFFF
+
+
+def to_key(seed: Any) -> tuple[Array, int | list[int]]:
+    """A threefry key for ``seed`` and the record of it that a report keeps.
+
+    Args:
+        seed: a whole number in [0, 2^64) or a JAX key (typed or raw).
+
+    Raises:
+        ValueError: a number out of range, a batch of keys, or a key of another generator.
+        TypeError: anything else.
+    """
+    if isinstance(seed, jax.Array) or (isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.shape == (2,)):
+        key = seed if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(jnp.asarray(seed))
+        if key.shape != ():
+            raise ValueError(f"seed is an array of keys of shape {key.shape}; give one key, for example keys[0].")
+        if str(jax.random.key_impl(key)) != "threefry2x32":
+            # Other generators give other numbers when a step holds another number of blocks.
+            raise ValueError(
+                f"seed is a key of the generator {jax.random.key_impl(key)}; give a threefry2x32 key (jax.random.key(0)): "
+                "only its numbers do not depend on how draws are batched."
+            )
+        return key, [int(word) for word in np.asarray(jax.random.key_data(key))]
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        raise TypeError(f"seed={seed!r} is neither a whole number nor a JAX key: pass for example seed=0.") from None
+    if isinstance(seed, bool) or not 0 <= number < 2**64:
+        raise ValueError(f"seed={seed!r} is not a whole number from 0 to 2^64 - 1.")
+    key = jax.random.key(number & _WORD)
+    if number > _WORD:
+        key = jax.random.fold_in(key, number >> 32)
+    return key, number
+
+
+def block_key(key: Array, words: Array) -> Array:
+    """The key of one block; its 64-bit index comes in two 32-bit ``words`` [2] because ``fold_in`` takes 32 bits."""
+    return jax.random.fold_in(jax.random.fold_in(key, words[0]), words[1])
+
+
+def index_words(start: int, stop: int) -> np.ndarray:
+    """Block indices start..stop-1 as high and low words, [stop - start, 2] uint32."""
+    index = np.arange(start, stop, dtype=np.uint64)
+    return np.stack([index >> np.uint64(32), index & np.uint64(_WORD)], axis=1).astype(np.uint32)
