@@ -1,0 +1,134 @@
+"""How much volume the classes hold that no draw has hit: the missing mass M.
+
+Estimator: U, the share of draws whose class occurs in no other independent unit. A unit that was left out is
+a fresh sample for the other B - 1, so E[U] is the missing mass after B - 1 units. For iid draws (a unit is
+one draw) it is f1 / n, f1 the number of classes seen exactly once (Good 1953, Biometrika 40, 237-264).
+
+Interval: U and M are both random; with X_b the share of unit b's draws whose class occurs in no other unit,
+
+    E (U - M)^2  ~  (1/B^2) sum_b (X_b - U)^2  +  (1/n^2) sum over classes seen in exactly two units of 2 k_a
+    k_b.
+
+The first term is U's variance between units. The second is the covariance of two units that hide each other:
+a class seen in exactly two units would have counted in both, had the other one not been there. For iid draws
+the sum is Esty's (1983, Annals of Statistics 11, 905-912) f1 (1 - f1/n)/n^2 + 2 f2/n^2. The law is taken to
+be a beta law of that variance, one more clump above and one more below (as in volume/intervals.py), so limits
+stay in [0, 1] and mean something at 0 and 1:
+
+* U = 0: the upper limit is log(2/alpha) clumps of draws. Worst case over worlds: if lambda_i is the expected
+  number of units that hit class i, P(no class is single, and the unseen ones sum to c or more) was maximised
+  numerically: .039 at c = log(2/.05) = 3.69 (6 classes with lambda = .93); the interval is one-sided there,
+  so .05 is allowed.
+* U = 1: no two draws share a class. With S = 1 - M the chance of that is about exp(-n S / 2), as S grows from
+  0 to its value during the run; so S <= 2 log(2/alpha)/n: the clump of a collision is two draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from volume.counts import Counts
+from volume.intervals import moment_limits
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Estimated volume of all classes that were not drawn, with its interval. Linear, in [0, 1]: it is rarely
+    tiny."""
+
+    mass: float  # U
+    low: float
+    high: float
+    level: float
+    draws: int  # n
+    alone: int  # draws whose class occurs in no other independent unit; U = alone / draws
+    standard_error: float  # root of the mean squared difference between U and the missing mass
+
+    def to_dict(self) -> dict:
+        return {
+            "mass": self.mass,
+            "low": self.low,
+            "high": self.high,
+            "level": self.level,
+            "draws": self.draws,
+            "alone": self.alone,
+            "standard_error": self.standard_error,
+        }
+
+
+def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None) -> Unseen:
+    """Missing mass of a run (see the top of this file).
+
+    ``clump``: largest number of hits that one unit may give a class that is seen nowhere else, when the run
+    itself shows none (U = 0); None means a whole unit. Draws that gave NaN or inf count as draws of a class
+    of their own. Fewer than two units, or no draws, know nothing: the interval is [0, 1]. Raises ValueError
+    for a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}; give a confidence level strictly between 0 and 1, e.g. 0.95.")
+    draws = counts.num_draws
+    if draws < 1:
+        return Unseen(1.0, 0.0, 1.0, level, draws, 0, 1.0)
+    alone, variance, largest, smallest, biggest, units = (
+        _independent(counts) if counts.independent else _clustered(counts)
+    )
+    if units < 2:
+        return Unseen(alone / draws, 0.0, 1.0, level, draws, alone, 1.0)
+    tail = (1 - level) / 2
+    variance *= (special.stdtrit(units - 1, tail) / special.ndtri(tail)) ** 2  # it is estimated from B numbers
+    mean = alone / units
+    more = max(largest - mean, biggest) if alone else (clump or counts.unit_size)
+    fewer = max(mean - smallest, 2 * biggest)
+    if counts.independent:
+        more, fewer = 1.0, 2.0
+    low, high = moment_limits(
+        np.array([alone]), draws, np.array([variance]), np.array([float(more)]), np.array([fewer]), level
+    )
+    return Unseen(
+        mass=alone / draws,
+        low=float(np.exp(low[0])),
+        high=float(np.exp(high[0])),
+        level=level,
+        draws=draws,
+        alone=alone,
+        standard_error=float(np.sqrt(variance)) / draws,
+    )
+
+
+class _Alone(NamedTuple):
+    """What the interval needs, in draws (not shares)."""
+
+    alone: int  # draws whose class occurs in no other unit
+    variance: float  # n^2 E (U - M)^2
+    largest: float  # most such draws in a unit
+    smallest: float  # fewest
+    biggest: float  # most hits of one such class
+    units: int  # B
+
+
+def _independent(counts: Counts) -> _Alone:
+    """A unit is one draw, whatever was stored together: a class is alone when it was drawn once."""
+    total = counts.tally().count
+    ones, twos = int((total == 1).sum()), int((total == 2).sum())
+    n = counts.num_draws
+    return _Alone(ones, ones * (1 - ones / n) + 2 * twos, 1.0, 0.0, 1.0, n)
+
+
+def _clustered(counts: Counts) -> _Alone:
+    size = np.diff(counts.offsets)  # units that hit each class: no stored entry is zero
+    single, double = counts.offsets[:-1][size == 1], counts.offsets[:-1][size == 2]
+    hits = counts.hits.astype(np.int64)
+    inside = np.bincount(counts.unit[single], weights=hits[single], minlength=counts.num_units)
+    pairs = 2.0 * float((hits[double] * hits[double + 1]).sum())
+    return _Alone(
+        alone=int(hits[single].sum()),
+        variance=float(((inside - inside.mean()) ** 2).sum()) + pairs,
+        largest=float(inside.max()),
+        smallest=float(inside.min()),
+        biggest=float(hits[single].max(initial=1)),
+        units=counts.num_units,
+    )
