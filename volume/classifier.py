@@ -21,7 +21,7 @@ from volume.content import ByContent
 from volume.domains import Domain, Points
 
 if TYPE_CHECKING:
-    from volume.classifiers import Product
+    from volume.product import Product
 
 # Above this many classes a dense counter per block of draws costs more than counting whole tables.
 MAX_DEVICE_CLASSES = 2**16
@@ -44,7 +44,7 @@ class Classifier(ByContent, ABC):
         return None
 
     def __mul__(self, other: Classifier) -> Product:
-        from volume.classifiers import Product
+        from volume.product import Product
 
         return Product(self, other)
 
@@ -132,3 +132,12 @@ def as_index(count: Any) -> Any:
 def look_up(table: np.ndarray, index: Any) -> Any:
     """``table[index]`` for NumPy and for traced indices."""
     return as_index((jnp.asarray(table) if isinstance(index, jax.Array) else table)[index])
+
+
+def select(decisions: Any, positions: np.ndarray, num_inputs: int) -> Any:
+    """``decisions[positions]`` [m, ...], without the copy when that is all of them."""
+    return decisions if np.array_equal(positions, np.arange(num_inputs)) else decisions[positions]
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""Classifiers that compare a function with labels the user gives for some inputs: Fits, Accuracy, Argmax.
+"""Classifiers that compare a function with labels the user gives for some inputs: Fits and Accuracy.
 
 Shape letters: N inputs of the domain, m rows with labels, C outputs, K tables, W words of a packed table.
 """
@@ -9,21 +9,13 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from volume import tables
-from volume.classifier import (
-    MAX_CLASSES,
-    MAX_DEVICE_CLASSES,
-    BoundClassifier,
-    Classifier,
-    as_index,
-    in_range,
-    look_up,
-)
+from volume.classifier import BoundClassifier, Classifier, as_index, in_range, look_up, select
 from volume.content import frozen
 from volume.domains import Domain, Points, as_inputs, row_keys
 
@@ -41,11 +33,9 @@ def _as_labels(labels: ArrayLike | str, num_rows: int, what: str) -> np.ndarray:
     numeric = array.dtype.kind in "biuf"
     bad = ~(np.isfinite(array) & (array >= 0) & (array == np.floor(array))) if numeric else np.ones(num_rows, bool)
     if bad.any():
-        given = labels if isinstance(labels, str) else array
-        raise ValueError(
-            f"{what} takes class numbers 0, 1, ... as labels; label {int(np.argmax(bad))} (counted from 0) "
-            f"is {given[int(np.argmax(bad))]!r}."
-        )
+        at = int(np.argmax(bad))
+        given = labels[at] if isinstance(labels, str) else array[at].item()
+        raise ValueError(f"{what} takes class numbers 0, 1, ... as labels; label {at} (counted from 0) is {given!r}.")
     return frozen(array, np.int64)
 
 
@@ -123,8 +113,8 @@ class _BoundRows(BoundClassifier):
 
     def _right(self, decisions: Any) -> Any:
         """[m, ...] bool: where a function agrees with the labels."""
-        rows = _select(decisions, self.positions, self.num_inputs)
-        return rows == self.labels_at.astype(np.uint32).reshape(-1, *(1,) * (rows.ndim - 1)).astype(rows.dtype)
+        rows = select(decisions, self.positions, self.num_inputs)
+        return rows == self.labels_at.astype(rows.dtype).reshape(-1, *(1,) * (rows.ndim - 1))
 
     @cached_property
     def _mask_and_target(self) -> tuple[np.ndarray, np.ndarray]:
@@ -135,10 +125,6 @@ class _BoundRows(BoundClassifier):
         mask[0, self.positions] = (1 << bits) - 1
         target[0, self.positions] = self.labels_at
         return tables.pack(mask, self.num_outputs), tables.pack(target, self.num_outputs)
-
-
-def _select(decisions: Any, positions: np.ndarray, num_inputs: int) -> Any:
-    return decisions if np.array_equal(positions, np.arange(num_inputs)) else decisions[positions]
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,80 +263,3 @@ class BoundAccuracy(_BoundRows):
             f"Accuracy has {self.num_classes} classes, {self.label(0)!r} to {self.label(last)!r}, "
             f"also found by an accuracy in [0, 1]; got {label!r}."
         )
-
-
-@dataclass(frozen=True, eq=False, init=False, repr=False)
-class Argmax(Classifier):
-    """The winning outputs at some rows of the domain: one class per tuple of labels, C^m of them.
-
-    Args:
-        inputs: rows of the domain, [m, *input_shape]; None means all of it. Needs two or more outputs.
-    """
-
-    inputs: np.ndarray | None
-
-    def __init__(self, inputs: ArrayLike | None = None) -> None:
-        array = None if inputs is None else as_inputs(inputs, "The inputs of Argmax")
-        object.__setattr__(self, "inputs", array)
-        if array is not None and len(set(row_keys(array))) < len(array):
-            raise ValueError("The inputs of Argmax repeat a row, and one input has one label: give each once.")
-
-    def domain(self) -> Points | None:
-        return None if self.inputs is None else Points(self.inputs)
-
-    def bind(self, domain: Domain, num_outputs: int) -> BoundArgmax:
-        if num_outputs < 2:
-            raise ValueError("Argmax needs two or more outputs; for one output use TruthTable, which thresholds at 0.")
-        positions = np.arange(domain.num_inputs) if self.inputs is None else domain.index_of(self.inputs)
-        if num_outputs ** len(positions) > MAX_CLASSES:
-            raise ValueError(
-                f"Argmax at {len(positions)} inputs with {num_outputs} outputs has more than 2**62 classes: "
-                "use TruthTable() on Points of those inputs instead."
-            )
-        return BoundArgmax(self, domain.num_inputs, num_outputs, frozen(positions, np.int64))
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": "argmax", "inputs": None if self.inputs is None else self.inputs.tolist()}
-
-    def __repr__(self) -> str:
-        return "Argmax()" if self.inputs is None else f"Argmax({len(self.inputs)} inputs)"
-
-
-@dataclass(frozen=True, eq=False)
-class BoundArgmax(BoundClassifier):
-    positions: np.ndarray  # [m] rows of the domain, in the order given
-
-    @property
-    def num_classes(self) -> int:
-        return self.num_outputs ** len(self.positions)
-
-    @property
-    def route(self) -> Literal["table", "device"]:
-        return "device" if self.num_classes <= MAX_DEVICE_CLASSES else "table"
-
-    def classify(self, decisions: Any) -> Any:
-        rows = as_index(_select(decisions, self.positions, self.num_inputs))
-        result = rows[0]
-        for digit in range(1, len(self.positions)):
-            result = result * self.num_outputs + rows[digit]
-        return result
-
-    def label(self, index: int) -> str:
-        index, digits = in_range(index, self.num_classes), []
-        for _ in self.positions:
-            index, digit = divmod(index, self.num_outputs)
-            digits.append(digit)
-        return tables.label(np.array(digits[::-1]), self.num_outputs)
-
-    def index(self, label: Any) -> int:
-        text = label if isinstance(label, str) else None
-        if text is None and isinstance(label, (tuple, list, np.ndarray)):
-            text = tables.label(np.asarray(label), self.num_outputs) if len(label) else ""
-        try:
-            digits = tables.parse_label("" if text is None else text, len(self.positions), self.num_outputs)
-        except ValueError as error:
-            raise KeyError(f"{label!r} is no class of Argmax: {error}") from None
-        result = 0
-        for digit in digits.tolist():
-            result = result * self.num_outputs + digit
-        return result

@@ -110,14 +110,28 @@ def parse_label(text: str, num_inputs: int, num_outputs: int) -> np.ndarray:
         values = [DIGITS.find(character) for character in text]
     else:
         values = [int(part) if part.isdecimal() else -1 for part in text.split(".")]
+    shown = text if len(text) <= 40 else text[:40] + "..."
     if len(values) != num_inputs:
-        raise ValueError(
-            f"A truth table on {num_inputs} inputs has {num_inputs} digits; {text[:40]!r} has {len(values)}."
-        )
+        raise ValueError(f"A table of {num_inputs} inputs has {num_inputs} digits; {shown!r} has {len(values)}.")
     wrong = [position for position, value in enumerate(values) if not 0 <= value <= highest]
     if wrong:
         raise ValueError(
-            f"Position {wrong[0]} (counted from 0) of the label {text[:40]!r} is no class number; "
+            f"Position {wrong[0]} (counted from 0) of the label {shown!r} is no class number; "
             f"with {num_outputs} output(s) they run from 0 to {highest}."
         )
     return np.array(values, decision_dtype(num_outputs))
+
+
+def read_label(label: object, num_inputs: int, num_outputs: int) -> np.ndarray:
+    """Decisions [N] of a label, or of the decisions themselves as a sequence of whole numbers; ValueError otherwise."""
+    if isinstance(label, str):
+        return parse_label(label, num_inputs, num_outputs)
+    highest = max(num_outputs, 2) - 1
+    values = np.asarray(label)
+    whole = values.dtype.kind in "biu" and values.shape == (num_inputs,)
+    if not (whole and (values >= 0).all() and (values <= highest).all()):
+        raise ValueError(
+            f"A table of {num_inputs} inputs is named by a string of {num_inputs} digits or as many numbers from 0 to "
+            f"{highest}; got {label!r}."
+        )
+    return values.astype(decision_dtype(num_outputs))
