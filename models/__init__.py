@@ -1,5 +1,41 @@
-"""Networks behind one small pure protocol."""
+"""Networks behind one small pure protocol.
 
-from volume.models.model import Head, Model, Parameter, Params
+The adapters for Flax modules load on first use: half a second that a fully connected network need not wait for.
+"""
 
-__all__ = ["Head", "Model", "Parameter", "Params"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .adapters import check_outputs
+from .descriptions import from_description
+from .function import FunctionModel, from_function
+from .mlp import ACTIVATIONS, MLP, Perceptron
+from .model import Head, Model, Parameter, Params
+from .paths import flat_names
+
+if TYPE_CHECKING:
+    from .flax_modules import FlaxModel, from_linen, from_nnx
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "FlaxModel",
+    "FunctionModel",
+    "Head",
+    "Model",
+    "Parameter",
+    "Params",
+    "Perceptron",
+    "check_outputs",
+    "flat_names",
+    "from_description",
+    "from_function",
+    "from_linen",
+    "from_nnx",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("FlaxModel", "from_linen", "from_nnx"):
+        return getattr(importlib.import_module(f"{__name__}.flax_modules"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

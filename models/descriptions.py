@@ -1,0 +1,19 @@
+"""Models from their records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .mlp import MLP, Perceptron
+from .model import Model
+
+
+def from_description(description: Mapping[str, Any]) -> Model | None:
+    """The model that ``describe()`` described, or None for a user's own network, which no record can make again."""
+    name = description.get("name")
+    if name == "mlp":
+        return MLP(tuple(description["widths"]), description["activation"], description["bias"])
+    if name == "perceptron":
+        return Perceptron(description["n"], description["bias"])
+    return None
