@@ -88,9 +88,11 @@ def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None)
     low, high = moment_limits(
         np.array([alone]), draws, np.array([variance]), np.array([float(more)]), np.array([fewer]), level
     )
+    # The normal limit reaches 0, the beta limit does not: with few rare classes M itself is often 0 while U is not.
+    normal = (alone + special.ndtri(tail) * np.sqrt(variance)) / draws
     return Unseen(
         mass=alone / draws,
-        low=float(np.exp(low[0])),
+        low=max(0.0, min(float(np.exp(low[0])), normal)),
         high=float(np.exp(high[0])),
         level=level,
         draws=draws,
@@ -122,8 +124,11 @@ def _clustered(counts: Counts) -> _Alone:
     size = np.diff(counts.offsets)  # units that hit each class: no stored entry is zero
     single, double = counts.offsets[:-1][size == 1], counts.offsets[:-1][size == 2]
     hits = counts.hits.astype(np.int64)
+    # Two units hide each other with all classes that only they have, not class by class: sum over pairs of units.
+    pair = counts.unit[double].astype(np.int64) * counts.num_units + counts.unit[double + 1]
+    _, pair = np.unique(pair, return_inverse=True)
+    pairs = 2.0 * float(np.bincount(pair, hits[double]) @ np.bincount(pair, hits[double + 1]))
     inside = np.bincount(counts.unit[single], weights=hits[single], minlength=counts.num_units)
-    pairs = 2.0 * float((hits[double] * hits[double + 1]).sum())
     return _Alone(
         alone=int(hits[single].sum()),
         variance=float(((inside - inside.mean()) ** 2).sum()) + pairs,

@@ -1,0 +1,480 @@
+"""How often the printed 95 % intervals hold: the full grade behind docs and tests.
+
+    python benchmarks/coverage.py --json benchmarks/coverage.json --table benchmarks/coverage_results.md
+
+Truths are exact and cost nothing: a linear network without biases on the plane has output w.(V x), and the
+direction of V^T w is uniform, so that "the direction lies in this sector" has volume p = angle / 2 pi at any
+width h. The width sets the clumping: with h = 1 a body offers two directions to all its heads, with h = 8
+nearly all of them. The *residual* network with features (I + G/4) x clumps by heads instead: a head that is
+shared by many bodies pulls them all into one sector.
+
+Cases: heads on bodies (a unit is one body and H heads), crossed heads (a unit is Q bodies that share H heads
+up to random reflections), independent draws, classes never seen, and the unseen mass. Graded: the share of
+intervals that hold, the shares that miss on either side, and the mean width over that of the ideal interval,
+Clopper-Pearson at n over the TRUE design effect, among the runs that saw the class. With crossed heads
+several disjoint sectors of one run are graded as if they were runs of their own. NumPy on the CPU in double
+precision; about 10 minutes on 2 cores.
+
+Shape letters: S graded intervals, B units, Q bodies, H heads, h width, K classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import scipy
+from scipy import stats
+
+from volume.counts import Counts, Tally
+from volume.intervals import clopper_pearson, clump_at_zero, fay_feuer, interval
+from volume.unseen import unseen_mass
+
+LEVEL = 0.95
+CHUNK = 4_000_000  # draws or units simulated at once
+
+
+# ----------------------------------------------------------------------------------------------------
+# simulation
+
+
+def body_shares(rng: np.random.Generator, shape: tuple[int, ...], width: int, p: float) -> np.ndarray:
+    """Given a random body V [h, 2], the share of heads w ~ N(0, I) with V^T w in a fixed sector of angle 2 pi
+    p; `shape`.
+
+    V^T V is a Wishart matrix L L^T; L^-1 maps directions of V^T w to uniform ones and the sector to another
+    sector, whose angle is atan2(cross product, dot product) of its two edges.
+    """
+    if width == 1:  # two opposite directions, half the heads each
+        return np.where(rng.random(shape) < 2 * p, 0.5, 0.0)
+    first = rng.chisquare(width, shape)  # Bartlett's decomposition
+    corner = rng.standard_normal(shape)
+    last = rng.chisquare(width - 1, shape)
+    half = np.pi * p
+    dot = (corner**2 + last) * np.cos(half) ** 2 - first * np.sin(half) ** 2
+    return np.arctan2(np.sin(2 * half) * np.sqrt(first * last), dot) / (2 * np.pi)
+
+
+def heads_on_bodies(rng: np.random.Generator, seeds: int, bodies: int, heads: int, width: int, p: float) -> Tally:
+    """Hits of one sector in `seeds` runs of `bodies` units; one column per run."""
+    columns = np.zeros((4, seeds), np.int64)
+    step = max(1, CHUNK // bodies)
+    for start in range(0, seeds, step):
+        some = min(step, seeds - start)
+        if width == 1:  # only bodies that can hit are drawn: p = 1e-5 needs a million others
+            can = rng.binomial(bodies, 2 * p, some)
+            k = rng.binomial(heads, 0.5, can.sum())
+            run = np.repeat(np.arange(some), can)
+            part = np.zeros((4, some), np.int64)
+            for row, value in zip((0, 1, 3), (k, k * k, k > 0), strict=True):
+                np.add.at(part[row], run, value)
+            np.maximum.at(part[2], run, k)
+        else:
+            k = rng.binomial(heads, body_shares(rng, (some, bodies), width, p))
+            part = np.stack([k.sum(1), (k * k).sum(1), k.max(1), (k > 0).sum(1)])
+        columns[:, start : start + some] = part
+    return Tally(*columns)
+
+
+def crossed(
+    rng: np.random.Generator, runs: int, units: int, bodies: int, heads: int, width: int, p: float, sectors: int
+) -> Tally:
+    """Hits of `sectors` disjoint sectors in `runs` runs; units are Q x H blocks. width 0: the residual
+    network."""
+    tallies = np.zeros((runs, 4, sectors), np.int64)
+    step = max(1, min(units, CHUNK // (4 * bodies * heads)))
+    for run in range(runs):
+        for start in range(0, units, step):
+            some = min(step, units - start)
+            w = rng.standard_normal((some, 1, heads, width or 2))
+            v = rng.standard_normal((some, bodies, width or 2, 2))
+            if not width:
+                v = np.eye(2) + v / 4
+            sign = rng.choice([-1.0, 1.0], (some, bodies, width or 2, 1))
+            direction = np.matmul(np.broadcast_to(w, (some, bodies, heads, width or 2)), v * sign)
+            turn = np.arctan2(direction[..., 0], direction[..., 1]) / (2 * np.pi)  # in [-1/2, 1/2]
+            sector = np.floor(turn / p)
+            inside = (turn >= 0) & (sector < sectors)
+            unit = np.broadcast_to(np.arange(some)[:, None, None], inside.shape)
+            cell = unit[inside] * sectors + sector[inside].astype(np.int64)
+            k = np.bincount(cell, minlength=some * sectors).reshape(some, sectors)
+            tallies[run, 0] += k.sum(0)
+            tallies[run, 1] += (k * k).sum(0)
+            tallies[run, 2] = np.maximum(tallies[run, 2], k.max(0))
+            tallies[run, 3] += (k > 0).sum(0)
+    return Tally(*np.moveaxis(tallies, 1, 0).reshape(4, -1))
+
+
+# ---------------------------------------------------------------------------------------------------- grading
+
+
+def complement(tally: Tally, units: int, unit_size: int) -> Tally:
+    """The tally of "not this class". Exact but for ``largest`` where every unit was hit, which no truth here
+    needs."""
+    y = tally.count
+    largest = np.where(tally.units < units, unit_size, unit_size - 1)
+    return Tally(
+        units * unit_size - y,
+        tally.square - 2 * unit_size * y + units * unit_size**2,
+        largest,
+        np.full(y.shape, units),
+    )
+
+
+def grade(name: str, p: float, tally: Tally, units: int, unit_size: int, low, high, **case: Any) -> dict[str, Any]:
+    """One row: coverage and width of log intervals [S] on a truth p."""
+    n = units * unit_size
+    # True design effect: the variance of a unit around the known mean, pooled over all runs.
+    mean = unit_size * p
+    per_unit = np.mean(tally.square - 2 * mean * tally.count) / units + mean**2
+    effect = max(per_unit / (unit_size * p * (1 - p)), 1 / unit_size)
+    y = np.minimum(tally.count / effect, n / effect)
+    tail = (1 - LEVEL) / 2
+    best_low = np.where(y > 0, stats.beta.ppf(tail, np.maximum(y, 1e-9), n / effect - y + 1), 0)
+    best_high = np.where(y < n / effect, stats.beta.isf(tail, y + 1, np.maximum(n / effect - y, 1e-9)), 1)
+    seen = tally.count > 0
+    ends = np.exp(low), np.exp(high)
+    expected = n * min(p, 1 - p)
+    return {
+        "case": name,
+        **case,
+        "p": p,
+        "units": units,
+        "expected": expected,
+        "effective": expected / effect,
+        "effect": effect,
+        "intervals": len(seen),
+        "coverage": float(np.mean((ends[0] <= p) & (p <= ends[1]))),
+        "low_misses": float(np.mean(ends[0] > p)),
+        "high_misses": float(np.mean(ends[1] < p)),
+        "width": float((ends[1] - ends[0])[seen].sum() / (best_high - best_low)[seen].sum()) if seen.any() else None,
+        "never": float(1 - seen.mean()),
+    }
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the tables; `bodies` > 1 means crossed heads, width 0 the residual network."""
+
+    p: float
+    units: int
+    heads: int
+    width: int
+    bodies: int = 1
+    section: ClassVar[str] = "Draws that share bodies or heads"
+
+    @property
+    def name(self) -> str:
+        return "crossed" if self.bodies > 1 else "heads"
+
+    def grade(self, rng: np.random.Generator, seeds: int) -> dict[str, Any]:
+        rare = min(self.p, 1 - self.p)
+        unit_size = self.bodies * self.heads
+        if self.bodies > 1:
+            sectors = max(1, min(100, int(0.5 / rare)))
+            runs = max(1, round(seeds / sectors))
+            tally = crossed(rng, runs, self.units, self.bodies, self.heads, self.width, rare, sectors)
+        else:
+            tally = heads_on_bodies(rng, seeds, self.units, self.heads, self.width, rare)
+        if rare != self.p:
+            tally = complement(tally, self.units, unit_size)
+        low, high = fay_feuer(tally, self.units, unit_size, LEVEL, clump=max(self.heads, self.bodies))
+        case = {"width_h": self.width or "residual", "heads": self.heads, "bodies": self.bodies}
+        return grade(self.name, self.p, tally, self.units, unit_size, low, high, **case)
+
+
+def cases() -> Iterator[Case]:
+    """Every truth of the grade. Units are chosen so that the expected number of effective hits is a few or
+    more."""
+    for width in (1, 2, 8):
+        for p in (0.3, 0.03, 1e-3, 1e-4, 1e-5):
+            for units in (20, 50, 100, 1000, 10_000, 100_000, 1_000_000):
+                hits = units * (min(2 * p, 1) if width == 1 else 128 * p)  # clumps, roughly
+                if hits >= 4 and (hits <= 500 or units <= 1000) and (width == 1 or units <= 10_000):
+                    yield Case(p, units, 128, width)
+        for p in (0.5, 0.7, 0.97, 0.999):
+            for units in (20, 100, 1000):
+                if units * (1 - p) * (2 if width == 1 else 128) >= 4:
+                    yield Case(p, units, 128, width)
+    for width in (0, 1, 2, 8):
+        for p, units in ((0.3, 100), (0.03, 100), (0.03, 1000), (1e-3, 1000), (1e-4, 1000), (1e-5, 5000)):
+            if width != 1 or units * 8 * 2 * p >= 2:
+                yield Case(p, units, 25, width, bodies=8)
+    for p, units in ((0.03, 100), (1e-3, 200), (1e-4, 200)):
+        for width in (0, 2):
+            yield Case(p, units, 20, width, bodies=50)
+
+
+@dataclass(frozen=True)
+class Independent:
+    """Clopper-Pearson on binomial counts: at least .95 by theorem, so that a miss shows a slip in the
+    code."""
+
+    p: float
+    expected: int
+    section: ClassVar[str] = "Independent draws"
+
+    def grade(self, rng: np.random.Generator, seeds: int) -> dict[str, Any]:
+        n = max(round(self.expected / self.p), 20)
+        y = rng.binomial(n, self.p, seeds)
+        tally = Tally(y, y, np.minimum(y, 1), y)
+        low, high = clopper_pearson(y, n, LEVEL)
+        return grade("independent", self.p, tally, n, 1, low, high, width_h="any", heads=1, bodies=1)
+
+
+@dataclass(frozen=True)
+class Rare:
+    """Classes about as rare as one hit in the whole run, graded with the w that the run itself suggests.
+
+    100,000 sectors of p = 1e-5 each, all classes of one run; a width of 64 stands for networks without
+    clumping.
+    """
+
+    width: int
+    units: int
+    heads: int = 100
+    num_classes: int = 100_000
+    section: ClassVar[str] = "Rare classes, with the run's own w"
+
+    def grade(self, rng: np.random.Generator, seeds: int) -> dict[str, Any]:
+        rows, clumps = [], []
+        for _ in range(max(1, seeds // 1000)):
+            classes = np.minimum((turns(rng, self) * self.num_classes).astype(np.int64), self.num_classes - 1)
+            counts = count(classes, self.num_classes, independent=False)
+            tally = counts.tally()
+            never = np.zeros(self.num_classes - counts.num_classes, np.int64)
+            clumps.append(clump_at_zero(tally, self.heads))
+            tally = Tally(*(np.concatenate([column, never]) for column in tally))
+            _, low, high = interval(tally, self.units, self.heads, independent=False, level=LEVEL, clump=clumps[-1])
+            rows.append((*tally, low, high))
+        *tally, low, high = (np.concatenate(column) for column in zip(*rows, strict=True))
+        row = grade(
+            "rare",
+            1 / self.num_classes,
+            Tally(*tally),
+            self.units,
+            self.heads,
+            low,
+            high,
+            width_h=self.width,
+            heads=self.heads,
+            bodies=1,
+        )
+        return {**row, "clump_at_zero": float(np.mean(clumps))}
+
+
+class _Bodies(Protocol):
+    @property
+    def units(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+
+def turns(rng: np.random.Generator, run: _Bodies) -> np.ndarray:
+    """Directions in turns, [0, 1), of every head on every body, [B, H]; uniform, whatever the width."""
+    w = rng.standard_normal((run.units, run.heads, run.width))
+    direction = w @ rng.standard_normal((run.units, run.width, 2))
+    return np.arctan2(direction[..., 0], direction[..., 1]) / (2 * np.pi) + 0.5
+
+
+def count(classes: np.ndarray, num_classes: int, *, independent: bool) -> Counts:
+    """Counts of a [B, H] array of class numbers."""
+    units, heads = classes.shape
+    return Counts.from_cells(
+        classes.ravel(),
+        np.repeat(np.arange(units), heads),
+        np.ones(classes.size, np.int64),
+        num_classes=num_classes,
+        num_units=units,
+        unit_size=heads,
+        independent=independent,
+        nonfinite=np.zeros(units, np.int64),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- unseen
+# mass
+
+
+@dataclass(frozen=True)
+class World:
+    """Classes of known volume, and how draws come: iid, or `units` bodies of `heads` heads on a network of
+    width h."""
+
+    name: str
+    volumes: tuple[float, ...]
+    units: int
+    heads: int = 1
+    width: int = 0  # 0: independent draws
+
+    section: ClassVar[str] = "Unseen mass"
+
+    def run(self, rng: np.random.Generator) -> tuple[Counts, float]:
+        """One run's counts and the missing mass it really left."""
+        edges = np.cumsum(self.volumes)
+        turn = turns(rng, self) if self.width else rng.random((self.units, self.heads))
+        classes = np.minimum(np.searchsorted(edges, turn * edges[-1], "right"), len(edges) - 1)
+        counts = count(classes, len(edges), independent=not self.width)
+        seen = np.bincount(classes.ravel(), minlength=len(edges)) > 0
+        return counts, float(np.asarray(self.volumes)[~seen].sum() / edges[-1])
+
+    def grade(self, rng: np.random.Generator, seeds: int) -> dict[str, Any]:
+        """A fifth of the seeds: a whole run for each interval."""
+        result = np.empty((max(seeds // 5, 1), 4))
+        for row in result:
+            counts, missing = self.run(rng)
+            unseen = unseen_mass(counts, LEVEL, clump=self.heads)
+            row[:] = missing, unseen.mass, unseen.low, unseen.high
+        missing, mass, low, high = result.T
+        error = float(np.sqrt(np.mean((mass - missing) ** 2)))
+        return {
+            "case": "unseen",
+            "world": self.name,
+            "width_h": self.width or "independent",
+            "units": self.units,
+            "unit_size": self.heads,
+            "intervals": len(result),
+            "missing": float(missing.mean()),
+            "mass": float(mass.mean()),
+            "coverage": float(np.mean((low <= missing) & (missing <= high))),
+            "low_misses": float(np.mean(low > missing)),
+            "high_misses": float(np.mean(high < missing)),
+            # The ideal is the interval of a known, normal error.
+            "width": float(np.mean(high - low) / (2 * 1.96 * error)) if error > 0 else None,
+        }
+
+
+def worlds() -> Iterator[World]:
+    def zipf(classes: int, power: float = 1.0) -> tuple[float, ...]:
+        volumes = np.arange(1, classes + 1.0) ** -power
+        # Mixed around the circle, so that neighbours differ; always the same way.
+        return tuple(np.random.default_rng(0).permutation(volumes / volumes.sum()))
+
+    def even(classes: int) -> tuple[float, ...]:
+        return (1 / classes,) * classes
+
+    worst = (0.93 / 300,) * 6
+    yield World("one class", (1.0,), 100)
+    yield World("even 20", even(20), 60)
+    yield World("even 20", even(20), 200)
+    yield World("worst at U = 0", (*worst, 1 - sum(worst)), 300)
+    yield World("even 1000", even(1000), 3000)
+    yield World("even 100000", even(100_000), 300)
+    yield World("even 100000", even(100_000), 2000)
+    for draws in (50, 1000, 5000):
+        yield World("Zipf 100000", zipf(100_000), draws)
+    yield World("Zipf 1000, power 2", zipf(1000, 2.0), 1000)
+    for width in (1, 2, 8):
+        for units in (20, 100, 500):
+            yield World("Zipf 10000", zipf(10_000), units, 20, width)
+        yield World("even 20", even(20), 50, 20, width)
+        yield World("even 1000", even(1000), 300, 20, width)
+        yield World("even 100000", even(100_000), 200, 20, width)
+
+
+Job = Independent | Case | Rare | World
+
+
+def jobs() -> list[Job]:
+    """Every line of the tables, in order."""
+    independent = [Independent(p, hits) for p in (0.3, 0.03, 1e-3, 1e-4, 1e-5) for hits in (1, 5, 20, 1000)]
+    rare = [Rare(width, units) for width in (1, 2, 8, 64) for units in (1000, 4000)]
+    return [*independent, *cases(), *rare, *worlds()]
+
+
+# ---------------------------------------------------------------------------------------------------- output
+
+COLUMNS = {
+    "case": "case",
+    "width_h": "h",
+    "world": "world",
+    "bodies": "Q",
+    "heads": "H",
+    "unit_size": "unit",
+    "p": "p",
+    "units": "units",
+    "expected": "expected hits",
+    "effective": "effective hits",
+    "missing": "true missing mass",
+    "intervals": "intervals",
+    "coverage": "coverage",
+    "low_misses": "low limit above",
+    "high_misses": "high limit below",
+    "width": "width / ideal",
+    "never": "never seen",
+    "clump_at_zero": "w",
+}
+
+
+def cell(name: str, value: Any) -> str:
+    if isinstance(value, str) or value is None:
+        return value or ""
+    if name in ("coverage", "low_misses", "high_misses", "missing"):
+        return f"{value:.4f}"
+    if name in ("width", "never"):
+        return f"{value:.2f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    names = [name for name in COLUMNS if any(name in row for row in rows)]
+    lines = ["| " + " | ".join(COLUMNS[name] for name in names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(cell(name, row.get(name, "")) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def provenance() -> str:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    return (
+        f"CPU ({platform.machine()}), float64, NumPy {np.__version__}, SciPy {scipy.__version__}, "
+        f"Python {platform.python_version()}, commit {commit}"
+    )
+
+
+def run_job(job: Job, stream: np.random.SeedSequence, seeds: int) -> dict[str, Any]:
+    return job.grade(np.random.default_rng(stream), seeds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10_000, help="intervals graded per line")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--json", type=Path, help="write all rows here")
+    parser.add_argument("--table", type=Path, help="write the tables here, as Markdown")
+    options = parser.parse_args()
+
+    start = time.time()
+    todo = jobs()
+    streams = np.random.SeedSequence(options.seed).spawn(len(todo))
+    sections: dict[str, list[dict[str, Any]]] = {}
+    with ProcessPoolExecutor(options.workers) as pool:
+        for job, row in zip(todo, pool.map(run_job, todo, streams, [options.seeds] * len(todo)), strict=True):
+            sections.setdefault(job.section, []).append(row)
+            line = ", ".join(f"{name} {cell(name, value)}" for name, value in row.items())
+            print(f"{time.time() - start:6.0f} s  {line}", flush=True)
+
+    heading = f"{provenance()}; {options.seeds} intervals a line; {time.time() - start:.0f} s"
+    text = "\n\n".join([heading, *(f"### {name}\n\n{table(rows)}" for name, rows in sections.items())])
+    print("\n" + text)
+    if options.table:
+        options.table.write_text("# Coverage of the 95 % intervals\n\n" + text + "\n")
+    if options.json:
+        options.json.write_text(json.dumps({"provenance": heading, "sections": sections}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
