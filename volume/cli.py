@@ -1,0 +1,288 @@
+"""The command line: what can be typed, and what becomes of errors.
+
+Results go to stdout (JSON with ``--json``), progress and messages to stderr. Exit codes: 0 done (for ``compare``: the
+reports agree), 1 failed (they disagree), 2 usage: nothing was drawn, 3 stopped before the target.
+
+Neither parsing nor a usage error imports JAX, which costs seconds: commands load the library (volume.commands).
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import volume
+from volume import specs
+from volume.errors import unknown
+from volume.usage import UsageError
+
+DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 3
+KINDS = ("rank", "complexity", "balance")
+OVER = ("width", "depth", "coding", "weight-std", "bias-std", "weight-bound", "bias-bound", "radius")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"volume: error: {message}\nTry '{self.prog} --help'.\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; ``argv`` as after the program's name, by default the process's own. Returns the exit code."""
+    try:
+        args = parse(list(sys.argv[1:] if argv is None else argv))
+    except SystemExit as stop:  # --help, --version, or a usage error already explained
+        return int(stop.code or 0)
+    from volume import commands
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = commands.COMMANDS[args.command](args)
+            sys.stdout.flush()  # a closed pipe shows here, not at the interpreter's exit
+        return code
+    except BrokenPipeError:
+        # `volume show ... | head` has read enough. The interpreter flushes stdout once more when it ends: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        print("volume: stopped; nothing was saved.", file=sys.stderr)
+        return STOPPED
+    except Exception as error:
+        if args.debug:
+            traceback.print_exc()
+        print(f"volume: error: {_sentence(error)}", file=sys.stderr)
+        return USAGE if isinstance(error, UsageError) else FAILED
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments as a namespace with ``command``; SystemExit after a message on stderr when they make no sense."""
+    parser, commands = _build()
+    command = next((word for word in argv if not word.startswith("-")), None)
+    if command is not None and command not in commands:
+        parser.error(unknown("command", command, commands))
+    argv = _join_negative(argv)
+    # Before argparse, which would first complain of a required option where one was merely mistyped.
+    here = commands.get(command or "", parser)
+    known = [option for action in here._actions for option in action.option_strings]
+    for word in argv:
+        option = word.partition("=")[0]
+        if word.startswith("-") and option not in known:
+            near = difflib.get_close_matches(option, known, n=1, cutoff=0.4)
+            here.error(f"Unknown option {option!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.error(f"give a command: {', '.join(commands)}.")
+    return args
+
+
+def _join_negative(argv: list[str]) -> list[str]:
+    """``--coding -1,1`` as ``--coding=-1,1``: argparse would take a value that starts with a minus for an option."""
+    joined: list[str] = []
+    for word in argv:
+        if re.match(r"-[\d.]", word) and joined and re.fullmatch(r"--[a-z-]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, KeyError) and error.args:  # str() of a KeyError is the repr of its message
+        return str(error.args[0])
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    if isinstance(error, (ValueError, TypeError, OSError, ImportError)) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error} (--debug shows where)"
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"volume: warning: {message}", file=sys.stderr)
+
+
+def _build() -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Parser(
+        prog="volume",
+        description="How much parameter space each function of a neural network occupies.",
+        epilog="Exit codes: 0 done, 1 failed (compare: the reports disagree), 2 usage, 3 stopped before the target.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"volume {volume.__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands: dict[str, _Parser] = {}
+
+    def add(name: str, summary: str, description: str = "") -> _Parser:
+        command = subparsers.add_parser(
+            name,
+            help=summary,
+            description=description or summary[0].upper() + summary[1:] + ".",
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument("--json", action="store_true", help="JSON on stdout")
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        commands[name] = command
+        return command
+
+    demo = add("demo", "10 million functions of a (7,40,40,1) network: tables, figures and what they mean")
+    demo.add_argument("--draws", type=specs.parse_whole, help="networks to draw (default 1e7)")
+    demo.set_defaults(top=None)  # a stopped demo prints what `estimate` would
+    _add_run(demo, out="folder of the stored run and the figures (default demo-out)", default="demo-out")
+
+    estimate = add(
+        "estimate",
+        "the volume of every class of functions, with intervals",
+        "Draw networks from a prior, put the functions they compute into classes, report every class's volume.\n\n"
+        "  volume estimate --model mlp:7-40-40-1 --domain boolean:7 --draws 1e7\n"
+        "  volume estimate --model perceptron:5 --no-bias --coding -1,1 --classifier ones --draws 1e6 --json",
+    )
+    _add_query(estimate)
+    _add_method(estimate)
+    _add_run(estimate, out="save the run (report.json, counts.parquet) in this folder")
+    _add_top(estimate)
+
+    sweep = add(
+        "sweep",
+        "one class's volume against width, depth, prior scale or input coding",
+        "Ask the same query at several settings and follow one class.\n\n"
+        "  volume sweep --over depth --values 1,2,3,4 --label zeros --draws 1e6 --out runs/depth",
+    )
+    sweep.add_argument("--over", required=True, type=_choice("sweep", OVER), help=" | ".join(OVER))
+    sweep.add_argument(
+        "--values", required=True, metavar="A,B,...", help="settings; part them by / where one has a comma: 0,1/-1,1"
+    )
+    sweep.add_argument("--label", required=True, help="the class to follow; zeros is the truth table 00...0")
+    _add_query(sweep)
+    _add_method(sweep)
+    _add_run(sweep, out="write sweep.json and sweep.pdf in this folder")
+
+    show = add("show", "the summary of a stored run")
+    show.add_argument("path", metavar="PATH", help="folder or file of the run")
+    show.add_argument(
+        "--group-by", type=specs.parse_classifier, metavar="WORD", help="a coarser classifier, e.g. ones or lz"
+    )
+    show.add_argument("--label", action="append", help="show this class alone (may be repeated)")
+    _add_top(show)
+
+    plot = add("plot", "a figure of a stored run")
+    plot.add_argument("path", metavar="PATH", help="folder or file of the run")
+    plot.add_argument("--kind", type=_choice("figure", KINDS), default="rank", help=" | ".join(KINDS))
+    plot.add_argument("--out", metavar="FILE", required=True, help="the figure: .pdf, .svg or .png")
+
+    compare = add(
+        "compare",
+        "two stored runs on one query, class by class",
+        "Exit code 0 when the two runs agree, 1 when some class differs by more than chance allows.",
+    )
+    compare.add_argument("path_a", metavar="A")
+    compare.add_argument("path_b", metavar="B")
+    compare.add_argument(
+        "--alpha", type=specs.parse_level, default=1e-6, help="chance that two good runs differ (default 1e-6)"
+    )
+    compare.add_argument(
+        "--top", type=specs.parse_whole, default=20, metavar="K", help="classes in the table (default 20)"
+    )
+
+    add("doctor", "versions, devices and a quick check against a theorem")
+    return parser, commands
+
+
+def _choice(kind: str, known: tuple[str, ...]):
+    def parse(text: str) -> str:
+        if text not in known:
+            raise UsageError(unknown(kind, text, known))
+        return text
+
+    return parse
+
+
+def _add_query(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the question")
+    group.add_argument(
+        "--model",
+        type=specs.parse_model,
+        required=True,
+        help="mlp:INPUTS-HIDDEN-...-OUTPUTS | perceptron:INPUTS | import:package.module:attribute (a model of yours)",
+    )
+    group.add_argument(
+        "--activation",
+        type=_choice("activation", specs.ACTIVATIONS),
+        help=f"{' | '.join(specs.ACTIVATIONS)} (default relu)",
+    )
+    group.add_argument("--no-bias", action="store_true", help="the model has no bias parameters")
+    group.add_argument(
+        "--prior", type=specs.parse_prior, default="gaussian", help=" | ".join(specs.PRIORS) + " (default gaussian)"
+    )
+    for option, text in (
+        ("--weight-std", "gaussian: weights N(0, std^2 / fan-in); one value or one per layer (default 1)"),
+        ("--bias-std", "gaussian: biases N(0, std^2) (default 0)"),
+        ("--weight-bound", "uniform: weights within bound / sqrt(fan-in) (default 1)"),
+        ("--bias-bound", "uniform: biases within the bound (default 0)"),
+        ("--radius", "sphere: its radius; one value, or one per layer with --per-layer (default 1)"),
+    ):
+        group.add_argument(option, type=specs.parse_per_layer, metavar="X[,X...]", help=text)
+    group.add_argument(
+        "--per-layer", action="store_const", const=True, help="sphere: each layer on a sphere of its own"
+    )
+    group.add_argument(
+        "--domain",
+        type=specs.parse_domain,
+        help="boolean:N | points:FILE (.npy, .csv) | digits | digits:0,7 (default: the classifier's own inputs if it"
+        " has a FILE, else boolean:N for the model's N inputs)",
+    )
+    group.add_argument(
+        "--coding", type=specs.parse_coding, metavar="A,B", help="boolean: values of the digits 0 and 1 (default 0,1)"
+    )
+    group.add_argument(
+        "--classifier",
+        type=specs.parse_classifier,
+        default=specs.parse_classifier("table"),
+        metavar="WORD",
+        help="table | ones | lz | argmax | fits:FILE | fits:labels=01?1... | accuracy:FILE[:BINS] |"
+        " accuracy:labels=01?1...[:BINS], or a product such as 'ones*lz' (default table); FILE has the label in the"
+        " last column, ? is any label",
+    )
+
+
+def _add_method(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the method")
+    group.add_argument("--draws", type=specs.parse_whole, required=True, help="networks to draw, e.g. 1e7")
+    group.add_argument("--heads", type=specs.parse_whole, metavar="H", help="last layers drawn for each body")
+    group.add_argument("--bodies", type=specs.parse_whole, metavar="Q", help="bodies that share their heads")
+    group.add_argument("--dtype", type=_choice("dtype", ("float32", "float64")), default="float32")
+    group.add_argument(
+        "--precision",
+        type=_choice("precision", ("default", "high", "highest")),
+        default="highest",
+        help="of matrix products (default highest)",
+    )
+    group.add_argument("--level", type=specs.parse_level, default=0.95, help="coverage of intervals (default 0.95)")
+
+
+def _add_run(parser: argparse.ArgumentParser, *, out: str, default: str | None = None) -> None:
+    group = parser.add_argument_group("the run")
+    group.add_argument("--seed", type=specs.parse_seed, default=0, help="a whole number (default 0)")
+    group.add_argument("--out", metavar="DIR", default=default, help=out)
+    if default is None:
+        group.add_argument("--force", action="store_true", help="replace a run that is already in --out")
+    group.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="a progress bar on stderr (default: when it is a terminal)",
+    )
+
+
+def _add_top(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--top",
+        type=specs.parse_whole,
+        metavar="K",
+        help="classes to list (default: 20 in the table; in JSON all when at most 10,000 were seen, else 1000)",
+    )
