@@ -47,6 +47,7 @@ CASES = {
         1,
         lambda t: "fits" if t == [0, 0, 0, 1, 0, 1, 1, 1] else "misses",
     ),
+    "fits, repeats": (Fits([*ROWS, [0, 0, 1]], [*LABELS, 1]), 1, lambda t: "fits" if right(t) == 3 else "misses"),
     "fits, two outputs": (Fits(ROWS, LABELS), 2, lambda t: "fits" if right(t) == 3 else "misses"),
     "accuracy": (Accuracy(ROWS, LABELS), 1, lambda t: f"{right(t)}/3"),
     "accuracy, two outputs": (Accuracy(ROWS, LABELS), 2, lambda t: f"{right(t)}/3"),
@@ -380,7 +381,7 @@ def test_other_misuse():
     with pytest.raises(ValueError, match="repeat a row"):
         Argmax([[0], [0]])
     with pytest.raises(ValueError, match="TruthTable cannot be a factor"):
-        TruthTable() * Ones()
+        Product(TruthTable(), Ones())
     with pytest.raises(ValueError, match="two or more classifiers; got 1"):
         Product(Ones())
     with pytest.raises(TypeError, match="Product takes classifiers; got 3"):

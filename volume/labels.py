@@ -99,8 +99,7 @@ class Fits(_Labelled):
 
     def bind(self, domain: Domain, num_outputs: int) -> BoundFits:
         positions, labels = self._resolve(domain, num_outputs)
-        positions, first = np.unique(positions, return_index=True)
-        return BoundFits(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels[first])
+        return BoundFits(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels)
 
     def describe(self) -> dict[str, Any]:
         return {"name": "fits", "inputs": self.inputs.tolist(), "labels": self.labels.tolist()}

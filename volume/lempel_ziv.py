@@ -102,9 +102,8 @@ def _parse(words: jax.Array, length: jax.Array) -> jax.Array:
     the strings are gone through in stages, and the early stages leave the later words alone.
     """
     num_tables, one = words.shape[1], np.uint32(1)
-    nowhere = jnp.zeros((1, num_tables), jnp.uint32)
-    count, ended, ends = jnp.zeros(num_tables, jnp.int32), jnp.zeros(num_tables, bool), nowhere[:0]
-    over = nowhere  # the place beyond the stage's last word
+    count, ended = jnp.zeros(num_tables, jnp.int32), jnp.zeros(num_tables, bool)
+    ends = jnp.zeros((0, num_tables), jnp.uint32)
     per_stage = -(-len(words) // _MAX_STAGES)
     for first in range(0, len(words), per_stage):
         read = words[: first + per_stage]
@@ -115,21 +114,22 @@ def _parse(words: jax.Array, length: jax.Array) -> jax.Array:
             current = read[v]
 
             def step(position, state):
-                count, _, ends, _ = state
+                count, _, ends = state
                 shift = (31 - position).astype(jnp.uint32)
                 differs = ((current >> shift) & one) - one  # all ones where the bit is 0: then compare with ~read
                 same = ends & (read ^ differs)
                 ended = (same == 0).all(axis=0)
-                carry = same << np.uint32(31)
-                moved = (same >> one).at[1:].set((same[1:] >> one) | carry[:-1])
+                carry = same[:-1] << np.uint32(31)
+                moved = (same >> one).at[1:].set((same[1:] >> one) | carry)
                 ends = jnp.where(ended, before | (here << shift), moved)
-                return count + ended, ended, ends, jnp.where(ended, np.uint32(0), carry[-1:])
+                return count + ended, ended, ends
 
             return jax.lax.fori_loop(0, jnp.minimum(32, length - 32 * v), step, state)
 
-        rest = jnp.zeros((len(read) - len(ends) - 1, num_tables), jnp.uint32)
-        state = (count, ended, jnp.concatenate([ends, over, rest]), nowhere)
-        count, ended, ends, over = jax.lax.fori_loop(first, len(read), go_through_word, state)
+        # Nothing moves beyond the stage's last position, since e < q: its later words begin empty.
+        later = jnp.zeros((len(read) - len(ends), num_tables), jnp.uint32)
+        state = (count, ended, jnp.concatenate([ends, later]))
+        count, ended, ends = jax.lax.fori_loop(first, len(read), go_through_word, state)
     return count + ~ended
 
 
