@@ -75,22 +75,13 @@ class Counts:
         return low if high > low else None
 
     def regroup(self, group: np.ndarray, num_groups: int) -> Counts:
-        """Merge classes: class c goes to ``group[c]`` in [0, num_groups). The result's keys are the groups hit, [K', 1]."""
-        group = np.asarray(group, np.int64)
-        of_record = np.repeat(group, np.diff(self.offsets))
-        # One integer per (group, unit) cell keeps this a single sort.
-        cell = of_record * self.num_units + self.unit
-        order = np.argsort(cell, kind="stable")
-        cell = cell[order]
-        first = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]]) if len(cell) else np.zeros(0, np.int64)
-        hits = np.add.reduceat(self.hits[order].astype(np.int64), first) if len(cell) else np.zeros(0, np.int64)
-        groups, unit = np.divmod(cell[first], self.num_units)
-        starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]]) if len(groups) else np.zeros(0, np.int64)
-        return Counts(
-            keys=groups[starts].astype(np.uint64)[:, None],
-            offsets=np.r_[starts, len(groups)].astype(np.int64),
-            unit=unit.astype(np.int32),
-            hits=hits.astype(np.int32),
+        """Merge classes: class c goes to ``group[c]`` in [0, num_groups). The keys are then the groups hit, [K', 1]."""
+        groups = np.repeat(np.asarray(group, np.int64), np.diff(self.offsets))
+        return Counts.from_cells(
+            groups,
+            self.unit,
+            self.hits,
+            num_classes=num_groups,
             num_units=self.num_units,
             unit_size=self.unit_size,
             independent=self.independent,
@@ -98,18 +89,51 @@ class Counts:
         )
 
     @staticmethod
-    def from_dense(matrix: np.ndarray, *, unit_size: int, independent: bool, nonfinite: np.ndarray) -> Counts:
-        """From a dense [B, K] matrix of hits; classes never hit are left out."""
-        matrix = np.asarray(matrix)
-        classes, unit = np.nonzero(matrix.T)
+    def from_cells(
+        classes: np.ndarray,
+        unit: np.ndarray,
+        hits: np.ndarray,
+        *,
+        num_classes: int,
+        num_units: int,
+        unit_size: int,
+        independent: bool,
+        nonfinite: np.ndarray,
+    ) -> Counts:
+        """From (class, unit, hits) triples in any order; equal cells add up, classes never hit are left out."""
+        cell = np.asarray(classes, np.int64) * num_units + unit
+        if num_classes * num_units <= max(4 * len(cell), 1 << 20):
+            total = np.bincount(cell, weights=hits, minlength=1)  # exact: below 2^53
+            cell = np.flatnonzero(total)
+            hits = total[cell]
+        else:
+            cell, which = np.unique(cell, return_inverse=True)
+            hits = np.bincount(which, weights=hits)
+        classes, unit = np.divmod(cell, num_units)
         keys, starts = np.unique(classes, return_index=True)
         return Counts(
             keys=keys.astype(np.uint64)[:, None],
-            offsets=np.r_[starts, len(classes)].astype(np.int64),
+            offsets=np.r_[starts, len(cell)].astype(np.int64),
             unit=unit.astype(np.int32),
-            hits=matrix[unit, classes].astype(np.int32),
-            num_units=len(matrix),
+            hits=hits.astype(np.int32),
+            num_units=num_units,
             unit_size=unit_size,
             independent=independent,
             nonfinite=np.asarray(nonfinite, np.int64),
+        )
+
+    @staticmethod
+    def from_dense(matrix: np.ndarray, *, unit_size: int, independent: bool, nonfinite: np.ndarray) -> Counts:
+        """From a dense [B, K] matrix of hits."""
+        unit, classes = np.nonzero(matrix)
+        num_units, num_classes = np.shape(matrix)
+        return Counts.from_cells(
+            classes,
+            unit,
+            np.asarray(matrix)[unit, classes],
+            num_classes=num_classes,
+            num_units=num_units,
+            unit_size=unit_size,
+            independent=independent,
+            nonfinite=nonfinite,
         )

@@ -23,14 +23,15 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
         ValueError: a number out of range, a batch of keys, or a key of another generator.
         TypeError: anything else.
     """
-    if isinstance(seed, jax.Array) or (isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.shape == (2,)):
+    raw = isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.shape == (2,)
+    if raw or isinstance(seed, jax.Array):
         key = seed if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(jnp.asarray(seed))
         if key.shape != ():
             raise ValueError(f"seed is an array of keys of shape {key.shape}; give one key, for example keys[0].")
         if str(jax.random.key_impl(key)) != "threefry2x32":
             # Other generators give other numbers when a step holds another number of blocks.
             raise ValueError(
-                f"seed is a key of the generator {jax.random.key_impl(key)}; give a threefry2x32 key (jax.random.key(0)): "
+                f"seed is a key of the generator {jax.random.key_impl(key)}; give a threefry2x32 key: "
                 "only its numbers do not depend on how draws are batched."
             )
         return key, [int(word) for word in np.asarray(jax.random.key_data(key))]

@@ -1,0 +1,157 @@
+"""From a stream of draws to the units x classes matrix: in chunks, in bounded time, and exactly.
+
+Open-ended truth tables are grouped by DuckDB, a finite classifier's counts arrive dense from the device.
+Shape letters: B units, D draws, W 64-bit words of a key, K classes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from volume.counts import Counts
+
+# Rows grouped by one query: a few hundred MB of working memory, small beside the table itself.
+ROWS_PER_QUERY = 6_000_000
+# The running number of classes is counted on this share of them, chosen by a hash of the key.
+SAMPLE_BITS = 6
+
+
+class TableAccumulator:
+    """Collects the packed truth tables of whole units, in order."""
+
+    def __init__(self, num_words: int, unit_size: int, *, independent: bool):
+        self._names = [f"k{w}" for w in range(num_words)]
+        self._unit_size, self._independent = unit_size, independent
+        self._chunks: list[pa.Table] = []
+        self._nonfinite: list[np.ndarray] = []
+        self._num_units = 0
+        self._sample = np.zeros(0, np.uint64)
+        self._sample_new: list[np.ndarray] = []
+
+    def append(self, keys: list[np.ndarray], finite: np.ndarray) -> None:
+        """Add whole units: ``keys`` is one uint64 array [D] a word, ``finite`` [D] marks the draws that count."""
+        units = len(finite) // self._unit_size
+        unit = np.repeat(np.arange(self._num_units, self._num_units + units, dtype=np.int32), self._unit_size)
+        lost = np.zeros(units, np.int64)
+        if not finite.all():
+            lost = (~finite).reshape(units, self._unit_size).sum(axis=1)
+            keys, unit = [word[finite] for word in keys], unit[finite]
+        self._chunks.append(pa.table([*keys, unit], names=[*self._names, "unit"]))
+        self._nonfinite.append(lost)
+        self._num_units += units
+        mixed = _mix(keys)
+        self._sample_new.append(mixed[mixed >> np.uint64(64 - SAMPLE_BITS) == 0])
+
+    @property
+    def num_units(self) -> int:
+        return self._num_units
+
+    def estimate_classes(self) -> int:
+        """About how many different functions were seen: exact on one key in 64, so within a per cent from 1e6 up."""
+        self._sample = np.unique(np.concatenate([self._sample, *self._sample_new]))
+        self._sample_new.clear()
+        return len(self._sample) << SAMPLE_BITS
+
+    def counts(self) -> Counts:
+        table = pa.concat_tables(self._chunks)
+        parts = [_records(table, self._names, low, high) for low, high in _ranges(table)]
+        starts = np.cumsum([0, *(len(unit) for _, _, unit, _ in parts)])
+        offsets = [offset + start for (_, offset, _, _), start in zip(parts, starts, strict=False)]
+        return Counts(
+            keys=np.concatenate([keys for keys, _, _, _ in parts]),
+            offsets=np.concatenate([*offsets, starts[-1:]]),
+            unit=np.concatenate([unit for _, _, unit, _ in parts]),
+            hits=np.concatenate([hits for _, _, _, hits in parts]),
+            num_units=self._num_units,
+            unit_size=self._unit_size,
+            independent=self._independent,
+            nonfinite=np.concatenate(self._nonfinite),
+        )
+
+
+class DenseAccumulator:
+    """Collects dense hit counts of a finite classifier, unit by unit; the last column counts non-finite networks."""
+
+    def __init__(self, num_classes: int, unit_size: int, *, independent: bool):
+        self._num_classes, self._unit_size, self._independent = num_classes, unit_size, independent
+        self._seen = np.zeros(num_classes, bool)
+        self._cells: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._nonfinite: list[np.ndarray] = []
+        self._num_units = 0
+
+    def append(self, matrix: np.ndarray) -> None:
+        """Add the hits of whole units, [B, K + 1]."""
+        unit, classes = np.nonzero(matrix[:, :-1])
+        hits = matrix[unit, classes]
+        self._cells.append((classes, unit + self._num_units, hits))
+        self._nonfinite.append(matrix[:, -1].astype(np.int64))
+        self._seen[classes] = True
+        self._num_units += len(matrix)
+
+    @property
+    def num_units(self) -> int:
+        return self._num_units
+
+    def estimate_classes(self) -> int:
+        return int(self._seen.sum())
+
+    def counts(self) -> Counts:
+        classes, unit, hits = (np.concatenate(part) for part in zip(*self._cells, strict=True))
+        return Counts.from_cells(
+            classes,
+            unit,
+            hits,
+            num_classes=self._num_classes,
+            num_units=self._num_units,
+            unit_size=self._unit_size,
+            independent=self._independent,
+            nonfinite=np.concatenate(self._nonfinite),
+        )
+
+
+def _ranges(table: pa.Table) -> list[tuple[int | None, int | None]]:
+    """Cut the first key word into ranges of about ROWS_PER_QUERY rows, by the quantiles of a sample."""
+    pieces = max(1, -(-table.num_rows // ROWS_PER_QUERY))
+    if pieces == 1:
+        return [(None, None)]
+    step = max(1, table.num_rows // 100_000)
+    sample = np.sort(np.concatenate([chunk.to_numpy()[::step] for chunk in table.column("k0").chunks]))
+    cuts = np.unique(sample[np.arange(1, pieces) * len(sample) // pieces]).tolist()
+    return list(zip([None, *cuts], [*cuts, None], strict=True))
+
+
+def _records(
+    table: pa.Table, names: list[str], low: int | None, high: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Keys [K, W], offsets [K], units [R] and hits [R] of the rows with low <= k0 < high, in key order."""
+    where = [f"k0 >= {low}"] * (low is not None) + [f"k0 < {high}"] * (high is not None)
+    columns = ", ".join([*names, "unit"])
+    query = f"SELECT {columns}, count(*)::INTEGER AS hits FROM draws {'WHERE ' + ' AND '.join(where) if where else ''} "
+    # Nothing is spilled in ordinary runs; if memory runs out, not into the user's working folder.
+    settings = {"threads": os.cpu_count() or 1, "temp_directory": os.path.join(tempfile.gettempdir(), "volume-duckdb")}
+    with duckdb.connect(config=settings) as connection:
+        connection.register("draws", table)
+        rows = connection.sql(query + f"GROUP BY ALL ORDER BY {columns}").to_arrow_table()
+    words = [rows.column(name).to_numpy() for name in names]
+    unit, hits = rows.column("unit").to_numpy(), rows.column("hits").to_numpy()
+    if not len(unit):
+        return np.zeros((0, len(names)), np.uint64), np.zeros(0, np.int64), unit, hits
+    new = np.zeros(len(unit), bool)
+    new[0] = True
+    for word in words:
+        new[1:] |= word[1:] != word[:-1]
+    first = np.flatnonzero(new)
+    return np.stack([word[first] for word in words], axis=1), first, unit, hits
+
+
+def _mix(keys: list[np.ndarray]) -> np.ndarray:
+    """A 64-bit hash of each key [D], good in its high bits: only to sample keys evenly."""
+    state = keys[0]
+    for place, word in enumerate(keys[1:], 1):
+        state = state ^ (word << np.uint64(7 * place % 64) | word >> np.uint64(-7 * place % 64))
+    return state * np.uint64(0x9E3779B97F4A7C15)

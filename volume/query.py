@@ -1,0 +1,125 @@
+"""What is asked: the prior mass of every class of functions of one model on one list of inputs.
+
+A query holds no method, so that every method answers the same query and the answers can be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from volume.classifiers import BoundClassifier, Classifier, TruthTable
+from volume.domains import Domain
+from volume.models import Model
+from volume.samplers import Prior
+
+
+@dataclass(frozen=True)
+class Query:
+    """A model, a prior over its parameters, a finite list of inputs and a way to put functions into classes.
+
+    Args:
+        model: a network (`volume.models`).
+        prior: the measure over its parameters (`volume.samplers`).
+        domain: the inputs on which a function is its decisions. Default: the inputs the classifier itself names.
+        classifier: what counts as one class. Default: every function is a class of its own.
+
+    Raises:
+        TypeError, ValueError: parts that do not fit each other; nothing is traced or drawn before all of it is checked.
+    """
+
+    model: Model
+    prior: Prior
+    domain: Domain = None  # type: ignore[assignment]  # __post_init__ fills it in
+    classifier: Classifier = field(default_factory=TruthTable)
+
+    def __post_init__(self) -> None:
+        for name, value, needed in (
+            ("model", self.model, ("parameters", "apply", "num_outputs", "input_shape")),
+            ("prior", self.prior, ("draw", "check")),
+            ("classifier", self.classifier, ("bind",)),
+        ):
+            if isinstance(value, type) or not all(hasattr(value, attribute) for attribute in needed):
+                raise TypeError(
+                    f"{name}={value!r} is not a {name}: make one from volume.{_HOME[name]}, "
+                    f"for example {_EXAMPLE[name]}."
+                )
+        if self.domain is None:
+            domain = self.classifier.domain()
+            if domain is None:
+                raise ValueError(
+                    f"No domain was given and {self.classifier!r} names no inputs: pass domain=, "
+                    "for example volume.BooleanCube(7) or volume.Points(inputs)."
+                )
+            object.__setattr__(self, "domain", domain)
+        if not all(hasattr(self.domain, attribute) for attribute in ("inputs", "input_shape", "describe")):
+            raise TypeError(
+                f"domain={self.domain!r} is not a domain: pass volume.Points(inputs) or volume.BooleanCube(n)."
+            )
+        _check_inputs_fit(self.model, self.domain)
+        self.prior.check(self.model.parameters)
+        _check_outputs(self.model, self.domain.num_inputs)
+        _ = self.bound
+
+    @cached_property
+    def bound(self) -> BoundClassifier:
+        """The classifier with its rows looked up in this domain."""
+        return self.classifier.bind(self.domain, self.model.num_outputs)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able record of the question."""
+        return {
+            "model": self.model.describe(),  # type: ignore[attr-defined]
+            "prior": self.prior.describe(),
+            "domain": self.domain.describe(),
+            "classifier": self.classifier.describe(),
+        }
+
+    def conventions(self, *, dtype: str, precision: str, symmetry: str = "none") -> dict[str, Any]:
+        """The choices that change the numbers (DESIGN section 1), for every result to state."""
+        domain = {k: v for k, v in self.domain.describe().items() if k != "inputs"}
+        ties = "output == 0 is class 0" if self.model.num_outputs == 1 else "argmax ties go to the lowest index"
+        return {
+            "inputs": domain,
+            "input_order": "a label lists the inputs in order; input i of a Boolean cube is i in binary",
+            "prior": self.prior.describe(),
+            "ties": f"{ties}; a hidden sign(a) is +1 if a > 0, else -1",
+            "dtype": dtype,
+            "matmul_precision": precision,
+            "symmetry": symmetry,
+            "symmetry_note": "prior mass: every symmetric copy of a network is already counted in it",
+        }
+
+
+_HOME = {"model": "models", "prior": "samplers", "classifier": "classifiers"}
+_EXAMPLE = {
+    "model": "volume.models.MLP((7, 40, 40, 1))",
+    "prior": "volume.samplers.Gaussian(weight_std=1.0)",
+    "classifier": "volume.TruthTable()",
+}
+
+
+def _check_inputs_fit(model: Model, domain: Domain) -> None:
+    if tuple(model.input_shape) == tuple(domain.input_shape):
+        return
+    raise ValueError(
+        f"The model takes inputs of shape {tuple(model.input_shape)} but the domain {domain!r} has inputs of shape "
+        f"{tuple(domain.input_shape)}: change the first width of the model or the domain so that they agree."
+    )
+
+
+def _check_outputs(model: Model, num_inputs: int) -> None:
+    """Look at shapes only: a user's function is run by ``eval_shape``, never on numbers."""
+    params = {p.name: jax.ShapeDtypeStruct(p.shape, jnp.float32) for p in model.parameters}
+    inputs = jax.ShapeDtypeStruct((num_inputs, *model.input_shape), jnp.float32)
+    shape = tuple(jax.eval_shape(model.apply, params, inputs).shape)
+    expected = (num_inputs, model.num_outputs)
+    if shape != expected:
+        raise ValueError(
+            f"The model gives outputs of shape {shape} for {num_inputs} inputs; expected {expected}, one row an input "
+            "and one column an output: change the function, or num_outputs."
+        )
