@@ -1,0 +1,372 @@
+"""Direct estimation: draw parameters from the prior, classify the function, count.
+
+Quantity: V(C) = prior{theta : function(theta) in C}. Estimator: hits / draws. Interval: Clopper-Pearson when draws are
+independent, Fay-Feuer over the blocks when networks share a body or a head (volume.intervals).
+
+Draws are keyed by (seed, block): a block is a fixed set of bodies with their heads (volume.samplers.blocks), a step any
+number of whole blocks. Counts therefore do not depend on the step size, on interruptions or on the number of devices.
+
+Shape letters: S blocks in a step, Q bodies, H heads, N inputs, C outputs, K classes, W 64-bit words of a packed table.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+
+from volume.accumulate import DenseAccumulator, TableAccumulator
+from volume.classifiers import BoundClassifier
+from volume.counts import Counts
+from volume.models import Model
+from volume.query import Query
+from volume.samplers import Prior, block_mesh, can_share_heads, draw_block, over_blocks
+from volume.seeds import block_key, index_words
+from volume.tables import bits_per_input, num_words
+
+# Round sizes, so that round numbers of draws are whole numbers of blocks.
+SIZES = (1, 2, 4, 5, 10, 20, 25, 40, 50, 100, 200)
+MAX_BODIES = 50  # with 200 heads: 10,000 draws, outputs of 5 MB at 128 inputs, which stay in a CPU's last-level cache
+HEADS_PER_FEATURE = 5  # more heads than this on one body mostly repeat each other's functions
+MIN_BLOCKS = 1000  # the variance between blocks is known to 4.5 % then
+MAX_OUTPUTS = 1 << 22  # floats of one block's outputs
+STEP_SECONDS = 0.25  # long enough to hide the step's overhead, short enough for progress and Ctrl-C
+MAX_STEP_DRAWS = 1 << 20
+# Classes up to here are counted by comparing, which vectorises; more by scattering.
+MAX_COMPARED = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the compiled step depends on: one plan, one trace."""
+
+    model: Model
+    prior: Prior
+    bound: BoundClassifier
+    bodies: int  # Q
+    heads: int  # H
+    batch: int  # networks evaluated at once where there are no heads
+    max_blocks: int  # blocks one device takes in one step
+    dtype: str
+    precision: str
+    mesh: Mesh
+
+    @property
+    def block_draws(self) -> int:
+        return self.bodies * self.heads
+
+    @property
+    def independent(self) -> bool:
+        """Whether the draws inside a block are iid: no heads, or heads on a network that has no body."""
+        return self.heads == 1 or (self.bodies == 1 and _bodiless(self.model))
+
+
+class Step(NamedTuple):
+    """What one step brings to the host; only the first blocks asked for are filled."""
+
+    result: Array  # table route: packed words [S, Q, 2 W, H] uint32; device route: hits [S, K + 1] int32
+    finite: Array  # table route: [S, Q, H] bool; device route: empty
+    near_ties: Array  # [S] int32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direct:
+    """Draw, classify, count.
+
+    Args:
+        draws: networks to draw; rounded up to whole blocks (the report states how many were drawn).
+        heads: last layers drawn for each body, 1 for fully independent draws. Default: by the width of the last hidden
+            layer, up to 200, and fewer in short runs, so that there are at least 1,000 independent blocks.
+        bodies: bodies of a block, which share its heads up to random reflections. Default: up to 50, likewise.
+        dtype: "float32" or "float64".
+        precision: matrix-product precision, as in ``jax.default_matmul_precision``; the default never rounds to TF32 or
+            bfloat16, which would flip signs near zero.
+        devices: JAX devices to spread blocks over. Default: all local ones. Counts do not depend on it.
+
+    Raises:
+        ValueError: a number that is not whole or not positive, or an unknown dtype or precision.
+    """
+
+    draws: int
+    heads: int | None = None
+    bodies: int | None = None
+    dtype: str = "float32"
+    precision: str = "highest"
+    devices: tuple[jax.Device, ...] | None = None
+
+    name = "direct"
+
+    def __init__(
+        self,
+        draws: float,
+        *,
+        heads: int | None = None,
+        bodies: int | None = None,
+        dtype: str = "float32",
+        precision: str = "highest",
+        devices: Sequence[jax.Device] | None = None,
+    ):
+        from volume.errors import unknown, whole
+
+        known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
+        for what, given in (("dtype", dtype), ("precision", precision)):
+            if given not in known[what]:
+                raise ValueError(unknown(what, given, known[what]))
+        values = {
+            "draws": whole("draws", draws),
+            "heads": None if heads is None else whole("heads", heads),
+            "bodies": None if bodies is None else whole("bodies", bodies),
+            "dtype": dtype,
+            "precision": precision,
+            "devices": None if devices is None else tuple(devices),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def plan(self, query: Query) -> Plan:
+        """The concrete block, chosen from the query's shapes and the number of draws alone."""
+        model, prior = query.model, query.prior
+        bodies, heads = self._block(query)
+        mesh = block_mesh(self.devices)
+        outputs = query.domain.num_inputs * model.num_outputs
+        return Plan(
+            model=model,
+            prior=prior,
+            bound=query.bound,
+            bodies=bodies,
+            heads=heads,
+            batch=max(1, min(bodies, MAX_OUTPUTS // (64 * outputs))),
+            max_blocks=max(1, min(-(-self.draws // (bodies * heads)), MAX_STEP_DRAWS // (bodies * heads))),
+            dtype=self.dtype,
+            precision=self.precision,
+            mesh=mesh,
+        )
+
+    def _block(self, query: Query) -> tuple[int, int]:
+        model, prior = query.model, query.prior
+        shared = can_share_heads(model, prior)
+        if not shared and self.heads not in (None, 1):
+            raise ValueError(
+                f"heads={self.heads} was asked for, but "
+                + ("the model has no separate linear last layer" if model.head is None else "the prior ties all layers")
+                + ": leave heads out, or give heads=1."
+            )
+        outputs = query.domain.num_inputs * model.num_outputs
+        room = max(1, MAX_OUTPUTS // outputs)
+        target = max(1, min(self.draws // MIN_BLOCKS, room))
+        if not shared or self.heads == 1:
+            return self.bodies or _divisor(self.draws, min(1000, room)), 1
+        assert model.head is not None
+        if _bodiless(model):  # heads on the bare inputs are independent draws: as many as there is room for
+            heads = self.heads or _divisor(self.draws, min(10_000, room))
+            return self.bodies or 1, heads
+        heads = self.heads or _size(min(HEADS_PER_FEATURE * model.head.num_features, target))
+        if heads == 1:
+            return self.bodies or _divisor(self.draws, min(1000, room)), 1
+        crossable = getattr(prior, "sign_symmetric", False)
+        return self.bodies or (_size(min(MAX_BODIES, target // heads)) if crossable else 1), heads
+
+    def describe(self, plan: Plan) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "draws": self.draws,
+            "heads": plan.heads,
+            "bodies": plan.bodies,
+            "unit_size": plan.block_draws,
+            "independent_draws": plan.independent,
+            "dtype": self.dtype,
+            "precision": self.precision,
+        }
+
+
+def _bodiless(model: Model) -> bool:
+    head = model.head
+    return head is not None and all(p.name in (head.weight, head.bias) for p in model.parameters)
+
+
+def _size(limit: int) -> int:
+    return max(size for size in SIZES if size <= max(limit, 1))
+
+
+def _divisor(draws: int, limit: int) -> int:
+    """The largest divisor of ``draws`` up to ``limit``; when that is small, ``limit`` itself (draws are rounded up)."""
+    best = max(d for d in range(1, min(limit, draws) + 1) if draws % d == 0)
+    return best if 10 * best >= min(limit, draws) else min(limit, draws)
+
+
+@partial(jax.jit, static_argnames="plan")
+def step(plan: Plan, key: Array, inputs: Array, words: Array, num_blocks: Array) -> Step:
+    """Draw and classify the blocks with index words ``words`` [S, 2]; each device takes its first ``num_blocks``."""
+
+    def local(key: Array, inputs: Array, words: Array, num_blocks: Array) -> Step:
+        empty = jax.tree.map(
+            lambda leaf: jnp.zeros((plan.max_blocks, *leaf.shape), leaf.dtype),
+            jax.eval_shape(lambda k: _block_step(plan, k, inputs), key),
+        )
+
+        def body(i: Array, done: Step) -> Step:
+            block = _block_step(plan, block_key(key, words[i]), inputs)
+            return jax.tree.map(lambda all_, one: jax.lax.dynamic_update_index_in_dim(all_, one, i, 0), done, block)
+
+        # The trip count is data: a ragged last step and steps of growing length share one trace.
+        return jax.lax.fori_loop(0, num_blocks[0], body, empty)
+
+    with jax.default_matmul_precision(plan.precision):
+        return over_blocks(local, plan.mesh, (False, False, True, True))(key, inputs, words, num_blocks)
+
+
+def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
+    block = draw_block(key, plan.model, plan.prior, inputs, bodies=plan.bodies, heads=plan.heads, batch=plan.batch)
+    outputs = block.outputs  # [Q, N, H, C]
+    size = jnp.abs(outputs)
+    finite = jnp.all(jnp.isfinite(outputs), axis=(1, 3))  # [Q, H]
+    tie = block.tie if block.tie.ndim == 4 else block.tie[:, None, None, None]
+    one = plan.model.num_outputs == 1
+    near = jnp.any((size > 0) & (size <= tie), axis=(1, 3)) if one else _near_argmax(outputs, tie)
+    near_ties = jnp.sum(near & finite, dtype=jnp.int32)
+    if plan.bound.needs_outputs:
+        rows = jnp.moveaxis(outputs, 2, 1)  # [Q, H, N, C]
+        rows = rows[..., 0] if plan.model.num_outputs == 1 else rows
+        classes = jax.vmap(jax.vmap(plan.bound.classify_outputs))(rows)
+        return Step(_hits(classes, finite, plan.bound), jnp.zeros(0, bool), near_ties)
+    decisions = decide(outputs)  # [Q, N, H]
+    if plan.bound.route == "device":
+        classes = jax.vmap(plan.bound.classify)(decisions)
+        return Step(_hits(classes, finite, plan.bound), jnp.zeros(0, bool), near_ties)
+    return Step(pack_words(decisions, plan.model.num_outputs), finite, near_ties)
+
+
+def decide(outputs: Array) -> Array:
+    """Decisions [Q, N, H] of outputs [Q, N, H, C]: output > 0 for one output, else the argmax (ties: lowest index)."""
+    return outputs[..., 0] > 0 if outputs.shape[-1] == 1 else jnp.argmax(outputs, axis=-1).astype(jnp.uint8)
+
+
+def _near_argmax(outputs: Array, tie: Array) -> Array:
+    """[Q, H]: somewhere the two largest outputs differ by no more than rounding, without being equal."""
+    top = jax.lax.top_k(outputs, 2)[0]
+    gap = top[..., 0] - top[..., 1]
+    return jnp.any((gap > 0) & (gap <= tie[..., 0]), axis=1)
+
+
+def pack_words(decisions: Array, num_outputs: int) -> Array:
+    """Decisions [Q, N, H] as 32-bit words [Q, 2 W, H], the first input at the most significant bit (volume.tables)."""
+    num_bodies, num_inputs, num_heads = decisions.shape
+    width = bits_per_input(num_outputs)
+    if width > 1:
+        shifts = jnp.arange(width - 1, -1, -1, dtype=decisions.dtype)
+        decisions = (decisions[:, :, None, :] >> shifts[None, None, :, None]) & 1
+    bits = decisions.reshape(num_bodies, num_inputs * width, num_heads).astype(bool)
+    length = 64 * num_words(num_inputs, num_outputs)
+    bits = jnp.pad(bits, ((0, 0), (0, length - num_inputs * width), (0, 0)))
+    place = jnp.asarray(np.uint32(1) << np.arange(31, -1, -1, dtype=np.uint32))[:, None]
+    words = jnp.where(bits.reshape(num_bodies, length // 32, 32, num_heads), place, jnp.uint32(0))
+    return jnp.sum(words, axis=2, dtype=jnp.uint32)
+
+
+def _hits(classes: Array, finite: Array, bound: BoundClassifier) -> Array:
+    """Hits of every class in this block, [K + 1]; the last entry counts the non-finite networks."""
+    num_classes = bound.num_classes
+    assert num_classes is not None  # only finite classifiers take this route
+    classes = jnp.where(finite, classes, num_classes).ravel()
+    if num_classes < MAX_COMPARED:
+        return jnp.sum(classes[None, :] == jnp.arange(num_classes + 1)[:, None], axis=1, dtype=jnp.int32)
+    return jnp.zeros(num_classes + 1, jnp.int32).at[classes].add(1)
+
+
+class DirectRun:
+    """A run in progress: advance it step by step, look at the counts at any time."""
+
+    def __init__(self, query: Query, method: Direct, key: Array):
+        self.plan = plan = method.plan(query)
+        self.total_blocks = -(-method.draws // plan.block_draws)
+        self.done_blocks = 0
+        self.near_ties = 0
+        self._key = key
+        self._dtype = np.dtype(plan.dtype)
+        self._inputs = np.asarray(query.domain.inputs, self._dtype)
+        self._devices = plan.mesh.size
+        self._table = plan.bound.route == "table"
+        if self._table:
+            words = num_words(query.domain.num_inputs, plan.model.num_outputs)
+            self._into = TableAccumulator(words, plan.block_draws, independent=plan.independent)
+        else:
+            assert plan.bound.num_classes is not None
+            self._into = DenseAccumulator(plan.bound.num_classes, plan.block_draws, independent=plan.independent)
+        self._pending: tuple[Step, np.ndarray] | None = None
+        self._asked = 0
+        self._step_blocks = 1  # per device; grows until a step takes STEP_SECONDS
+
+    @property
+    def done(self) -> bool:
+        return self.done_blocks >= self.total_blocks
+
+    @property
+    def draws(self) -> int:
+        return self.done_blocks * self.plan.block_draws
+
+    @property
+    def total_draws(self) -> int:
+        return self.total_blocks * self.plan.block_draws
+
+    def estimate_classes(self) -> int:
+        return self._into.estimate_classes()
+
+    def advance(self) -> None:
+        """Take in one step; the next one is already running on the device meanwhile."""
+        start = time.perf_counter()
+        if self._pending is None:
+            self._pending = self._dispatch()
+        current, self._pending = self._pending, None
+        if self._asked < self.total_blocks and self.done_blocks:
+            self._pending = self._dispatch()
+        self._take(*current)
+        seconds = time.perf_counter() - start
+        if seconds < STEP_SECONDS / 2:
+            self._step_blocks = min(2 * self._step_blocks, self.plan.max_blocks)
+
+    def counts(self) -> Counts:
+        return self._into.counts()
+
+    def _dispatch(self) -> tuple[Step, np.ndarray]:
+        blocks = min(self._step_blocks * self._devices, self.total_blocks - self._asked)
+        share = np.full(self._devices, blocks // self._devices, np.int32)
+        share[: blocks % self._devices] += 1
+        words = np.zeros((self._devices, self.plan.max_blocks, 2), np.uint32)
+        start = self._asked
+        for device, count in enumerate(share):
+            words[device, :count] = index_words(start, start + int(count))
+            start += int(count)
+        self._asked = start
+        with jax.enable_x64(self._dtype == np.float64):
+            result = step(self.plan, self._key, self._inputs, words.reshape(-1, 2), share)
+        return result, share
+
+    def _take(self, result: Step, share: np.ndarray) -> None:
+        rows = np.concatenate([d * self.plan.max_blocks + np.arange(count) for d, count in enumerate(share)])
+        whole = len(rows) == len(share) * self.plan.max_blocks
+        kept = jax.tree.map(lambda leaf: np.asarray(leaf) if whole else np.asarray(leaf)[rows], result._asdict())
+        if isinstance(self._into, TableAccumulator):
+            words = kept["result"]  # [S, Q, 2 W, H]
+            keys = [
+                ((words[:, :, w].astype(np.uint64) << np.uint64(32)) | words[:, :, w + 1]).ravel()
+                for w in range(0, words.shape[2], 2)
+            ]
+            self._into.append(keys, kept["finite"].ravel())
+        else:
+            self._into.append(kept["result"])
+        self.near_ties += int(kept["near_ties"].sum())
+        self.done_blocks += len(rows)
+
+
+def effective_draws(draws: int, design_effect: float) -> float:
+    """Independent draws that would give the same variance."""
+    return draws / design_effect if math.isfinite(design_effect) and design_effect > 0 else float(draws)

@@ -1,0 +1,44 @@
+"""What a result must say so that it can be repeated: versions, device, commit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import volume
+
+
+@cache
+def versions() -> dict[str, str]:
+    found = {"volume": volume.__version__, "python": platform.python_version()}
+    for package in ("jax", "jaxlib", "flax", "numpy", "scipy", "duckdb"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+@cache
+def commit() -> str | None:
+    """The checkout's commit, with a ``+`` when tracked files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = ["git", "rev-parse", "--short=12", "HEAD"]
+        name = subprocess.run(head, cwd=root, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=root, capture_output=True, check=False)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return name.stdout.strip() + ("+" if changed.returncode else "")
+
+
+def device_record(devices: list[jax.Device]) -> dict[str, Any]:
+    return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}
