@@ -1,0 +1,89 @@
+"""Real data: how much parameter space fits a few handwritten digits, and how well do those networks do on the rest?
+
+    python benchmarks/digits.py [--draws 2e7] [--train 8] [--classes 0,7] [--widths 64,64] [--json FILE]
+
+scikit-learn's 8 x 8 digits scaled to [0, 1]; class 1 is the second of ``--classes``. One run answers both questions: the
+product of "fits the training images" and "test accuracy in this bin".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import volume
+from benchmarks.environment import describe, environment
+
+BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+
+
+def two_digits(zero: int, one: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images [M, 64] in [0, 1] of two digits, and labels 0 or 1, in the data set's order."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    chosen = np.isin(data.target, (zero, one))
+    return data.data[chosen] / 16.0, (data.target[chosen] == one).astype(int)
+
+
+def questions(
+    train: int, classes: tuple[int, int], widths: tuple[int, ...], bias_std: float
+) -> tuple[volume.Query, volume.Query]:
+    """Fits the training images; that and the accuracy on all others. Both on the same domain."""
+    images, labels = two_digits(*classes)
+    order = np.random.default_rng(0).permutation(len(images))
+    fitted, tested = order[:train], order[train:]
+    fits = volume.Fits(images[fitted], labels[fitted])
+    both = fits * volume.Accuracy(images[tested], labels[tested], bins=BINS)
+    model = volume.models.MLP((64, *widths, 1), activation="relu")
+    prior = volume.samplers.Gaussian(weight_std=math.sqrt(2.0), bias_std=bias_std)
+    domain = volume.Points(images)
+    return volume.Query(model, prior, domain, fits), volume.Query(model, prior, domain, both)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=float, default=5e6)
+    parser.add_argument("--train", type=int, default=8)
+    parser.add_argument("--classes", default="0,7")
+    parser.add_argument("--widths", default="64,64", help="hidden widths")
+    parser.add_argument("--bias-std", type=float, default=0.1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    zero, one = (int(digit) for digit in args.classes.split(","))
+    alone, both = questions(args.train, (zero, one), tuple(map(int, args.widths.split(","))), args.bias_std)
+    print(describe(environment()))
+    # The same seed draws the same networks, so that the bins below add up to the whole.
+    fits, joint = (
+        volume.estimate(query, volume.Direct(args.draws), seed=args.seed, progress=sys.stderr.isatty())
+        for query in (alone, both)
+    )
+    whole = fits["fits"]
+    tests = alone.domain.num_inputs - args.train
+    print(
+        f"\n{zero} against {one}: fits {args.train} images has volume {math.exp(whole.log_volume):.4g} "
+        f"[{math.exp(whole.log_low):.4g}, {math.exp(whole.log_high):.4g}] ({whole.count:,} of {fits.num_draws:,} draws; "
+        f"independent coin flips would give 2^-{args.train} = {2.0**-args.train:.4g})\n"
+        f"and splits by accuracy on the other {tests} images:"
+    )
+    rows = [entry for entry in joint.classes() if entry.label.startswith("fits")]
+    for entry in sorted(rows, key=lambda entry: entry.label):
+        low, high = (math.exp(value) for value in (entry.log_low, entry.log_high))
+        size = math.exp(entry.log_volume) if entry.count else 0.0
+        print(f"  {entry.label:24s} volume {size:.4g}  [{low:.4g}, {high:.4g}]  {entry.count:,} draws")
+    if args.json:
+        record = {"environment": environment(), "fits": fits.to_dict(), "joint": joint.to_dict()}
+        Path(args.json).write_text(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()

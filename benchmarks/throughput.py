@@ -1,0 +1,184 @@
+"""Functions per second: this library beside what a user would write, and beside the machine's limits.
+
+    python benchmarks/throughput.py [--draws 4e6] [--repeats 5] [--json FILE]
+
+Contenders run in turn (A B C A B C ...), so that a machine whose speed drifts drifts for all; the table gives medians, and
+ratios are medians of ratios within a turn. "counted" includes the full table of functions (or the finite classifier's
+counts). Effective functions/s divide by the design effect, the variance of a class's count over that of as many
+independent draws, measured in the same run at classes of volume near .06, 1e-3 and 1e-5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import volume
+from benchmarks import peers
+from benchmarks.environment import describe, environment, seconds
+from volume.direct import DirectRun
+from volume.seeds import to_key
+
+# Functions with closed names on {0,1}^7 whose volumes are known (REFERENCE values in the tests): .0623, 1.08e-3, 1.66e-5.
+CLASSES = {"near .06": (), "near 1e-3": (0b1000000,), "near 1e-5": (0b1111100,)}
+
+
+def table_with_ones_at(positions: tuple[int, ...], length: int = 128) -> str:
+    return "".join("1" if i in positions else "0" for i in range(length))
+
+
+def networks() -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
+    cube = np.asarray(volume.BooleanCube(7).inputs)
+    found: dict[str, tuple[tuple[int, ...], np.ndarray]] = {
+        "(7,40,40,1)": ((7, 40, 40, 1), cube),
+        "(7,1)": ((7, 1), cube),
+    }
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        print("scikit-learn is not installed: the digits network is left out (pip install param-volume[digits])")
+        return found
+    return found | {"digits (64,64,10)": ((64, 64, 10), load_digits().data[:64] / 16.0)}
+
+
+def limits() -> dict[str, float]:
+    """Matrix-product and normal-deviate rates of this machine, by the same library that we sample with."""
+    size = 2048
+    a = jax.random.normal(jax.random.key(0), (size, size))
+    product = jax.jit(partial(jnp.matmul, precision="highest"))
+    normals = jax.jit(lambda key: jax.random.normal(key, (4_000_000,)))
+    key = jax.random.key(1)
+    for warm in (lambda: product(a, a), lambda: normals(key)):
+        jax.block_until_ready(warm())
+    flops = 2 * size**3 / min(seconds(lambda: jax.block_until_ready(product(a, a))) for _ in range(5))
+    rate = 4e6 / min(seconds(lambda: jax.block_until_ready(normals(key))) for _ in range(5))
+    return {"matmul_flops": flops, "normals": rate}
+
+
+def costs(widths: tuple[int, ...], num_inputs: int, heads: int, bodies: int) -> dict[str, float]:
+    """Floating-point operations of matrix products and normal deviates that one function costs us."""
+    layers = list(itertools.pairwise(widths))
+    body_weights = sum(a * b for a, b in layers[:-1])
+    head_weights = layers[-1][0] * layers[-1][1]
+    return {
+        "flops": 2 * num_inputs * (head_weights + body_weights / heads),
+        "normals": body_weights / heads + head_weights / bodies,
+    }
+
+
+def query(widths: tuple[int, ...], inputs: np.ndarray) -> volume.Query:
+    model = volume.models.MLP(widths, activation="relu", bias=False)
+    domain = volume.BooleanCube(7) if widths[0] == 7 else volume.Points(inputs)
+    return volume.Query(model, volume.samplers.Gaussian(weight_std=1.0), domain)
+
+
+def draw_only(question: volume.Query, draws: int, seed: int) -> None:
+    run = DirectRun(question, volume.Direct(draws), to_key(seed)[0])
+    while not run.done:
+        run.advance()
+
+
+def design_effects(report: volume.VolumeReport) -> dict[str, tuple[float, float]]:
+    """(volume, design effect) at each of CLASSES."""
+    found = {}
+    for name, ones in CLASSES.items():
+        entry = report[table_with_ones_at(ones)]
+        found[name] = (float(np.exp(entry.log_volume)), float(entry.design_effect))
+    return found
+
+
+def measure(name: str, widths: tuple[int, ...], inputs: np.ndarray, draws: int, repeats: int) -> dict[str, Any]:
+    question = query(widths, inputs)
+    method = volume.Direct(draws)
+    plan = method.plan(question)
+    few = {"naive JAX (vmap)": draws // 100, "NumPy": draws // 200, "PyTorch": draws // 200}
+    contenders: dict[str, tuple[int, Any]] = {}
+    for peer, function in peers.available().items():
+        share = max(1000, few[peer] // 1000 * 1000)
+        contenders[peer] = (share, partial(function, widths, inputs, share, 0))
+        contenders[f"{peer}, counted"] = (share, lambda f=contenders[peer][1]: peers.count(f()))
+    contenders["this library"] = (draws, lambda: draw_only(question, draws, 0))
+    contenders["this library, counted"] = (draws, lambda: volume.estimate(question, method, seed=0))
+    for share, work in contenders.values():  # compile and warm up
+        del share
+        work()
+    turns = [{who: share / seconds(work) for who, (share, work) in contenders.items()} for _ in range(repeats)]
+    rates = {who: statistics.median(turn[who] for turn in turns) for who in contenders}
+    base = "naive JAX (vmap), counted"
+    ratios = {who: statistics.median(turn[who] / turn[base] for turn in turns) for who in contenders}
+    result: dict[str, Any] = {
+        "network": name,
+        "draws": draws,
+        "heads": plan.heads,
+        "bodies": plan.bodies,
+        "functions_per_second": rates,
+        "ratio_to_naive_counted": ratios,
+        "costs_per_function": costs(widths, len(inputs), plan.heads, plan.bodies),
+    }
+    if widths == (7, 40, 40, 1):
+        effects = design_effects(volume.estimate(question, volume.Direct(max(draws, 10_000_000)), seed=1))
+        ours = "this library, counted"
+        result["effective"] = {
+            where: {
+                "volume": v,
+                "design_effect": d,
+                "functions_per_second": rates[ours] / max(d, 1.0),
+                "ratio_to_naive_counted": ratios[ours] / max(d, 1.0),
+            }
+            for where, (v, d) in effects.items()
+        }
+    return result
+
+
+def show(result: dict[str, Any], peak: dict[str, float]) -> None:
+    print(f"\n{result['network']}: blocks of {result['bodies']} bodies x {result['heads']} heads")
+    for who, rate in result["functions_per_second"].items():
+        ratio = result["ratio_to_naive_counted"][who]
+        print(f"  {who:28s} {rate:14,.0f} functions/s  {ratio:8.2f} x naive JAX, counted")
+    cost, rate = result["costs_per_function"], result["functions_per_second"]["this library"]
+    print(
+        f"  while drawing: {100 * rate * cost['flops'] / peak['matmul_flops']:.0f} % of the matrix-product peak, "
+        f"{100 * rate * cost['normals'] / peak['normals']:.0f} % of the normal-deviate peak"
+    )
+    for where, row in result.get("effective", {}).items():
+        print(
+            f"  class {where}: volume {row['volume']:.3g}, design effect {row['design_effect']:.2f}: "
+            f"{row['functions_per_second']:,.0f} effective functions/s, {row['ratio_to_naive_counted']:.0f} x naive JAX"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=float, default=4e6)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    facts, peak = environment(), limits()
+    print(describe(facts))
+    print(
+        f"limits: {peak['matmul_flops'] / 1e9:.0f} GFLOP/s of matrix products, {peak['normals'] / 1e6:.0f} M normals/s"
+    )
+    results = []
+    for name, (widths, inputs) in networks().items():
+        draws = int(args.draws) if widths[0] == 7 else int(args.draws) // 10
+        results.append(measure(name, widths, inputs, draws, args.repeats))
+        show(results[-1], peak)
+    if args.json:
+        Path(args.json).write_text(json.dumps({"environment": facts, "limits": peak, "results": results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
