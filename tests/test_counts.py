@@ -53,6 +53,17 @@ def test_regroup_is_the_same_by_sorting_and_by_counting():
         np.testing.assert_array_equal(getattr(few, name), getattr(many, name), err_msg=name)
 
 
+def test_class_numbers_near_2_to_62_do_not_overflow():
+    rng = np.random.default_rng(5)
+    classes, unit = rng.integers(0, 50, 300), rng.integers(0, 20, 300)
+    facts = {"num_units": 20, "unit_size": 9999, "independent": False, "nonfinite": np.zeros(20)}
+    small = Counts.from_cells(classes, unit, np.ones(300), num_classes=50, **facts)
+    large = Counts.from_cells((1 << 62) - 50 + classes, unit, np.ones(300), num_classes=1 << 62, **facts)
+    np.testing.assert_array_equal(large.keys, small.keys + np.uint64((1 << 62) - 50))
+    for name in ("offsets", "unit", "hits"):
+        np.testing.assert_array_equal(getattr(large, name), getattr(small, name), err_msg=name)
+
+
 def test_find_walks_the_words_of_a_key():
     keys = np.array([[1, 7], [1, 9], [3, 0], [2**63, 5]], np.uint64)
     counts = Counts(keys, np.arange(5), np.zeros(4, np.int32), np.ones(4, np.int32), 1, 4, False, np.zeros(1))

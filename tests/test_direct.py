@@ -186,6 +186,13 @@ def test_draws_are_rounded_up_to_whole_blocks():
     assert report.counts.tally().count.sum() == 1_020
 
 
+@pytest.mark.parametrize("classifier", [volume.LempelZiv(), volume.LempelZiv() * volume.Ones()])
+def test_a_costly_classifier_is_the_coarser_answer_of_the_stored_tables(classifier):
+    method = volume.Direct(20_000, heads=10, bodies=2)
+    fine = volume.estimate(query(), method, seed=6)
+    same_counts(fine.group_by(classifier).counts, volume.estimate(query(classifier=classifier), method, seed=6).counts)
+
+
 def nan_model():
     def apply(params, inputs):
         weight = params["weight"]  # NaN on one input when the first weight is large; inf when it is very small

@@ -101,7 +101,12 @@ class Counts:
         nonfinite: np.ndarray,
     ) -> Counts:
         """From (class, unit, hits) triples in any order; equal cells add up, classes never hit are left out."""
-        cell = np.asarray(classes, np.int64) * num_units + unit
+        classes = np.asarray(classes, np.int64)
+        numbers = None
+        if num_classes * num_units >= 1 << 62:  # a cell number would overflow: number the classes seen instead
+            numbers, classes = np.unique(classes, return_inverse=True)
+            num_classes = len(numbers)
+        cell = classes * num_units + unit
         if num_classes * num_units <= max(4 * len(cell), 1 << 20):
             total = np.bincount(cell, weights=hits, minlength=1)  # exact: below 2^53
             cell = np.flatnonzero(total)
@@ -111,6 +116,8 @@ class Counts:
             hits = np.bincount(which, weights=hits)
         classes, unit = np.divmod(cell, num_units)
         keys, starts = np.unique(classes, return_index=True)
+        if numbers is not None:
+            keys = numbers[keys]
         return Counts(
             keys=keys.astype(np.uint64)[:, None],
             offsets=np.r_[starts, len(cell)].astype(np.int64),

@@ -334,7 +334,11 @@ class DirectRun:
             self._step_blocks = min(2 * self._step_blocks, self.plan.max_blocks)
 
     def counts(self) -> Counts:
-        return self._into.counts()
+        """Hits of the query's classes in every block so far."""
+        counts, bound = self._into.counts(), self.plan.bound
+        if self._table and bound.num_classes is not None:  # a costly function of the table: classify each table once
+            counts = counts.regroup(bound.classify_keys(counts.keys), bound.num_classes)
+        return counts
 
     def _dispatch(self) -> tuple[Step, np.ndarray]:
         blocks = min(self._step_blocks * self._devices, self.total_blocks - self._asked)

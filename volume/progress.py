@@ -29,7 +29,7 @@ def rich_progress(progress: bool | Callable[[Any], None] | None) -> Iterator[Cal
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task("drawing", total=None, rate="", classes="")
+        task = bar.add_task("drawing", total=1, rate="", classes="")  # the first step brings the true total
 
         def show(state: Any) -> None:
             bar.update(
