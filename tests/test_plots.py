@@ -165,7 +165,7 @@ def test_complexity_sample_is_weighted_and_uniform():
     ones = np.array([label.count("1") for label in labels[8:]])
     error = ones.std() * math.sqrt((1 - 500 / 2000) / 500)
     assert abs(data.ones[data.count == 1].mean() - ones.mean()) < 5 * error
-    assert "1 hit: 2,000 classes (1 point: 4.0)" in legend(plots.complexity(report, singletons=500))
+    assert "1 hit: 2,000 classes (1 point = 4.0)" in legend(plots.complexity(report, singletons=500))
 
 
 def test_complexity_medians_are_weighted():

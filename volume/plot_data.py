@@ -85,7 +85,7 @@ class ComplexityData(NamedTuple):
 
 
 def complexity_data(
-    report: VolumeReport, *, singletons: int = 1500, max_points: int = 10_000, seed: int = 0
+    report: VolumeReport, *, singletons: int = 1500, max_points: int = 150_000, seed: int = 0
 ) -> ComplexityData:
     """The points of :func:`volume.plots.complexity`: every class, or a random sample of the classes with as few hits.
 

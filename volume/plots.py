@@ -133,7 +133,7 @@ def complexity(
     ax: Axes | None = None,
     path: str | Path | None = None,
     singletons: int = 1500,
-    max_points: int = 10_000,
+    max_points: int = 150_000,
 ) -> Axes:
     """Volume against Lempel-Ziv complexity, coloured by class balance, which confounds it.
 
@@ -152,7 +152,11 @@ def complexity(
     step = math.log2(num_inputs) / 2 if num_inputs > 1 else 1.0
     x = data.complexity + generator.uniform(-0.42, 0.42, len(data.complexity)) * step
     y = (data.count + generator.uniform(-0.45, 0.45, len(data.count)) * (data.count < 30)) / report.num_draws
-    area = np.where(data.count >= 100, 14.0, np.where(data.count >= RELIABLE_HITS, 7.0, 4.0))
+    # The fewer, the larger and the less transparent, so that none hide the rest.
+    area = np.where(data.count >= 100, 14.0, np.where(data.count >= RELIABLE_HITS, 6.0, 3.0))
+    sizes = np.array([drawn for _, _, drawn in data.strata], int)
+    alpha = np.repeat(np.clip(3000 / np.maximum(sizes, 1), 0.15, 0.6), sizes)
+    alpha[data.count >= 100] = 0.6
     ax = _axes(ax)
     ax.set_yscale("log")
     shuffled = generator.permutation(len(x))  # no value of the colour lies on top of the others
@@ -164,7 +168,7 @@ def complexity(
         cmap="cividis",
         vmin=0,
         vmax=1,
-        alpha=0.6,
+        alpha=alpha[shuffled],  # type: ignore[arg-type]  # the stubs know one for all only
         lw=0,
         rasterized=True,
     )
@@ -173,7 +177,7 @@ def complexity(
         text = f"{name}: {members:,} classes"
         if drawn < members:
             share = members / drawn
-            text += f" (1 point: {share:,.0f})" if share >= 9.5 else f" (1 point: {share:.1f})"
+            text += f" (1 point = {share:,.0f})" if share >= 9.5 else f" (1 point = {share:.1f})"
         handles.append(Line2D([], [], color=GREY, ls="none", marker="o", ms=3, label=text))
     if (data.count == 1).any():
         # A class seen once was lucky: nearly all such classes have volumes far below one over the draws.
@@ -209,7 +213,7 @@ def _interval_bars(ax: Axes, x, volume, low, high, *, label: str, size: float, l
         style: dict[str, Any] = {
             "color": BLUE,
             "elinewidth": 1,
-            "capsize": size,
+            "capsize": size if len(x) <= 20 else 0,
             "ls": "none",
             "marker": "o",
             "ms": size,
