@@ -1,0 +1,26 @@
+"""Where parameters come from: priors, prior-invariant moves, optimisers."""
+
+from .blocks import Block, can_share_heads, draw_block
+from .descriptions import from_description
+from .devices import block_mesh, over_blocks
+from .gaussian import Gaussian
+from .initializer import Initializer
+from .prior import Prior, fan_scale, standard_normal
+from .sphere import Sphere
+from .uniform import Uniform
+
+__all__ = [
+    "Block",
+    "Gaussian",
+    "Initializer",
+    "Prior",
+    "Sphere",
+    "Uniform",
+    "block_mesh",
+    "can_share_heads",
+    "draw_block",
+    "fan_scale",
+    "from_description",
+    "over_blocks",
+    "standard_normal",
+]
