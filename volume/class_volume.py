@@ -1,0 +1,246 @@
+"""The volume of one class, and of many at once as columns.
+
+A report may hold ten million classes, so they are columns of numbers until somebody looks at one of them.
+
+Shape letters: K classes listed, W words of a key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, overload
+
+import numpy as np
+
+from volume.counts import Counts, Tally
+from volume.intervals import design_effect, interval, largest_share
+
+LN10 = math.log(10)
+# Linear volumes below this are left out of records: near the smallest double they would lose digits without a word.
+SMALLEST_LINEAR = 1e-300
+
+
+@dataclass(frozen=True)
+class ClassVolume:
+    """The prior mass of one class of functions, with its interval. Logarithms are natural unless they say ``log10``."""
+
+    label: str
+    log_volume: float  # log(count / num_draws); -inf when the class was never drawn
+    log_low: float  # ends of the interval: it covers the true volume with probability ``level``
+    log_high: float
+    level: float
+    count: int  # draws in this class
+    num_draws: int  # draws that estimate it: all of them, or those that had no part in choosing it
+    units_hit: int  # independent units with at least one hit
+    largest_unit_share: float  # share of the hits that the luckiest unit has; nan when there are none
+    design_effect: float  # variance of the count over the variance of as many iid draws; nan when it cannot be told
+
+    @property
+    def volume(self) -> float:
+        """The volume itself; underflows to 0 where its logarithm does not."""
+        return math.exp(self.log_volume)
+
+    @property
+    def low(self) -> float:
+        return math.exp(self.log_low)
+
+    @property
+    def high(self) -> float:
+        return math.exp(self.log_high)
+
+    @property
+    def log10_volume(self) -> float:
+        return self.log_volume / LN10
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able record: infinite and undefined numbers are None, and so are linear volumes in (0, 1e-300)."""
+        return {
+            "label": self.label,
+            "log_volume": finite(self.log_volume),
+            "log_low": finite(self.log_low),
+            "log_high": finite(self.log_high),
+            "log10_volume": finite(self.log10_volume),
+            "volume": linear(self.log_volume),
+            "low": linear(self.log_low),
+            "high": linear(self.log_high),
+            "level": self.level,
+            "count": self.count,
+            "num_draws": self.num_draws,
+            "units_hit": self.units_hit,
+            "largest_unit_share": finite(self.largest_unit_share),
+            "design_effect": finite(self.design_effect),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTable:
+    """Many classes, column by column: a sequence of :class:`ClassVolume`, of which a slice is a shorter table."""
+
+    keys: np.ndarray  # [K, W] uint64, as in Counts
+    log_volume: np.ndarray  # [K] float64, and likewise below
+    log_low: np.ndarray
+    log_high: np.ndarray
+    count: np.ndarray  # [K] int64
+    units_hit: np.ndarray  # [K] int64
+    largest_unit_share: np.ndarray
+    design_effect: np.ndarray
+    level: float
+    num_draws: int
+    name: Callable[[np.ndarray], list[str]]  # labels of keys [K', W]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> ClassVolume: ...
+    @overload
+    def __getitem__(self, index: slice) -> ClassTable: ...
+    def __getitem__(self, index: int | slice) -> ClassVolume | ClassTable:
+        if isinstance(index, slice):
+            return self.take(np.arange(len(self))[index])
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Class {index} was asked for, but this table lists {len(self)}.")
+        row = index % len(self)
+        return self._record(row, self.name(self.keys[row : row + 1])[0])
+
+    def __iter__(self) -> Iterator[ClassVolume]:
+        for start in range(0, len(self), 10_000):
+            labels = self.name(self.keys[start : start + 10_000])
+            for row, label in enumerate(labels, start):
+                yield self._record(row, label)
+
+    def labels(self) -> list[str]:
+        return self.name(self.keys)
+
+    def take(self, rows: np.ndarray) -> ClassTable:
+        """The classes at these positions [K'], in that order."""
+        return ClassTable(
+            **{column: getattr(self, column)[rows] for column in ("keys", *COLUMNS)},
+            level=self.level,
+            num_draws=self.num_draws,
+            name=self.name,
+        )
+
+    def by_volume(self) -> ClassTable:
+        """Sorted by falling estimated volume; equal ones by key, which is the order of labels for truth tables."""
+        # Stable from the last word of the key to the first, then by count: `lexsort` reads its keys from the last one.
+        return self.take(np.lexsort([*self.keys.T[::-1], -self.count]))
+
+    def _record(self, row: int, label: str) -> ClassVolume:
+        return ClassVolume(
+            label=label,
+            level=self.level,
+            num_draws=self.num_draws,
+            **{column: getattr(self, column)[row].item() for column in COLUMNS},
+        )
+
+
+COLUMNS = (
+    "log_volume",
+    "log_low",
+    "log_high",
+    "count",
+    "units_hit",
+    "largest_unit_share",
+    "design_effect",
+)
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where JSON has no number for it."""
+    return float(value) if math.isfinite(value) else None
+
+
+def linear(log_value: float) -> float | None:
+    """exp of a logarithm for a record: 0 for -inf, None where the result would be below 1e-300 or is undefined."""
+    if log_value == -math.inf:
+        return 0.0
+    value = math.exp(log_value) if log_value < 700 else math.inf
+    return value if SMALLEST_LINEAR <= value < math.inf else None
+
+
+def estimate(
+    counts: Counts,
+    keys: np.ndarray,
+    rows: np.ndarray,
+    *,
+    name: Callable[[np.ndarray], list[str]],
+    level: float,
+    simultaneous: int = 1,
+    clump: float | None = None,
+    start: int = 0,
+) -> ClassTable:
+    """The classes of these keys [K, W], which stand at ``rows`` [K] in ``counts`` (-1: never drawn), from
+    units ``start`` on.
+
+    ``simultaneous`` and ``clump`` as in :func:`volume.intervals.interval`.
+    """
+    return estimate_tally(
+        tally_of(counts, rows, start), counts, keys, name, level, simultaneous, clump, counts.num_units - start
+    )
+
+
+def estimate_tally(
+    tally: Tally,
+    counts: Counts,
+    keys: np.ndarray,
+    name: Callable[[np.ndarray], list[str]],
+    level: float,
+    simultaneous: int = 1,
+    clump: float | None = None,
+    num_units: int | None = None,
+) -> ClassTable:
+    """The same from the column sums themselves; ``num_units`` of the run's units are behind them (default: all)."""
+    units = counts.num_units if num_units is None else num_units
+    log_volume, log_low, log_high = interval(
+        tally,
+        units,
+        counts.unit_size,
+        independent=counts.independent,
+        level=level,
+        simultaneous=simultaneous,
+        clump=clump,
+    )
+    return ClassTable(
+        keys=keys,
+        log_volume=log_volume,
+        log_low=log_low,
+        log_high=log_high,
+        count=tally.count,
+        units_hit=tally.units,
+        largest_unit_share=largest_share(tally),
+        design_effect=design_effect(tally, units, counts.unit_size),
+        level=1 - (1 - level) / simultaneous,
+        num_draws=units * counts.unit_size,
+        name=name,
+    )
+
+
+def tally_of(counts: Counts, rows: np.ndarray, start: int = 0) -> Tally:
+    """Column sums of the classes at ``rows`` [K] over the units from ``start`` on; zeros where a row is -1."""
+    rows = np.asarray(rows, np.int64)
+    if len(rows) == counts.num_classes and np.array_equal(rows, np.arange(len(rows))):
+        return counts.tally(start)
+    seen = np.flatnonzero(rows >= 0)
+    first, size = counts.offsets[rows[seen]], np.diff(counts.offsets)[rows[seen]]
+    offsets = np.r_[0, np.cumsum(size)]
+    # Only the chosen columns' records are read, wherever they stand.
+    record = np.repeat(first - offsets[:-1], size) + np.arange(offsets[-1])
+    chosen = replace(
+        counts, keys=counts.keys[rows[seen]], offsets=offsets, unit=counts.unit[record], hits=counts.hits[record]
+    )
+    columns = []
+    for sums in chosen.tally(start):
+        column = np.zeros(len(rows), np.int64)
+        column[seen] = sums
+        columns.append(column)
+    return Tally(*columns)
+
+
+def tally_nonfinite(counts: Counts) -> Tally:
+    """Column sums of the draws that gave NaN or inf, as one class [1]."""
+    hits = np.asarray(counts.nonfinite, np.int64)
+    sums = (hits.sum(), (hits * hits).sum(), hits.max(initial=0), (hits > 0).sum())
+    return Tally(*(np.array([value], np.int64) for value in sums))

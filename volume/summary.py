@@ -1,0 +1,227 @@
+"""A report as text for people: the table of the largest classes, and what has to be said beside it."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from volume.class_volume import ClassTable, ClassVolume
+from volume.classifiers import TruthTable
+from volume.domains import BooleanCube
+from volume.naming import table_name
+
+if TYPE_CHECKING:
+    from volume.comparison import Comparison
+    from volume.report import VolumeReport
+
+WIDTH = 120  # columns of the terminal assumed
+MAX_LABEL = 40
+# Warnings, in the order of DESIGN section 3: a share above .2 means that a handful of units carries the estimate.
+LARGE_SHARE = 0.2
+LARGE_DESIGN_EFFECT = 5.0  # the interval is more than twice as wide as iid draws would make it
+FEW_UNITS = 20
+MANY_NEAR_TIES = 1e-3  # share of draws whose decision could differ on another device
+
+
+def shorten(label: str, limit: int = MAX_LABEL) -> str:
+    """The label, its middle cut out when it is longer than ``limit``."""
+    if len(label) <= limit:
+        return label
+    head = (limit - 1) // 2
+    return f"{label[:head]}…{label[len(label) - (limit - 1 - head) :]}"
+
+
+def warn(report: VolumeReport, shown: ClassTable) -> list[str]:
+    """Sentences for what should not be overlooked, about the run and the classes shown."""
+    counts, found = report.counts, []
+    if report.run.get("complete") is False:
+        found.append(f"The run was stopped early, after {report.num_draws:,} draws.")
+    if report.num_nonfinite:
+        found.append(
+            f"{report.num_nonfinite:,} of {report.num_draws:,} networks gave NaN or inf; they are in no class but "
+            "'nonfinite', and the other volumes are shares of all draws."
+        )
+    if not counts.independent and counts.num_units < FEW_UNITS:
+        found.append(
+            f"Only {counts.num_units} independent units: how much they differ is hardly known. "
+            "Draw more, or use fewer heads and bodies a unit."
+        )
+    if not report.named_in_advance and shown.num_draws == report.num_draws and report.num_classes:
+        found.append(
+            "The same draws chose and estimated the classes shown, too few to be split: their volumes read too high."
+        )
+    if not counts.independent:
+        # One hit is its unit's whole share, and that says nothing.
+        narrow = (shown.units_hit > 0) & (shown.count > shown.units_hit) & (shown.largest_unit_share > LARGE_SHARE)
+        if narrow.any():
+            worst = shown[int(np.argmax(np.where(narrow, shown.largest_unit_share, 0)))]
+            found.append(
+                f"One unit gave {worst.largest_unit_share:.0%} of the hits of {shorten(worst.label)}"
+                + (
+                    f", and more than {LARGE_SHARE:.0%} of those of {narrow.sum() - 1} other classes shown"
+                    if narrow.sum() > 1
+                    else ""
+                )
+                + ": such a class may be carried by bodies too rare for these intervals."
+            )
+        effect = np.nan_to_num(shown.design_effect, nan=0.0)
+        if effect.max(initial=0) > LARGE_DESIGN_EFFECT:
+            worst = shown[int(np.argmax(effect))]
+            found.append(
+                f"Design effect {worst.design_effect:.3g} for {shorten(worst.label)}: its interval is that of "
+                f"{worst.num_draws / worst.design_effect:,.0f} independent draws."
+            )
+    near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
+    if near and checked and near / checked > MANY_NEAR_TIES:
+        found.append(
+            f"{near / checked:.2%} of the draws have an output so near a tie that another device or dtype "
+            "may decide it otherwise."
+        )
+    return found
+
+
+def summarise(report: VolumeReport, k: int) -> str:
+    """The text of :meth:`VolumeReport.summary`."""
+    shown = report.top(k)
+    parts = [_title(report), *([_table(report, shown)] if len(shown) else []), "\n".join(_below(report, shown))]
+    return _render(*parts)
+
+
+def _title(report: VolumeReport) -> str:
+    classes = f"{report.num_classes:,} classes seen"
+    if report.named_in_advance:
+        classes += f" of {report.bound.num_classes:,}"
+    units = f"{report.counts.num_units:,} independent units of {report.counts.unit_size:,}"
+    seconds = report.run.get("wall_seconds")
+    took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
+    return f"{report.num_draws:,} draws ({units}), {classes}{took}"
+
+
+def _table(report: VolumeReport, shown: ClassTable) -> Table:
+    tables = isinstance(report.classifier, TruthTable)
+    binary = tables and report.num_outputs == 1
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("class", no_wrap=True)
+    if binary:
+        table.add_column("T", justify="right", no_wrap=True)
+        table.add_column("LZ", justify="right", no_wrap=True)
+    for head in ("volume", f"{100 * report.level:g}% interval", "hits"):
+        table.add_column(head, justify="right", no_wrap=True)
+    complexity = _complexity(report, shown) if binary else None
+    for row, entry in enumerate(shown):
+        cells = [_name(report, entry.label) if tables else shorten(entry.label)]
+        if complexity is not None:
+            cells += [str(entry.label.count("1")), "" if np.isnan(complexity[row]) else f"{complexity[row]:.4g}"]
+        elif binary:
+            cells += [str(entry.label.count("1")), ""]
+        table.add_row(*cells, _volume(entry.log_volume), _interval(entry), f"{entry.count:,}")
+    return table
+
+
+def _complexity(report: VolumeReport, shown: ClassTable) -> np.ndarray | None:
+    from volume import lempel_ziv
+
+    if not 2 <= report.domain.num_inputs <= lempel_ziv.MAX_INPUTS:
+        return None
+    return lempel_ziv.complexity(shown.keys, report.domain.num_inputs)
+
+
+def _name(report: VolumeReport, label: str) -> str:
+    # Names such as "1 only at 0000100" read the inputs as binary numbers, which only a cube's are.
+    return shorten(table_name(label) if isinstance(report.domain, BooleanCube) else label)
+
+
+def _volume(log_value: float) -> str:
+    """A volume to four digits, also where it underflows a double."""
+    if log_value == -math.inf:
+        return "0"
+    if log_value > math.log(1e-3):
+        return f"{math.exp(log_value):#.4g}"
+    exponent = math.floor(log_value / math.log(10))
+    digits = f"{math.exp(log_value - exponent * math.log(10)):.3f}"
+    if digits == "10.000":
+        digits, exponent = "1.000", exponent + 1
+    return f"{digits}e{exponent:+03d}"
+
+
+def _interval(entry: ClassVolume) -> str:
+    return f"{_volume(entry.log_low)} - {_volume(entry.log_high)}"
+
+
+def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
+    lines = [""]
+    if len(shown) and shown.num_draws < report.num_draws:
+        lines.append(
+            f"The first {report.pilot_units:,} units chose and ordered these classes; the other "
+            f"{shown.num_draws:,} draws estimate them. Intervals are pointwise."
+        )
+    elif len(shown):
+        lines.append("All draws estimate these classes. Intervals are pointwise.")
+    lines.append(_unseen(report))
+    lines.append(f"Non-finite networks: {report.num_nonfinite:,} (volume below {_volume(report.nonfinite.log_high)}).")
+    near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
+    if near is not None and checked:
+        lines.append(
+            f"Near ties: {near:,} of {checked:,} draws ({near / checked:.2g}), within rounding of the boundary."
+        )
+    lines += [f"Warning: {sentence}" for sentence in warn(report, shown)]
+    lines += ["", "Conventions", *(f"  {name}: {_words(value)}" for name, value in report.conventions.items())]
+    lines.append(f"  seed: {report.seed}; method: {_words(report.method)}")
+    return lines
+
+
+def _unseen(report: VolumeReport) -> str:
+    unseen = report.unseen
+    meaning = (
+        "the chance that one more network is in a class that these draws did not hit"
+        if report.num_classes
+        else "no network was in any class"
+    )
+    return f"Unseen mass {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): {meaning}."
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        left_out = ("inputs",) if "sha256" in value else ()
+        return ", ".join(f"{name}={_words(entry)}" for name, entry in value.items() if name not in left_out)
+    if isinstance(value, list):
+        return "(" + ", ".join(map(_words, value[:8])) + (", ..." if len(value) > 8 else "") + ")"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def compared(result: Comparison, k: int) -> str:
+    """The text of :meth:`Comparison.summary`."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("class", no_wrap=True)
+    for head in ("volume (first)", "volume (second)", "hits", "z"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in result.rows[:k]:
+        table.add_row(
+            shorten(row.label),
+            _volume(row.log_volume_a),
+            _volume(row.log_volume_b),
+            f"{row.count_a:,} / {row.count_b:,}",
+            f"{row.z:+.2f}",
+        )
+    verdict = "They agree" if result.agree else "They DISAGREE"
+    chance = f"{result.p_value:.3g}" if result.p_value < 1 else "1"
+    return (
+        _render(table)
+        + f"\n\n{result.num_compared:,} classes compared, largest |z| {result.max_abs_z:.2f}; equal volumes give one "
+        f"this large somewhere with probability {chance} or less.\n{verdict} at the family-wise level {result.alpha:g}."
+    )
+
+
+def _render(*parts: Any) -> str:
+    console = Console(
+        file=io.StringIO(), width=WIDTH, color_system=None, highlight=False, markup=False, legacy_windows=False
+    )
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines())
