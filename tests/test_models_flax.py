@@ -223,14 +223,21 @@ def test_initial_values_play_no_part():
     np.testing.assert_array_equal(first.apply(params, inputs), abstract.apply(params, inputs))
 
 
-def test_float64_stays_float64():
-    module = NnxNormed(nnx.Rngs(0))  # holds float32 constants
-    module.eval()
-    model = from_nnx(module, 3)
+class Shifted(nnx.Module):
+    def __init__(self, rngs):
+        self.body = nnx.Linear(3, 1, rngs=rngs)
+        self.shift = nnx.Variable(jnp.ones(3))  # float32
+
+    def __call__(self, x):
+        return self.body(x + self.shift[...])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_constants_follow_the_runs_precision(dtype):
+    model = from_nnx(Shifted(nnx.Rngs(0)), 3)
     with jax.enable_x64(True):
-        params = {p.name: jax.ShapeDtypeStruct(p.shape, jnp.float64) for p in model.parameters}
-        outputs = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((4, 3), jnp.float64))
-    assert outputs.dtype == jnp.float64
+        params = {p.name: jax.ShapeDtypeStruct(p.shape, dtype) for p in model.parameters}
+        assert jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((4, 3), dtype)).dtype == dtype
 
 
 # --- heads ---
@@ -280,7 +287,7 @@ class NotAHead(nnx.Module):
         self.way = way
         self.body = nnx.Linear(3, 3, rngs=rngs)
         self.out = nnx.Linear(3, 3, dtype=jnp.bfloat16 if way == "rounded" else None, rngs=rngs)
-        if way == "shared":
+        if way.startswith("shared"):
             self.body.kernel = self.out.kernel
 
     def __call__(self, x):
@@ -293,7 +300,7 @@ class NotAHead(nnx.Module):
                 return self.out(self.body(x)) + x
             case "read":
                 return self.out(self.body(x) * jnp.sum(self.out.kernel[...]))
-            case "penultimate":
+            case "penultimate" | "shared, held by the last":
                 return self.body(self.out(x))
         return self.out(nnx.tanh(self.body(x)))
 
@@ -303,11 +310,15 @@ def test_a_plain_last_layer_is_a_head():
     assert from_nnx(NotAHead("penultimate", nnx.Rngs(0)), 3).head == Head("body.kernel", "body.bias", 3)
 
 
-@pytest.mark.parametrize("way", ["twice", "scaled", "residual", "read", "shared", "rounded"])
+WAYS = ["twice", "scaled", "residual", "read", "shared", "shared, held by the last", "rounded"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_what_is_no_head_is_not_taken_for_one(way):
     assert from_nnx(NotAHead(way, nnx.Rngs(0)), 3).head is None
-    with pytest.raises(ValueError, match=r"'out' is not a head of .*NotAHead|Unknown layer 'out'"):
-        from_nnx(NotAHead(way, nnx.Rngs(0)), 3, head="out")
+    asked = "body" if way == "shared, held by the last" else "out"
+    with pytest.raises(ValueError, match=r"'(out|body)' is not a head of .*NotAHead|Unknown layer 'out'"):
+        from_nnx(NotAHead(way, nnx.Rngs(0)), 3, head=asked)
 
 
 def test_unknown_head():
@@ -340,6 +351,9 @@ def test_equality_and_hash():
     assert model != from_nnx(module, (5, 5, 1))
     assert model != from_nnx(module, (5, 4, 1), head=False)
     assert model != from_linen(LinenConv(), (5, 4, 1))
+    scaled, residual = (from_nnx(NotAHead(way, nnx.Rngs(0)), 3) for way in ("scaled", "residual"))
+    assert scaled.parameters == residual.parameters
+    assert scaled != residual
     evaluated = from_linen(LinenTransformer(), (6, 3), kwargs=EVAL)
     assert evaluated == from_linen(LinenTransformer(), (6, 3), kwargs=dict(EVAL))
     assert hash(evaluated) == hash(from_linen(LinenTransformer(), (6, 3), kwargs=dict(EVAL)))
