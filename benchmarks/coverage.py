@@ -2,11 +2,7 @@
 
     python benchmarks/coverage.py --json benchmarks/coverage.json --table benchmarks/coverage_results.md
 
-Truths are exact and cost nothing: a linear network without biases on the plane has output w.(V x), and the
-direction of V^T w is uniform, so that "the direction lies in this sector" has volume p = angle / 2 pi at any
-width h. The width sets the clumping: with h = 1 a body offers two directions to all its heads, with h = 8
-nearly all of them. The *residual* network with features (I + G/4) x clumps by heads instead: a head that is
-shared by many bodies pulls them all into one sector.
+Truths are exact and cost nothing: sectors of the plane (benchmarks/plane.py).
 
 Cases: heads on bodies (a unit is one body and H heads), crossed heads (a unit is Q bodies that share H heads
 up to random reflections), independent draws, classes never seen, and the unseen mass. Graded: the share of
@@ -22,122 +18,41 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
-import platform
-import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-import scipy
 from scipy import stats
 
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import plane
+from benchmarks.environment import describe, environment
 from volume.counts import Counts, Tally
 from volume.intervals import clopper_pearson, clump_at_zero, fay_feuer, interval
 from volume.unseen import unseen_mass
 
 LEVEL = 0.95
-CHUNK = 4_000_000  # draws or units simulated at once
 
 
-# ----------------------------------------------------------------------------------------------------
-# simulation
-
-
-def body_shares(rng: np.random.Generator, shape: tuple[int, ...], width: int, p: float) -> np.ndarray:
-    """Given a random body V [h, 2], the share of heads w ~ N(0, I) with V^T w in a fixed sector of angle 2 pi
-    p; `shape`.
-
-    V^T V is a Wishart matrix L L^T; L^-1 maps directions of V^T w to uniform ones and the sector to another
-    sector, whose angle is atan2(cross product, dot product) of its two edges.
-    """
-    if width == 1:  # two opposite directions, half the heads each
-        return np.where(rng.random(shape) < 2 * p, 0.5, 0.0)
-    first = rng.chisquare(width, shape)  # Bartlett's decomposition
-    corner = rng.standard_normal(shape)
-    last = rng.chisquare(width - 1, shape)
-    half = np.pi * p
-    dot = (corner**2 + last) * np.cos(half) ** 2 - first * np.sin(half) ** 2
-    return np.arctan2(np.sin(2 * half) * np.sqrt(first * last), dot) / (2 * np.pi)
-
-
-def heads_on_bodies(rng: np.random.Generator, seeds: int, bodies: int, heads: int, width: int, p: float) -> Tally:
-    """Hits of one sector in `seeds` runs of `bodies` units; one column per run."""
-    columns = np.zeros((4, seeds), np.int64)
-    step = max(1, CHUNK // bodies)
-    for start in range(0, seeds, step):
-        some = min(step, seeds - start)
-        if width == 1:  # only bodies that can hit are drawn: p = 1e-5 needs a million others
-            can = rng.binomial(bodies, 2 * p, some)
-            k = rng.binomial(heads, 0.5, can.sum())
-            run = np.repeat(np.arange(some), can)
-            part = np.zeros((4, some), np.int64)
-            for row, value in zip((0, 1, 3), (k, k * k, k > 0), strict=True):
-                np.add.at(part[row], run, value)
-            np.maximum.at(part[2], run, k)
-        else:
-            k = rng.binomial(heads, body_shares(rng, (some, bodies), width, p))
-            part = np.stack([k.sum(1), (k * k).sum(1), k.max(1), (k > 0).sum(1)])
-        columns[:, start : start + some] = part
-    return Tally(*columns)
-
-
-def crossed(
-    rng: np.random.Generator, runs: int, units: int, bodies: int, heads: int, width: int, p: float, sectors: int
-) -> Tally:
-    """Hits of `sectors` disjoint sectors in `runs` runs; units are Q x H blocks. width 0: the residual
-    network."""
-    tallies = np.zeros((runs, 4, sectors), np.int64)
-    step = max(1, min(units, CHUNK // (4 * bodies * heads)))
-    for run in range(runs):
-        for start in range(0, units, step):
-            some = min(step, units - start)
-            w = rng.standard_normal((some, 1, heads, width or 2))
-            v = rng.standard_normal((some, bodies, width or 2, 2))
-            if not width:
-                v = np.eye(2) + v / 4
-            sign = rng.choice([-1.0, 1.0], (some, bodies, width or 2, 1))
-            direction = np.matmul(np.broadcast_to(w, (some, bodies, heads, width or 2)), v * sign)
-            turn = np.arctan2(direction[..., 0], direction[..., 1]) / (2 * np.pi)  # in [-1/2, 1/2]
-            sector = np.floor(turn / p)
-            inside = (turn >= 0) & (sector < sectors)
-            unit = np.broadcast_to(np.arange(some)[:, None, None], inside.shape)
-            cell = unit[inside] * sectors + sector[inside].astype(np.int64)
-            k = np.bincount(cell, minlength=some * sectors).reshape(some, sectors)
-            tallies[run, 0] += k.sum(0)
-            tallies[run, 1] += (k * k).sum(0)
-            tallies[run, 2] = np.maximum(tallies[run, 2], k.max(0))
-            tallies[run, 3] += (k > 0).sum(0)
-    return Tally(*np.moveaxis(tallies, 1, 0).reshape(4, -1))
-
-
-# ---------------------------------------------------------------------------------------------------- grading
-
-
-def complement(tally: Tally, units: int, unit_size: int) -> Tally:
-    """The tally of "not this class". Exact but for ``largest`` where every unit was hit, which no truth here
-    needs."""
-    y = tally.count
-    largest = np.where(tally.units < units, unit_size, unit_size - 1)
-    return Tally(
-        units * unit_size - y,
-        tally.square - 2 * unit_size * y + units * unit_size**2,
-        largest,
-        np.full(y.shape, units),
-    )
-
-
-def grade(name: str, p: float, tally: Tally, units: int, unit_size: int, low, high, **case: Any) -> dict[str, Any]:
-    """One row: coverage and width of log intervals [S] on a truth p."""
+def grade(
+    name: str, p: float, tally: Tally, units: int, unit_size: int, low, high, *, effect: float | None, **case: Any
+) -> dict[str, Any]:
+    """One row: coverage and width of log intervals [S] on a truth p; ``effect`` None: measured over all
+    runs."""
     n = units * unit_size
-    # True design effect: the variance of a unit around the known mean, pooled over all runs.
-    mean = unit_size * p
-    per_unit = np.mean(tally.square - 2 * mean * tally.count) / units + mean**2
-    effect = max(per_unit / (unit_size * p * (1 - p)), 1 / unit_size)
+    if effect is None:
+        mean = unit_size * p  # known, so that runs can be pooled around it
+        per_unit = np.mean(tally.square - 2 * mean * tally.count) / units + mean**2
+        effect = max(float(per_unit) / (mean * (1 - p)), 1 / unit_size)
     y = np.minimum(tally.count / effect, n / effect)
     tail = (1 - LEVEL) / 2
     best_low = np.where(y > 0, stats.beta.ppf(tail, np.maximum(y, 1e-9), n / effect - y + 1), 0)
@@ -183,14 +98,15 @@ class Case:
         if self.bodies > 1:
             sectors = max(1, min(100, int(0.5 / rare)))
             runs = max(1, round(seeds / sectors))
-            tally = crossed(rng, runs, self.units, self.bodies, self.heads, self.width, rare, sectors)
+            tally = plane.crossed(rng, runs, self.units, self.bodies, self.heads, self.width, rare, sectors)
         else:
-            tally = heads_on_bodies(rng, seeds, self.units, self.heads, self.width, rare)
+            tally = plane.heads_on_bodies(rng, seeds, self.units, self.heads, self.width, rare)
         if rare != self.p:
-            tally = complement(tally, self.units, unit_size)
+            tally = plane.complement(tally, self.units, unit_size)
         low, high = fay_feuer(tally, self.units, unit_size, LEVEL, clump=max(self.heads, self.bodies))
         case = {"width_h": self.width or "residual", "heads": self.heads, "bodies": self.bodies}
-        return grade(self.name, self.p, tally, self.units, unit_size, low, high, **case)
+        effect = plane.design_effect(self.width, rare, self.heads) if self.width else None
+        return grade(self.name, self.p, tally, self.units, unit_size, low, high, effect=effect, **case)
 
 
 def cases() -> Iterator[Case]:
@@ -229,7 +145,7 @@ class Independent:
         y = rng.binomial(n, self.p, seeds)
         tally = Tally(y, y, np.minimum(y, 1), y)
         low, high = clopper_pearson(y, n, LEVEL)
-        return grade("independent", self.p, tally, n, 1, low, high, width_h="any", heads=1, bodies=1)
+        return grade("independent", self.p, tally, n, 1, low, high, effect=1.0, width_h="any", heads=1, bodies=1)
 
 
 @dataclass(frozen=True)
@@ -249,7 +165,8 @@ class Rare:
     def grade(self, rng: np.random.Generator, seeds: int) -> dict[str, Any]:
         rows, clumps = [], []
         for _ in range(max(1, seeds // 1000)):
-            classes = np.minimum((turns(rng, self) * self.num_classes).astype(np.int64), self.num_classes - 1)
+            turn = plane.turns(rng, self.units, self.heads, self.width)
+            classes = np.minimum((turn * self.num_classes).astype(np.int64), self.num_classes - 1)
             counts = count(classes, self.num_classes, independent=False)
             tally = counts.tally()
             never = np.zeros(self.num_classes - counts.num_classes, np.int64)
@@ -266,27 +183,12 @@ class Rare:
             self.heads,
             low,
             high,
+            effect=plane.design_effect(self.width, 1 / self.num_classes, self.heads),
             width_h=self.width,
             heads=self.heads,
             bodies=1,
         )
         return {**row, "clump_at_zero": float(np.mean(clumps))}
-
-
-class _Bodies(Protocol):
-    @property
-    def units(self) -> int: ...
-    @property
-    def heads(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-
-
-def turns(rng: np.random.Generator, run: _Bodies) -> np.ndarray:
-    """Directions in turns, [0, 1), of every head on every body, [B, H]; uniform, whatever the width."""
-    w = rng.standard_normal((run.units, run.heads, run.width))
-    direction = w @ rng.standard_normal((run.units, run.width, 2))
-    return np.arctan2(direction[..., 0], direction[..., 1]) / (2 * np.pi) + 0.5
 
 
 def count(classes: np.ndarray, num_classes: int, *, independent: bool) -> Counts:
@@ -318,23 +220,23 @@ class World:
     units: int
     heads: int = 1
     width: int = 0  # 0: independent draws
-
     section: ClassVar[str] = "Unseen mass"
 
-    def run(self, rng: np.random.Generator) -> tuple[Counts, float]:
+    def run(self, rng: np.random.Generator, volumes: np.ndarray, edges: np.ndarray) -> tuple[Counts, float]:
         """One run's counts and the missing mass it really left."""
-        edges = np.cumsum(self.volumes)
-        turn = turns(rng, self) if self.width else rng.random((self.units, self.heads))
+        turn = plane.turns(rng, self.units, self.heads, self.width)
         classes = np.minimum(np.searchsorted(edges, turn * edges[-1], "right"), len(edges) - 1)
         counts = count(classes, len(edges), independent=not self.width)
         seen = np.bincount(classes.ravel(), minlength=len(edges)) > 0
-        return counts, float(np.asarray(self.volumes)[~seen].sum() / edges[-1])
+        return counts, float(volumes[~seen].sum() / edges[-1])
 
     def grade(self, rng: np.random.Generator, seeds: int) -> dict[str, Any]:
         """A fifth of the seeds: a whole run for each interval."""
         result = np.empty((max(seeds // 5, 1), 4))
+        volumes = np.asarray(self.volumes)
+        edges = np.cumsum(volumes)
         for row in result:
-            counts, missing = self.run(rng)
+            counts, missing = self.run(rng, volumes, edges)
             unseen = unseen_mass(counts, LEVEL, clump=self.heads)
             row[:] = missing, unseen.mass, unseen.low, unseen.high
         missing, mass, low, high = result.T
@@ -435,15 +337,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def provenance() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-    return (
-        f"CPU ({platform.machine()}), float64, NumPy {np.__version__}, SciPy {scipy.__version__}, "
-        f"Python {platform.python_version()}, commit {commit}"
-    )
-
-
 def run_job(job: Job, stream: np.random.SeedSequence, seeds: int) -> dict[str, Any]:
     return job.grade(np.random.default_rng(stream), seeds)
 
@@ -461,13 +354,13 @@ def main() -> None:
     todo = jobs()
     streams = np.random.SeedSequence(options.seed).spawn(len(todo))
     sections: dict[str, list[dict[str, Any]]] = {}
-    with ProcessPoolExecutor(options.workers) as pool:
+    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
         for job, row in zip(todo, pool.map(run_job, todo, streams, [options.seeds] * len(todo)), strict=True):
             sections.setdefault(job.section, []).append(row)
             line = ", ".join(f"{name} {cell(name, value)}" for name, value in row.items())
             print(f"{time.time() - start:6.0f} s  {line}", flush=True)
 
-    heading = f"{provenance()}; {options.seeds} intervals a line; {time.time() - start:.0f} s"
+    heading = f"{describe(environment(dtype='float64'))}; {options.seeds} intervals a line; {time.time() - start:.0f} s"
     text = "\n\n".join([heading, *(f"### {name}\n\n{table(rows)}" for name, rows in sections.items())])
     print("\n" + text)
     if options.table:

@@ -1,7 +1,6 @@
 """Confidence intervals for a class's volume p, from the hits that it scored.
 
-Quantity: p in [0, 1]; estimator: p_hat = y / n. Everything is vectorised over classes; logs are natural
-(nats).
+Quantity: p in [0, 1]; estimator: p_hat = y / n. Everything is vectorised over classes; logs are natural (nats).
 
 * Independent draws: Clopper and Pearson (1934), exact.
 * Draws that share a body or heads: hits come in clumps. Only the units (blocks) are independent, so the
@@ -40,8 +39,7 @@ _RARE_SHARE = 0.99
 
 
 def clopper_pearson(count: ArrayLike, draws: ArrayLike, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Exact interval for a binomial proportion (Clopper and Pearson 1934), in nats; works for volumes down to
-    1e-300.
+    """Exact interval for a binomial proportion (Clopper and Pearson 1934), in nats; for volumes down to 1e-300.
 
     ``count`` hits in ``draws`` independent draws (broadcast together). A count of 0 gives a lower limit of
     -inf, a count of ``draws`` an upper limit of 0. Raises ValueError for a count outside [0, draws] or a
