@@ -23,7 +23,7 @@ class Uniform(Independent):
     """
 
     weight_bound: PerLayer = 1.0
-    bias_bound: PerLayer = 1.0
+    bias_bound: PerLayer = 0.0
     scale_bound: PerLayer = 0.0
 
     size_name: ClassVar[str] = "bound"

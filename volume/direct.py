@@ -228,10 +228,9 @@ def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
     block = draw_block(key, plan.model, plan.prior, inputs, bodies=plan.bodies, heads=plan.heads, batch=plan.batch)
     outputs = block.outputs  # [Q, N, H, C]
     size = jnp.abs(outputs)
-    finite = jnp.all(jnp.isfinite(outputs), axis=(1, 3))  # [Q, H]
-    tie = block.tie if block.tie.ndim == 4 else block.tie[:, None, None, None]
+    finite = block.finite  # [Q, H]
     one = plan.model.num_outputs == 1
-    near = jnp.any((size > 0) & (size <= tie), axis=(1, 3)) if one else _near_argmax(outputs, tie)
+    near = jnp.any((size > 0) & (size <= block.tie), axis=(1, 3)) if one else _near_argmax(outputs, block.tie)
     near_ties = jnp.sum(near & finite, dtype=jnp.int32)
     if plan.bound.needs_outputs:
         rows = jnp.moveaxis(outputs, 2, 1)  # [Q, H, N, C]

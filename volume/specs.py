@@ -203,7 +203,7 @@ def build_prior(name: str, options: dict[str, Any]) -> Prior:
     if name == "gaussian":
         return samplers.Gaussian(**{"weight_std": 1.0, "bias_std": 0.0, **given})
     if name == "uniform":
-        return samplers.Uniform(**{"weight_bound": 1.0, "bias_bound": 0.0, **given})
+        return samplers.Uniform(**given)
     return samplers.Sphere(**given)
 
 
