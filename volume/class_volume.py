@@ -221,8 +221,6 @@ def estimate_tally(
 def tally_of(counts: Counts, rows: np.ndarray, start: int = 0) -> Tally:
     """Column sums of the classes at ``rows`` [K] over the units from ``start`` on; zeros where a row is -1."""
     rows = np.asarray(rows, np.int64)
-    if len(rows) == counts.num_classes and np.array_equal(rows, np.arange(len(rows))):
-        return counts.tally(start)
     seen = np.flatnonzero(rows >= 0)
     first, size = counts.offsets[rows[seen]], np.diff(counts.offsets)[rows[seen]]
     offsets = np.r_[0, np.cumsum(size)]

@@ -31,7 +31,9 @@ import numpy as np
 from scipy import special
 
 from volume.class_volume import finite, tally_nonfinite, tally_of
+from volume.classifiers import TruthTable
 from volume.counts import Counts, Tally
+from volume.domains import BooleanCube
 from volume.errors import whole
 from volume.records import short
 from volume.report import NONFINITE
@@ -70,6 +72,7 @@ class Comparison:
     draws_a: int
     draws_b: int
     alpha: float = 1e-3
+    of_cube: bool = False  # labels are truth tables on a Boolean cube, for which there are shorter names
 
     @property
     def num_compared(self) -> int:
@@ -158,7 +161,8 @@ def compare(a: VolumeReport, b: VolumeReport, *, min_count: int = MIN_COUNT, alp
         )
         for i in np.argsort(-np.abs(z), kind="stable")
     ]
-    return Comparison(tuple(rows), a.num_draws, b.num_draws, alpha)
+    of_cube = isinstance(a.classifier, TruthTable) and isinstance(a.domain, BooleanCube)
+    return Comparison(tuple(rows), a.num_draws, b.num_draws, alpha, of_cube)
 
 
 def z_scores(tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts, *, alike: bool) -> np.ndarray:

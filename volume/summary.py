@@ -202,11 +202,11 @@ def compared(result: Comparison, k: int) -> str:
         table.add_column(head, justify="right", no_wrap=True)
     for row in result.rows[:k]:
         table.add_row(
-            shorten(row.label),
+            shorten(table_name(row.label) if result.of_cube else row.label),
             _volume(row.log_volume_a),
             _volume(row.log_volume_b),
             f"{row.count_a:,} / {row.count_b:,}",
-            f"{row.z:+.2f}",
+            f"{round(row.z, 2) + 0.0:+.2f}",
         )
     verdict = "They agree" if result.agree else "They DISAGREE"
     chance = f"{result.p_value:.3g}" if result.p_value < 1 else "1"
