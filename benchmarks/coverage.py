@@ -44,7 +44,17 @@ LEVEL = 0.95
 
 
 def grade(
-    name: str, p: float, tally: Tally, units: int, unit_size: int, low, high, *, effect: float | None, **case: Any
+    name: str,
+    p: float,
+    tally: Tally,
+    units: int,
+    unit_size: int,
+    low,
+    high,
+    *,
+    effect: float | None,
+    level: float = LEVEL,
+    **case: Any,
 ) -> dict[str, Any]:
     """One row: coverage and width of log intervals [S] on a truth p; ``effect`` None: measured over all
     runs."""
@@ -54,7 +64,7 @@ def grade(
         per_unit = np.mean(tally.square - 2 * mean * tally.count) / units + mean**2
         effect = max(float(per_unit) / (mean * (1 - p)), 1 / unit_size)
     y = np.minimum(tally.count / effect, n / effect)
-    tail = (1 - LEVEL) / 2
+    tail = (1 - level) / 2
     best_low = np.where(y > 0, stats.beta.ppf(tail, np.maximum(y, 1e-9), n / effect - y + 1), 0)
     best_high = np.where(y < n / effect, stats.beta.isf(tail, y + 1, np.maximum(n / effect - y, 1e-9)), 1)
     seen = tally.count > 0
@@ -63,6 +73,7 @@ def grade(
     return {
         "case": name,
         **case,
+        "level": level,
         "p": p,
         "units": units,
         "expected": expected,
@@ -86,11 +97,11 @@ class Case:
     heads: int
     width: int
     bodies: int = 1
-    section: ClassVar[str] = "Draws that share bodies or heads"
+    level: float = LEVEL
 
     @property
-    def name(self) -> str:
-        return "crossed" if self.bodies > 1 else "heads"
+    def section(self) -> str:
+        return "Draws that share bodies or heads" if self.level == LEVEL else "Other levels"
 
     def grade(self, rng: np.random.Generator, seeds: int) -> dict[str, Any]:
         rare = min(self.p, 1 - self.p)
@@ -103,10 +114,11 @@ class Case:
             tally = plane.heads_on_bodies(rng, seeds, self.units, self.heads, self.width, rare)
         if rare != self.p:
             tally = plane.complement(tally, self.units, unit_size)
-        low, high = fay_feuer(tally, self.units, unit_size, LEVEL, clump=max(self.heads, self.bodies))
+        low, high = fay_feuer(tally, self.units, unit_size, self.level, clump=max(self.heads, self.bodies))
         case = {"width_h": self.width or "residual", "heads": self.heads, "bodies": self.bodies}
         effect = plane.design_effect(self.width, rare, self.heads) if self.width else None
-        return grade(self.name, self.p, tally, self.units, unit_size, low, high, effect=effect, **case)
+        name = "crossed" if self.bodies > 1 else "heads"
+        return grade(name, self.p, tally, self.units, unit_size, low, high, effect=effect, level=self.level, **case)
 
 
 def cases() -> Iterator[Case]:
@@ -114,7 +126,7 @@ def cases() -> Iterator[Case]:
     more."""
     for width in (1, 2, 8):
         for p in (0.3, 0.03, 1e-3, 1e-4, 1e-5):
-            for units in (20, 50, 100, 1000, 10_000, 100_000, 1_000_000):
+            for units in sorted({20, 50, 100, 1000, 10_000, 100_000, 1_000_000, round(2.5 / p)}):
                 hits = units * (min(2 * p, 1) if width == 1 else 128 * p)  # clumps, roughly
                 if hits >= 4 and (hits <= 500 or units <= 1000) and (width == 1 or units <= 10_000):
                     yield Case(p, units, 128, width)
@@ -129,6 +141,9 @@ def cases() -> Iterator[Case]:
     for p, units in ((0.03, 100), (1e-3, 200), (1e-4, 200)):
         for width in (0, 2):
             yield Case(p, units, 20, width, bodies=50)
+    for level in (0.5, 0.9, 0.99, 0.999):
+        for width, p, units in ((1, 0.3, 100), (1, 0.001, 2500), (2, 0.03, 100), (2, 0.03, 1000), (8, 0.001, 1000)):
+            yield Case(p, units, 128, width, level=level)
 
 
 @dataclass(frozen=True)
@@ -305,6 +320,7 @@ COLUMNS = {
     "bodies": "Q",
     "heads": "H",
     "unit_size": "unit",
+    "level": "level",
     "p": "p",
     "units": "units",
     "expected": "expected hits",

@@ -23,12 +23,11 @@ from scipy import special
 from volume.counts import Tally
 
 # The largest clump seen understates the largest possible one when there are few units. 1 + 1.5 / sqrt(B) was
-# graded: without it 20 and 50 units cover .936 and .945 on the worst truth (h = 2, p = .03); with it .95 and
-# above, and the width stays below 1.3 times the ideal. At 1000 units it adds 5 % to w and less than 1 % to
-# the width.
+# graded: on the worst truth (h = 2, p = .03) 20 and 50 units cover .936 and .945 without it, .948 and .959 with
+# it, and the width stays below 1.3 times the ideal. At 1000 units it adds 5 % to w, under 1 % to the width.
 _FEW_UNITS = 1.5
 # Largest clump of a class's complement in units of its mean clump v / (n - y), when its minimum is not known.
-# Graded at p = .7, .97 and .999: 2 covers .936 on the worst truth, 3 covers .95.
+# Graded at p = .7, .97 and .999: 2 covers .936 on the worst truth, 3 covers .952.
 _MEAN_CLUMPS = 3.0
 # Beyond this b the beta law is a gamma law to 1e-12, and SciPy's betainc loses digits and finally gives nan.
 _GAMMA_LIMIT = 1e11
