@@ -85,6 +85,27 @@ def test_everything_alone_leaves_a_lower_limit_of_collisions():
     assert 1 - clumped.low == pytest.approx(2 * -math.log(0.025) / 500, rel=1e-2)
 
 
+@pytest.mark.parametrize("expected", [0.5, 0.93, 1.0, 2.0, 3.69, 5.0])
+@pytest.mark.parametrize("classes", [1, 3, 4, 6])
+def test_worlds_of_few_rare_classes_are_covered(expected, classes):
+    """Exact: `classes` rare classes, each hit Poisson(`expected`) times in n draws, summed over all outcomes."""
+    draws = 10**6
+    chance = [math.exp(-expected) * expected**k / math.factorial(k) for k in range(3)]
+    chance.append(1 - sum(chance))
+    missed = 0.0
+    for unseen, single, double in itertools.product(range(classes + 1), repeat=3):
+        more = classes - unseen - single - double
+        if more < 0:
+            continue
+        ways = math.factorial(classes) / math.prod(math.factorial(k) for k in (unseen, single, double, more))
+        hits = [1] * single + [2] * double + [5] * more
+        answer = unseen_mass(counts_of([[*hits, draws - sum(hits)]], unit_size=draws, independent=True))
+        mass = unseen * expected / draws
+        if not answer.low <= mass <= answer.high:
+            missed += ways * math.prod(c**k for c, k in zip(chance, (unseen, single, double, more), strict=True))
+    assert missed <= 0.05
+
+
 def test_draws_without_a_finite_network_are_not_unseen():
     unseen = unseen_mass(counts_of([[3, 0], [2, 1], [3, 0]], unit_size=4, nonfinite=[1, 1, 1]))
     assert unseen.mass == 1 / 12

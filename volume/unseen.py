@@ -4,23 +4,29 @@ Estimator: U, the share of draws whose class occurs in no other independent unit
 a fresh sample for the other B - 1, so E[U] is the missing mass after B - 1 units. For iid draws (a unit is
 one draw) it is f1 / n, f1 the number of classes seen exactly once (Good 1953, Biometrika 40, 237-264).
 
-Interval: U and M are both random; with X_b the share of unit b's draws whose class occurs in no other unit,
+Interval: U and M are both random. With X_b the share of unit b's draws whose class occurs in no other unit, and
+D_ij the hits in unit i of classes that were seen in units i and j only,
 
-    E (U - M)^2  ~  (1/B^2) sum_b (X_b - U)^2  +  (1/n^2) sum over classes seen in exactly two units of 2 k_a
-    k_b.
+    E (U - M)^2  ~  (1/B^2) sum_b (X_b - U)^2  +  (2/n^2) sum_{i<j} D_ij D_ji.
 
-The first term is U's variance between units. The second is the covariance of two units that hide each other:
-a class seen in exactly two units would have counted in both, had the other one not been there. For iid draws
-the sum is Esty's (1983, Annals of Statistics 11, 905-912) f1 (1 - f1/n)/n^2 + 2 f2/n^2. The law is taken to
-be a beta law of that variance, one more clump above and one more below (as in volume/intervals.py), so limits
-stay in [0, 1] and mean something at 0 and 1:
+The first term is U's variance between units. The second comes from pairs of units that hide each other: both
+would have counted those draws, had the other one not been there. (Expand the square for two units and fresh
+draws: P(neither draw's class elsewhere), less twice the same with one hidden, plus both hidden, leaves the
+probability that each hides the other. It is not a sum class by class: on a width-1 network, whose bodies reach
+two classes at once, that would cover .90.) For iid draws the sum is Esty's (1983, Annals of Statistics 11,
+905-912) f1 (1 - f1/n)/n^2 + 2 f2/n^2.
 
-* U = 0: the upper limit is log(2/alpha) clumps of draws. Worst case over worlds: if lambda_i is the expected
-  number of units that hit class i, P(no class is single, and the unseen ones sum to c or more) was maximised
-  numerically: .039 at c = log(2/.05) = 3.69 (6 classes with lambda = .93); the interval is one-sided there,
-  so .05 is allowed.
-* U = 1: no two draws share a class. With S = 1 - M the chance of that is about exp(-n S / 2), as S grows from
-  0 to its value during the run; so S <= 2 log(2/alpha)/n: the clump of a collision is two draws.
+The limits are those of a beta law of that variance, with one more clump above and one more below (`moment_limits`),
+so they stay in [0, 1] and mean something at 0 and 1. The lower one is no higher than the normal limit: where
+rare classes are few, M itself is often 0 while U is not.
+
+* U = 0: the upper limit is log(2/alpha) clumps of draws, more when classes were seen twice. With few rare classes M
+  is a lattice and no limit is exact; summed over all outcomes of worlds of one or two groups of equal rare classes,
+  the worst found misses .042 (tests/test_unseen.py holds a grid of them to .05).
+* U = 1: no two draws share a class. With S = 1 - M the chance of that is about exp(-n S / 2), as S grows from 0 to
+  its value during the run; so S <= 2 log(2/alpha)/n: the clump of a collision is two draws.
+
+Graded in benchmarks/coverage.py.
 """
 
 from __future__ import annotations
@@ -88,7 +94,6 @@ def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None)
     low, high = moment_limits(
         np.array([alone]), draws, np.array([variance]), np.array([float(more)]), np.array([fewer]), level
     )
-    # The normal limit reaches 0, the beta limit does not: with few rare classes M itself is often 0 while U is not.
     normal = (alone + special.ndtri(tail) * np.sqrt(variance)) / draws
     return Unseen(
         mass=alone / draws,
