@@ -126,7 +126,8 @@ def cases() -> Iterator[Case]:
     more."""
     for width in (1, 2, 8):
         for p in (0.3, 0.03, 1e-3, 1e-4, 1e-5):
-            for units in sorted({20, 50, 100, 1000, 10_000, 100_000, 1_000_000, round(2.5 / p)}):
+            few = {round(2.5 / p)} if width == 1 and p < 0.1 else set()  # 5 clumps
+            for units in sorted({20, 50, 100, 1000, 10_000, 100_000, 1_000_000} | few):
                 hits = units * (min(2 * p, 1) if width == 1 else 128 * p)  # clumps, roughly
                 if hits >= 4 and (hits <= 500 or units <= 1000) and (width == 1 or units <= 10_000):
                     yield Case(p, units, 128, width)

@@ -52,7 +52,7 @@ class Unseen:
     level: float
     draws: int  # n
     alone: int  # draws whose class occurs in no other independent unit; U = alone / draws
-    standard_error: float  # root of the mean squared difference between U and the missing mass
+    standard_error: float  # root mean square of U - M, times Student's t over z for B units
 
     def to_dict(self) -> dict:
         return {
@@ -87,10 +87,9 @@ def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None)
     tail = (1 - level) / 2
     variance *= (special.stdtrit(units - 1, tail) / special.ndtri(tail)) ** 2  # it is estimated from B numbers
     mean = alone / units
-    more = max(largest - mean, biggest) if alone else (clump or counts.unit_size)
+    unknown = 1 if counts.independent else (clump or counts.unit_size)
+    more = max(largest - mean, biggest) if alone else unknown
     fewer = max(mean - smallest, 2 * biggest)
-    if counts.independent:
-        more, fewer = 1.0, 2.0
     low, high = moment_limits(
         np.array([alone]), draws, np.array([variance]), np.array([float(more)]), np.array([fewer]), level
     )
