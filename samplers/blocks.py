@@ -3,9 +3,9 @@
 A *body* is a draw of every layer below the last, a *head* a draw of the last. Drawing H heads on the features of one
 body turns H networks into one matrix product, and random numbers (the limit on a CPU: some 50 per function otherwise)
 are drawn once for many functions. Crossing goes further: the Q bodies of a block use the *same* H heads, so that the
-block is a single [Q N, F] x [F, H C] product, but each body reflects them by its own random signs,
+block is a single [Q N, F] x [F, C H] product, but each body reflects them by its own random signs,
 
-    output[q, n, h, c] = sum_f features[q, n, f] sign[q, f] weight[f, h, c] + sign[q, bias] bias[h, c].
+    output[q, n, c, h] = sum_f features[q, n, f] sign[q, f] weight[f, c, h] + sign[q, bias] bias[c, h].
 
 A head's law is invariant under sign changes of its rows (``prior.sign_symmetric``), so every (q, h) is an exact draw
 from the prior, and the signs undo nearly all of the correlation that sharing a head brings: on (7,40,40,1) the design
@@ -23,15 +23,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from volume.models import Model
+from volume.models import Model, Params
 
 from .prior import Prior, standard_normal
 
 
 class Block(NamedTuple):
-    outputs: Array  # [Q, N, H, C]
+    """Outputs of Q x H networks, and what to know before reading decisions off them."""
+
+    outputs: Array  # [Q, N, C, H]: heads last, because they are many and everything vectorises over them
     finite: Array  # [Q, H] bool: no output of this network is NaN or inf
-    tie: Array  # [Q, 1, 1, 1] or [Q, 1, H, 1]: a non-zero |output| at or below this is a near tie
+    tie: Array  # [Q, 1, 1, 1]: a non-zero |output| at or below this is a near tie
 
 
 # An output this many roundings away from zero may have the other sign on other hardware.
@@ -39,7 +41,7 @@ NEAR_TIE_ROUNDINGS = 4.0
 
 
 def can_share_heads(model: Model, prior: Prior) -> bool:
-    """Whether bodies and heads may be drawn apart: a linear last layer, and a prior that treats that layer on its own."""
+    """Whether bodies and heads may be drawn apart: a linear last layer, and a prior that treats it on its own."""
     if model.head is None or not prior.separable:
         return False
     in_head = [p for p in model.parameters if p.name in (model.head.weight, model.head.bias)]
@@ -64,9 +66,9 @@ def _independent(key: Array, model: Model, prior: Prior, inputs: Array, draws: i
     def one(key: Array) -> Array:
         return model.apply(prior.draw(key, model.parameters, inputs.dtype), inputs)  # [N, C]
 
-    outputs = jax.lax.map(one, jax.random.split(key, draws), batch_size=min(batch, draws))[:, :, None, :]
+    outputs = jax.lax.map(one, jax.random.split(key, draws), batch_size=min(batch, draws))[..., None]
     roundings = NEAR_TIE_ROUNDINGS * jnp.finfo(outputs.dtype).eps
-    return Block(outputs, _finite(outputs), roundings * jnp.max(jnp.abs(outputs), axis=(1, 3), keepdims=True))
+    return Block(outputs, _finite(outputs), roundings * jnp.max(jnp.abs(outputs), axis=(1, 2), keepdims=True))
 
 
 def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int, heads: int) -> Block:
@@ -78,23 +80,23 @@ def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int,
     key_body, key_head, key_sign = jax.random.split(key, 3)
     dtype = inputs.dtype
 
-    def body_features(key: Array) -> Array:
-        return model.features(prior.transform(standard_normal(key, body, dtype), body), inputs)
+    def body_features(z: Params) -> Array:
+        return model.features(prior.transform(z, body), inputs)
 
     # A network without hidden layers has no body to draw: its features are the inputs.
-    features = jax.vmap(body_features)(jax.random.split(key_body, bodies))  # [Q, N, F]
-    keys_head = jax.random.split(key_head, heads)
-    theta = jax.vmap(lambda key: prior.transform(standard_normal(key, last, dtype), last))(keys_head)
-    weight = jnp.moveaxis(theta[head.weight], 0, 1)  # [F, H, C]
+    z_body = standard_normal(key_body, body, dtype, (bodies,))
+    features = jax.vmap(body_features, axis_size=bodies)(z_body)  # [Q, N, F]
+    theta = jax.vmap(lambda z: prior.transform(z, last))(standard_normal(key_head, last, dtype, (heads,)))
+    weight = jnp.moveaxis(theta[head.weight], 0, 2)  # [F, C, H]
     if head.bias is not None:  # a bias is the weight of one more feature, which is always 1
-        weight = jnp.concatenate([weight, theta[head.bias][None]])
+        weight = jnp.concatenate([weight, theta[head.bias].T[None]])
         features = jnp.concatenate([features, jnp.ones_like(features[..., :1])], axis=-1)
     if bodies > 1:
         bits = jax.random.bits(key_sign, (bodies, 1, features.shape[-1]), jnp.uint8)
         features = jnp.where(bits & 1, features, -features)
-    num_features, num_heads, num_outputs = weight.shape
+    num_features, num_outputs, num_heads = weight.shape
     outputs = (features.reshape(-1, num_features) @ weight.reshape(num_features, -1)).reshape(
-        bodies, -1, num_heads, num_outputs
+        bodies, -1, num_outputs, num_heads
     )
     info = jnp.finfo(outputs.dtype)
     # Cauchy and Schwarz: no output, nor any partial sum of one, is larger. Mostly this proves all of them finite,
@@ -107,5 +109,5 @@ def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int,
 
 
 def _finite(outputs: Array) -> Array:
-    """[Q, H] from outputs [Q, N, H, C]."""
-    return jnp.all(jnp.isfinite(outputs), axis=(1, 3))
+    """[Q, H] from outputs [Q, N, C, H]."""
+    return jnp.all(jnp.isfinite(outputs), axis=(1, 2))

@@ -64,18 +64,20 @@ class Prior(Protocol):
         ...
 
 
-def standard_normal(key: Array, parameters: tuple[Parameter, ...], dtype: DTypeLike = jnp.float32) -> Params:
-    """Independent N(0, 1) entries in the shape of every parameter, in the given order; the key is consumed.
+def standard_normal(
+    key: Array, parameters: tuple[Parameter, ...], dtype: DTypeLike = jnp.float32, draws: tuple[int, ...] = ()
+) -> Params:
+    """Independent N(0, 1) entries, [*draws, *shape] for every parameter, in the given order; the key is consumed.
 
-    JAX makes a float32 normal of 23 random bits: it takes one of 2^23 values between -5.42 and 5.22, never exactly 0 and
-    no smaller in size than 7.5e-8. In float64 they are 52 bits.
+    JAX makes a float32 normal of 23 random bits: it takes one of 2^23 values between -5.42 and 5.22, never exactly 0
+    and no smaller in size than 7.5e-8. In float64 they are 52 bits.
     """
     if not parameters:  # the body of a perceptron
         return {}
     # One flat draw, cut into pieces: a draw for each tensor compiles four times as long and runs no faster.
     sizes = [math.prod(p.shape) for p in parameters]
-    pieces = jnp.split(jax.random.normal(key, (sum(sizes),), dtype), np.cumsum(sizes)[:-1])
-    return {p.name: piece.reshape(p.shape) for p, piece in zip(parameters, pieces, strict=True)}
+    pieces = jnp.split(jax.random.normal(key, (*draws, sum(sizes)), dtype), np.cumsum(sizes)[:-1], axis=-1)
+    return {p.name: piece.reshape(*draws, *p.shape) for p, piece in zip(parameters, pieces, strict=True)}
 
 
 def fan_scale(value: float, fan_in: int) -> float:

@@ -11,7 +11,6 @@ Shape letters: S blocks in a step, Q bodies, H heads, N inputs, C outputs, K cla
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -226,49 +225,56 @@ def step(plan: Plan, key: Array, inputs: Array, words: Array, num_blocks: Array)
 
 def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
     block = draw_block(key, plan.model, plan.prior, inputs, bodies=plan.bodies, heads=plan.heads, batch=plan.batch)
-    outputs = block.outputs  # [Q, N, H, C]
-    size = jnp.abs(outputs)
-    finite = block.finite  # [Q, H]
-    one = plan.model.num_outputs == 1
-    near = jnp.any((size > 0) & (size <= block.tie), axis=(1, 3)) if one else _near_argmax(outputs, block.tie)
-    near_ties = jnp.sum(near & finite, dtype=jnp.int32)
+    decisions, margin = decide(block.outputs)
+    if plan.model.num_outputs > 1:  # else the compiler repeats the argmax for every reader of it
+        decisions, margin = jax.lax.optimization_barrier((decisions, margin))
+    near = jnp.any((margin > 0) & (margin <= block.tie[:, :, 0]), axis=1)  # [Q, H]
+    near_ties = jnp.sum(near & block.finite, dtype=jnp.int32)
+    if plan.bound.route == "table":
+        return Step(pack_words(decisions, plan.model.num_outputs), block.finite, near_ties)
     if plan.bound.needs_outputs:
-        rows = jnp.moveaxis(outputs, 2, 1)  # [Q, H, N, C]
+        rows = jnp.moveaxis(block.outputs, 3, 1)  # [Q, H, N, C]
         rows = rows[..., 0] if plan.model.num_outputs == 1 else rows
         classes = jax.vmap(jax.vmap(plan.bound.classify_outputs))(rows)
-        return Step(_hits(classes, finite, plan.bound), jnp.zeros(0, bool), near_ties)
-    decisions = decide(outputs)  # [Q, N, H]
-    if plan.bound.route == "device":
+    else:
         classes = jax.vmap(plan.bound.classify)(decisions)
-        return Step(_hits(classes, finite, plan.bound), jnp.zeros(0, bool), near_ties)
-    return Step(pack_words(decisions, plan.model.num_outputs), finite, near_ties)
+    return Step(_hits(classes, block.finite, plan.bound), jnp.zeros(0, bool), near_ties)
 
 
-def decide(outputs: Array) -> Array:
-    """Decisions [Q, N, H] of outputs [Q, N, H, C]: output > 0 for one output, else the argmax (ties: lowest index)."""
-    return outputs[..., 0] > 0 if outputs.shape[-1] == 1 else jnp.argmax(outputs, axis=-1).astype(jnp.uint8)
+def decide(outputs: Array) -> tuple[Array, Array]:
+    """Decisions [Q, N, H] of outputs [Q, N, C, H], and how far the nearest other decision is (0 in a tie).
 
-
-def _near_argmax(outputs: Array, tie: Array) -> Array:
-    """[Q, H]: somewhere the two largest outputs differ by no more than rounding, without being equal."""
-    top = jax.lax.top_k(outputs, 2)[0]
-    gap = top[..., 0] - top[..., 1]
-    return jnp.any((gap > 0) & (gap <= tie[..., 0]), axis=1)
+    One output: output > 0, |output|. Several: the argmax, ties to the lowest index; the lead over the second.
+    """
+    num_outputs = outputs.shape[2]
+    first = outputs[:, :, 0]
+    if num_outputs == 1:
+        return first > 0, jnp.abs(first)
+    winner = jnp.zeros(first.shape, jnp.uint8 if num_outputs <= 256 else jnp.uint16)
+    second = jnp.full_like(first, -jnp.inf)
+    for c in range(1, num_outputs):  # unrolled: jnp.argmax and top_k do not vectorise over the heads
+        rival = outputs[:, :, c]
+        wins = rival > first
+        winner = jnp.where(wins, jnp.asarray(c, winner.dtype), winner)
+        second = jnp.maximum(second, jnp.minimum(first, rival))
+        first = jnp.maximum(first, rival)
+    return winner, first - second
 
 
 def pack_words(decisions: Array, num_outputs: int) -> Array:
     """Decisions [Q, N, H] as 32-bit words [Q, 2 W, H], the first input at the most significant bit (volume.tables)."""
     num_bodies, num_inputs, num_heads = decisions.shape
     width = bits_per_input(num_outputs)
-    if width > 1:
+    if 32 % width:  # fields would straddle words: take the bits one by one
         shifts = jnp.arange(width - 1, -1, -1, dtype=decisions.dtype)
-        decisions = (decisions[:, :, None, :] >> shifts[None, None, :, None]) & 1
-    bits = decisions.reshape(num_bodies, num_inputs * width, num_heads).astype(bool)
-    length = 64 * num_words(num_inputs, num_outputs)
-    bits = jnp.pad(bits, ((0, 0), (0, length - num_inputs * width), (0, 0)))
-    place = jnp.asarray(np.uint32(1) << np.arange(31, -1, -1, dtype=np.uint32))[:, None]
-    words = jnp.where(bits.reshape(num_bodies, length // 32, 32, num_heads), place, jnp.uint32(0))
-    return jnp.sum(words, axis=2, dtype=jnp.uint32)
+        decisions = (decisions[:, :, None, :] >> shifts[:, None]) & 1
+        decisions, width = decisions.reshape(num_bodies, -1, num_heads), 1
+    per_word = 32 // width
+    length = 2 * num_words(num_inputs, num_outputs) * per_word
+    decisions = jnp.pad(decisions, ((0, 0), (0, length - decisions.shape[1]), (0, 0)))
+    fields = decisions.reshape(num_bodies, -1, per_word, num_heads).astype(jnp.uint32)
+    shifts = jnp.arange(per_word - 1, -1, -1, dtype=jnp.uint32) * width
+    return jnp.sum(fields << shifts[:, None], axis=2, dtype=jnp.uint32)
 
 
 def _hits(classes: Array, finite: Array, bound: BoundClassifier) -> Array:
@@ -368,8 +374,3 @@ class DirectRun:
             self._into.append(kept["result"])
         self.near_ties += int(kept["near_ties"].sum())
         self.done_blocks += len(rows)
-
-
-def effective_draws(draws: int, design_effect: float) -> float:
-    """Independent draws that would give the same variance."""
-    return draws / design_effect if math.isfinite(design_effect) and design_effect > 0 else float(draws)
