@@ -23,7 +23,7 @@ from scipy import special
 from volume.counts import Tally
 
 # The largest clump seen understates the largest possible one when there are few units. 1 + 1.5 / sqrt(B) was
-# graded: on the worst truth (h = 2, p = .03) 20 and 50 units cover .936 and .945 without it, .948 and .959 with
+# graded: on the worst truth (h = 2, p = .03) 20 and 50 units cover .936 and .945 without it, .95 and .955 with
 # it, and the width stays below 1.3 times the ideal. At 1000 units it adds 5 % to w, under 1 % to the width.
 _FEW_UNITS = 1.5
 # Largest clump of a class's complement in units of its mean clump v / (n - y), when its minimum is not known.
