@@ -12,6 +12,7 @@ from .function import FunctionModel, from_function
 from .mlp import ACTIVATIONS, MLP, Perceptron
 from .model import Head, Model, Parameter, Params
 from .paths import flat_names
+from .polynomial import Polynomial
 
 if TYPE_CHECKING:
     from .flax_modules import FlaxModel, from_linen, from_nnx
@@ -26,6 +27,7 @@ __all__ = [
     "Parameter",
     "Params",
     "Perceptron",
+    "Polynomial",
     "check_outputs",
     "flat_names",
     "from_description",

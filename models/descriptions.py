@@ -7,6 +7,7 @@ from typing import Any
 
 from .mlp import MLP, Perceptron
 from .model import Model
+from .polynomial import Polynomial
 
 
 def from_description(description: Mapping[str, Any]) -> Model | None:
@@ -16,4 +17,6 @@ def from_description(description: Mapping[str, Any]) -> Model | None:
         return MLP(tuple(description["widths"]), description["activation"], description["bias"])
     if name == "perceptron":
         return Perceptron(description["n"], description["bias"])
+    if name == "polynomial":
+        return Polynomial(description["degree"])
     return None

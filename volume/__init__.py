@@ -28,15 +28,23 @@ if TYPE_CHECKING:
     from volume.classifiers import TruthTable as TruthTable
     from volume.comparison import Comparison as Comparison
     from volume.comparison import compare as compare
+    from volume.counting import Counting as Counting
+    from volume.counting import FunctionCount as FunctionCount
+    from volume.counting import count_functions as count_functions
+    from volume.counting import log_share_right as log_share_right
     from volume.direct import Direct as Direct
     from volume.domains import BooleanCube as BooleanCube
     from volume.domains import Points as Points
     from volume.estimation import estimate as estimate
     from volume.estimation import running as running
     from volume.lempel_ziv import LempelZiv as LempelZiv
+    from volume.polynomial import Extrapolation as Extrapolation
+    from volume.polynomial import extrapolation as extrapolation
     from volume.query import Query as Query
     from volume.report import ClassVolume as ClassVolume
     from volume.report import VolumeReport as VolumeReport
+    from volume.simplicity import SimplicityMeasure as SimplicityMeasure
+    from volume.simplicity import simplicity_measure as simplicity_measure
     from volume.sweeping import Sweep as Sweep
     from volume.sweeping import sweep as sweep
 
@@ -50,15 +58,23 @@ _HOME = {
     "TruthTable": "classifiers",
     "Comparison": "comparison",
     "compare": "comparison",
+    "Counting": "counting",
+    "FunctionCount": "counting",
+    "count_functions": "counting",
+    "log_share_right": "counting",
     "Direct": "direct",
     "BooleanCube": "domains",
     "Points": "domains",
     "estimate": "estimation",
     "running": "estimation",
     "LempelZiv": "lempel_ziv",
+    "Extrapolation": "polynomial",
+    "extrapolation": "polynomial",
     "Query": "query",
     "ClassVolume": "report",
     "VolumeReport": "report",
+    "SimplicityMeasure": "simplicity",
+    "simplicity_measure": "simplicity",
     "Sweep": "sweeping",
     "sweep": "sweeping",
 }

@@ -190,6 +190,30 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "--top", type=specs.parse_whole, default=20, metavar="K", help="classes in the table (default 20)"
     )
 
+    count = add(
+        "count",
+        "how many functions there are, how many fit, how many of those are right elsewhere",
+        "Count functions, whatever network computes them: C^N in all, C^(N - M) that agree with M fixed labels.\n\n"
+        "  volume count --inputs 100000000 --outputs 19999 --fixed 992\n"
+        "  volume count --inputs 128 --fixed 64 --at-least 58",
+    )
+    count.add_argument("--inputs", type=specs.parse_whole, required=True, metavar="N", help="rows of the table")
+    count.add_argument(
+        "--outputs", type=specs.parse_whole, default=1, metavar="C", help="as a model's: 1, like 2, is two classes"
+    )
+    count.add_argument(
+        "--fixed", type=lambda text: specs.parse_whole(text, least=0), default=0, metavar="M", help="labels given"
+    )
+    count.add_argument(
+        "--at-least",
+        type=lambda text: specs.parse_whole(text, least=0),
+        metavar="K",
+        help="also the share of the fitting functions right on K or more of the other N - M inputs",
+    )
+    count.add_argument(
+        "--digits", type=specs.parse_whole, default=5, help="significant digits of the counts (default 5)"
+    )
+
     add("doctor", "versions, devices and a quick check against a theorem")
     return parser, commands
 

@@ -142,6 +142,15 @@ def demo(args: argparse.Namespace) -> int:
     return DONE
 
 
+def count(args: argparse.Namespace) -> int:
+    """Count functions; needs no network and imports no array library."""
+    from volume.counting import Counting
+
+    found = _usage(Counting, args.inputs, args.outputs, fixed=args.fixed, at_least=args.at_least, digits=args.digits)
+    print(_json(found.to_dict()) if args.json else found.summary())
+    return DONE
+
+
 def doctor(args: argparse.Namespace) -> int:
     """Say what is installed and whether a known answer comes out."""
     from volume.doctor import examine
@@ -158,6 +167,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "plot": plot,
     "compare": compare,
+    "count": count,
     "doctor": doctor,
 }
 
