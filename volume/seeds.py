@@ -51,7 +51,7 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
 
 def block_key(key: Array, words: Array) -> Array:
     """The key of one block; its 64-bit index comes in two 32-bit ``words`` [2] because ``fold_in`` takes 32 bits."""
-    return jax.random.fold_in(jax.random.fold_in(key, words[0]), words[1])
+    return jax.random.fold_in(jax.random.fold_in(key, words[1]), words[0])
 
 
 def index_words(start: int, stop: int) -> np.ndarray:
