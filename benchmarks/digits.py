@@ -2,8 +2,8 @@
 
     python benchmarks/digits.py [--draws 2e7] [--train 8] [--classes 0,7] [--widths 64,64] [--json FILE]
 
-scikit-learn's 8 x 8 digits scaled to [0, 1]; class 1 is the second of ``--classes``. One run answers both questions: the
-product of "fits the training images" and "test accuracy in this bin".
+scikit-learn's 8 x 8 digits scaled to [0, 1]; class 1 is the second of ``--classes``. The classes are those of "fits the
+training images" times "accuracy on all other images in this bin".
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def two_digits(zero: int, one: int) -> tuple[np.ndarray, np.ndarray]:
     """Images [M, 64] in [0, 1] of two digits, and labels 0 or 1, in the data set's order."""
     from sklearn.datasets import load_digits
 
-    data = load_digits()
-    chosen = np.isin(data.target, (zero, one))
-    return data.data[chosen] / 16.0, (data.target[chosen] == one).astype(int)
+    images, digits = (np.asarray(part) for part in load_digits(return_X_y=True))
+    chosen = np.isin(digits, (zero, one))
+    return images[chosen] / 16.0, (digits[chosen] == one).astype(int)
 
 
 def questions(
@@ -71,7 +71,8 @@ def main() -> None:
     tests = alone.domain.num_inputs - args.train
     print(
         f"\n{zero} against {one}: fits {args.train} images has volume {math.exp(whole.log_volume):.4g} "
-        f"[{math.exp(whole.log_low):.4g}, {math.exp(whole.log_high):.4g}] ({whole.count:,} of {fits.num_draws:,} draws; "
+        f"[{math.exp(whole.log_low):.4g}, {math.exp(whole.log_high):.4g}] "
+        f"({whole.count:,} of {fits.num_draws:,} draws; "
         f"independent coin flips would give 2^-{args.train} = {2.0**-args.train:.4g})\n"
         f"and splits by accuracy on the other {tests} images:"
     )

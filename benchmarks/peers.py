@@ -6,6 +6,7 @@ weights N(0, 1/fan_in), so that all of them can be timed with and without the sa
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -78,11 +79,11 @@ def numpy_loop(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int,
 
 def torch_batched(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int, batch: int = 500) -> np.ndarray:
     """PyTorch's batched matmul on the CPU, or on the GPU when there is one."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports] - the bench extra
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     generator = torch.Generator(device=device).manual_seed(seed)
-    start = torch.as_tensor(inputs, dtype=torch.float32, device=device)
+    start = torch.tensor(np.array(inputs), dtype=torch.float32, device=device)
     parts = []
     with torch.inference_mode():
         for _ in range(draws // batch):
@@ -100,8 +101,4 @@ def torch_batched(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: i
 def available() -> dict[str, Peer]:
     """The peers that are installed here."""
     peers: dict[str, Peer] = {"naive JAX (vmap)": naive_jax, "NumPy": numpy_loop}
-    try:
-        import torch  # noqa: F401 - only asked whether it is there
-    except ImportError:
-        return peers
-    return peers | {"PyTorch": torch_batched}
+    return peers | {"PyTorch": torch_batched} if importlib.util.find_spec("torch") else peers

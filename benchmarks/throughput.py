@@ -2,10 +2,10 @@
 
     python benchmarks/throughput.py [--draws 4e6] [--repeats 5] [--json FILE]
 
-Contenders run in turn (A B C A B C ...), so that a machine whose speed drifts drifts for all; the table gives medians, and
-ratios are medians of ratios within a turn. "counted" includes the full table of functions (or the finite classifier's
-counts). Effective functions/s divide by the design effect, the variance of a class's count over that of as many
-independent draws, measured in the same run at classes of volume near .06, 1e-3 and 1e-5.
+Contenders run in turn (A B C A B C ...), so that a machine whose speed drifts drifts for all; the table gives medians,
+and ratios are medians of ratios within a turn. "counted" includes the full table of functions. Effective functions/s
+divide by the design effect, the variance of a class's count over that of as many independent draws, measured at classes
+of volume near .06, 1e-3 and 1e-5.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmarks.environment import describe, environment, seconds
 from volume.direct import DirectRun
 from volume.seeds import to_key
 
-# Functions with closed names on {0,1}^7 whose volumes are known (REFERENCE values in the tests): .0623, 1.08e-3, 1.66e-5.
+# Functions on {0,1}^7 by the inputs that they map to 1; their volumes are in tests/test_truths.py.
 CLASSES = {"near .06": (), "near 1e-3": (0b1000000,), "near 1e-5": (0b1111100,)}
 
 
@@ -51,7 +51,7 @@ def networks() -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
     except ImportError:
         print("scikit-learn is not installed: the digits network is left out (pip install param-volume[digits])")
         return found
-    return found | {"digits (64,64,10)": ((64, 64, 10), load_digits().data[:64] / 16.0)}
+    return found | {"digits (64,64,10)": ((64, 64, 10), np.asarray(load_digits(return_X_y=True)[0])[:64] / 16.0)}
 
 
 def limits() -> dict[str, float]:

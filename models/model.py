@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jax import Array
 
@@ -62,9 +62,13 @@ class Model(Protocol):
         ...
 
     def features(self, params: Params, inputs: Array) -> Array:
-        """Activations below the head, [N, F]; reads only the parameters outside ``head``. Raises if ``head`` is None."""
+        """Activations below the head, [N, F]; reads only the parameters outside it. Raises if ``head`` is None."""
         ...
 
     def apply(self, params: Params, inputs: Array) -> Array:
         """Outputs [N, C] for inputs [N, *input_shape]."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON-able record, {"name": ..., one entry per setting}."""
         ...

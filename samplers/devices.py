@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 BLOCKS = "blocks"
 
 
-def block_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def block_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A one-dimensional mesh over ``devices`` (default: all local ones)."""
     devices = jax.local_devices() if devices is None else list(devices)
     # Auto: shard_map refuses plain arrays on the Explicit axes that jax.make_mesh makes by default.

@@ -274,7 +274,7 @@ def test_summary_has_a_line_for_every_row(result):
     assert len(lines) == 2 + 3
     for row, shown in zip(result.rows, lines[2:], strict=True):
         assert f"{row.count:,}" in shown
-        assert f"{row.count / row.num_draws:#.3g}" in shown
+        assert f"{math.exp(row.log_volume):#.3g}" in shown
         assert max(map(len, lines)) <= 100
 
 

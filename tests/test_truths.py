@@ -1,6 +1,6 @@
 """Volumes against theorems, closed forms and independent computations (sources beside each).
 
-False alarms: every comparison below fails by chance with probability 1e-6 or less, some fifty of them together below 5e-5.
+False alarms: each comparison below fails by chance with probability 1e-6 or less, fifty of them together below 5e-5.
 """
 
 import numpy as np
@@ -67,7 +67,7 @@ def test_sixty_four_bit_runs_leave_the_users_settings_alone():
 
     question = volume.Query(models.Perceptron(3), samplers.Gaussian(1.0, 1.0), volume.BooleanCube(3))
     volume.estimate(question, volume.Direct(1000, dtype="float64"), seed=0)
-    assert not jax.config.jax_enable_x64
+    assert not jax.config.read("jax_enable_x64")
     assert jnp.ones(3).dtype == jnp.float32
 
 
@@ -93,9 +93,8 @@ CLOSED_FORM = {  # n = 2, weights and bias iid N(0, 1): three-orthant formula
 def test_two_input_tables_match_the_closed_forms(coding, hidden):
     """Sixteen six-sigma comparisons; at 1e6 draws a volume of .05 off by 1.3e-3 would be caught.
 
-    A linear network with one hidden layer and no hidden bias has the perceptron's direction but not its bias law, so only
-    the perceptron itself is compared here; hidden = (3,) takes the same perceptron through the crossed-heads route by
-    feeding it (x, 1) as inputs without biases.
+    hidden = (3,) takes the same perceptron through crossed heads: a linear network without biases that is fed (x, 1)
+    has the same law of directions.
     """
     cube = volume.BooleanCube(2, coding=coding)
     if hidden:
@@ -207,7 +206,9 @@ def test_boolean_seven_complements_and_permutations(boolean_seven):
         label = entry.label
         complement = "0" + label[1:].translate(str.maketrans("01", "10"))
         permuted = "".join(label[i] for i in moved)
-        value, error = of_label(boolean_seven, label)
+        found = of_label(boolean_seven, label)
+        assert found is not None
+        value, error = found
         for other in (complement, permuted):
             other_value, other_error = of_label(boolean_seven, other) or (0.0, error)
             # Counts here are 100 and more, so that the normal law holds well enough at six sigma plus a little.

@@ -98,6 +98,7 @@ def test_wheel_stands_beside_a_users_own_models(python, elsewhere):
     assert module == "volume.models.model"
 
 
+@pytest.mark.slow
 def test_readme_example_runs_from_the_wheel(python, elsewhere):
     example, changed = re.subn(r"(?<=draws=)[\d_]+", str(DRAWS), readme_example())
     assert changed, "the README's example states its draws"

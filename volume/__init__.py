@@ -79,7 +79,30 @@ _HOME = {
     "sweep": "sweeping",
 }
 
-__all__ = [*sorted(_HOME), "models", "samplers"]
+__all__ = [
+    "Accuracy",
+    "Argmax",
+    "BooleanCube",
+    "ClassVolume",
+    "Comparison",
+    "Direct",
+    "Fits",
+    "LempelZiv",
+    "Ones",
+    "Points",
+    "Predicate",
+    "Product",
+    "Query",
+    "Sweep",
+    "TruthTable",
+    "VolumeReport",
+    "compare",
+    "estimate",
+    "models",
+    "running",
+    "samplers",
+    "sweep",
+]
 
 
 def __getattr__(name: str):

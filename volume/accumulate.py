@@ -16,7 +16,7 @@ import pyarrow as pa
 from volume.counts import Counts
 
 # Rows grouped by one query: about a GB of working memory. Each query reads the whole table, so fewer are faster.
-ROWS_PER_QUERY = 16_000_000
+ROWS_PER_QUERY = 12_000_000
 # The running number of classes is counted on this share of them, chosen by a hash of the key.
 SAMPLE_BITS = 6
 
@@ -59,14 +59,21 @@ class TableAccumulator:
 
     def counts(self) -> Counts:
         table = pa.concat_tables(self._chunks)
-        parts = [_records(table, self._names, low, high) for low, high in _ranges(table)]
-        starts = np.cumsum([0, *(len(unit) for _, _, unit, _ in parts)])
-        offsets = [offset + start for (_, offset, _, _), start in zip(parts, starts, strict=False)]
+        keys, offsets, units, hits = [], [], [], []
+        start = 0
+        for low, high in _ranges(table):
+            part_keys, part_offsets, part_units, part_hits = _records(table, self._names, low, high)
+            keys.append(part_keys)
+            offsets.append(part_offsets + start)
+            units.append(part_units)
+            hits.append(part_hits)
+            start += len(part_hits)
+        offsets.append(np.array([start]))
         return Counts(
-            keys=_joined([keys for keys, _, _, _ in parts]),
-            offsets=np.concatenate([*offsets, starts[-1:]]),
-            unit=_joined([unit for _, _, unit, _ in parts]),
-            hits=_joined([hits for _, _, _, hits in parts]),
+            keys=_joined(keys),
+            offsets=_joined(offsets),
+            unit=_joined(units),
+            hits=_joined(hits),
             num_units=self._num_units,
             unit_size=self._unit_size,
             independent=self._independent,
@@ -115,7 +122,10 @@ class DenseAccumulator:
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    """The parts in one array; the list is emptied, so that no more than one column is ever held twice."""
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def _ranges(table: pa.Table) -> list[tuple[int | None, int | None]]:

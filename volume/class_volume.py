@@ -211,7 +211,10 @@ def estimate_tally(
         count=tally.count,
         units_hit=tally.units,
         largest_unit_share=largest_share(tally),
-        design_effect=design_effect(tally, units, counts.unit_size),
+        # Independent draws have a design effect of 1; an estimate from a few stored units would only add noise.
+        design_effect=np.where(tally.count > 0, 1.0, np.nan)
+        if counts.independent
+        else design_effect(tally, units, counts.unit_size),
         level=1 - (1 - level) / simultaneous,
         num_draws=units * counts.unit_size,
         name=name,

@@ -100,7 +100,7 @@ class Direct:
     bodies: int | None = None
     dtype: str = "float32"
     precision: str = "highest"
-    devices: tuple[jax.Device, ...] | None = None
+    devices: tuple[Any, ...] | None = None
 
     name = "direct"
 
@@ -112,7 +112,7 @@ class Direct:
         bodies: int | None = None,
         dtype: str = "float32",
         precision: str = "highest",
-        devices: Sequence[jax.Device] | None = None,
+        devices: Sequence[Any] | None = None,
     ):
         from volume.errors import unknown, whole
 

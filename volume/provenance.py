@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jax
-
 import volume
 
 
@@ -40,5 +38,5 @@ def commit() -> str | None:
     return name.stdout.strip() + ("+" if changed.returncode else "")
 
 
-def device_record(devices: list[jax.Device]) -> dict[str, Any]:
+def device_record(devices: list[Any]) -> dict[str, Any]:
     return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}

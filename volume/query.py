@@ -9,12 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from volume.classifiers import BoundClassifier, Classifier, TruthTable
 from volume.domains import Domain
-from volume.models import Model
+from volume.models import Model, check_outputs
 from volume.samplers import Prior
 
 
@@ -62,7 +59,7 @@ class Query:
             )
         _check_inputs_fit(self.model, self.domain)
         self.prior.check(self.model.parameters)
-        _check_outputs(self.model, self.domain.num_inputs)
+        check_outputs(self.model)
         _ = self.bound
 
     @cached_property
@@ -73,7 +70,7 @@ class Query:
     def describe(self) -> dict[str, Any]:
         """JSON-able record of the question."""
         return {
-            "model": self.model.describe(),  # type: ignore[attr-defined]
+            "model": self.model.describe(),
             "prior": self.prior.describe(),
             "domain": self.domain.describe(),
             "classifier": self.classifier.describe(),
@@ -110,16 +107,3 @@ def _check_inputs_fit(model: Model, domain: Domain) -> None:
         f"The model takes inputs of shape {tuple(model.input_shape)} but the domain {domain!r} has inputs of shape "
         f"{tuple(domain.input_shape)}: change the first width of the model or the domain so that they agree."
     )
-
-
-def _check_outputs(model: Model, num_inputs: int) -> None:
-    """Look at shapes only: a user's function is run by ``eval_shape``, never on numbers."""
-    params = {p.name: jax.ShapeDtypeStruct(p.shape, jnp.float32) for p in model.parameters}
-    inputs = jax.ShapeDtypeStruct((num_inputs, *model.input_shape), jnp.float32)
-    shape = tuple(jax.eval_shape(model.apply, params, inputs).shape)
-    expected = (num_inputs, model.num_outputs)
-    if shape != expected:
-        raise ValueError(
-            f"The model gives outputs of shape {shape} for {num_inputs} inputs; expected {expected}, one row an input "
-            "and one column an output: change the function, or num_outputs."
-        )

@@ -23,9 +23,11 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
         ValueError: a number out of range, a batch of keys, or a key of another generator.
         TypeError: anything else.
     """
+    key: Array
     raw = isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.shape == (2,)
     if raw or isinstance(seed, jax.Array):
-        key = seed if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(jnp.asarray(seed))
+        typed = isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
+        key = jax.random.wrap_key_data(jnp.asarray(seed)) if not typed else jnp.asarray(seed)
         if key.shape != ():
             raise ValueError(f"seed is an array of keys of shape {key.shape}; give one key, for example keys[0].")
         if str(jax.random.key_impl(key)) != "threefry2x32":
@@ -49,7 +51,7 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
 
 def block_key(key: Array, words: Array) -> Array:
     """The key of one block; its 64-bit index comes in two 32-bit ``words`` [2] because ``fold_in`` takes 32 bits."""
-    return jax.random.fold_in(jax.random.fold_in(key, words[0]), words[1])
+    return jax.random.fold_in(jax.random.fold_in(key, words[1]), words[0])
 
 
 def index_words(start: int, stop: int) -> np.ndarray:
