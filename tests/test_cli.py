@@ -59,6 +59,7 @@ def test_answers_before_jax_is_imported():
         (["estimat"], 2),
         (["estimate", "--draw", "1e5"], 2),
         (["estimate", "--model", "mlp:2-3-1", "--draws", "1.5"], 2),
+        (["count", "--inputs", "4", "--fixed", "5"], 2),
         (["estimate", "--model", "mlp:2-3-1", "--draws", "10", "--radius", "1"], 2),
         (["estimate", "--model", "mlp:2-3-1", "--draws", "10", "--domain", "boolean:3"], 2),
         (["sweep", "--model", "mlp:2-3-1", "--draws", "10", "--over", "width", "--values", "a", "--label", "zeros"], 2),
