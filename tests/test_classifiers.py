@@ -22,6 +22,9 @@ from volume.classifiers import (
     from_description,
 )
 from volume.domains import BooleanCube, Points
+from volume.models import MLP
+from volume.query import Query
+from volume.samplers import Gaussian
 
 CUBE = BooleanCube(3)
 EVERY = np.array(list(itertools.product((0, 1), repeat=8)), np.uint8)  # all 256 tables of three inputs
@@ -408,3 +411,26 @@ def test_bad_predicate_functions():
     for fn in (lambda outputs: outputs > 0, lambda outputs: outputs.sum(), lambda outputs: (outputs[0] > 0,)):
         with pytest.raises(ValueError, match="one bool or whole number per draw"):
             Predicate(fn).bind(CUBE, 1)
+
+
+def test_predicate_functions_that_fail_are_named_when_a_query_is_made():
+    def branch(outputs):
+        return 1 if outputs[0] > 0 else 0
+
+    def misspelt(outputs):
+        return outputs.summ() > 0
+
+    for fn, error in ((branch, "TracerBoolConversionError"), (misspelt, "AttributeError: .*summ")):
+        sentence = rf"function \S*{fn.__name__} failed on outputs of shape \(\d+,\), with {error}"
+        with pytest.raises(ValueError, match=sentence) as found:
+            query(fn)
+        assert "\n" not in str(found.value)
+        assert found.value.__cause__ is not None
+    with pytest.raises(ValueError, match=r"lambda> must return .* it returns bool of shape \(4,\)"):
+        query(lambda outputs: outputs > 0)
+    with pytest.raises(ValueError, match="it returns a tuple"):
+        query(lambda outputs: (outputs[0] > 0,))
+
+
+def query(fn):
+    return Query(MLP((2, 1)), Gaussian(), BooleanCube(2), Predicate(fn))

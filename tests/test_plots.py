@@ -292,6 +292,11 @@ def test_files_are_of_their_kind(report, tmp_path, kind, suffix, start):
     assert path.stat().st_size < 500_000
 
 
+def test_missing_folders_are_made(report, tmp_path):
+    plots.rank(report, path=tmp_path / "new" / "deep" / "rank.svg")
+    assert "<svg" in (tmp_path / "new" / "deep" / "rank.svg").read_text()
+
+
 def test_a_paper_gets_truetype_fonts(report, tmp_path):
     plots.rank(report, path=tmp_path / "rank.pdf")
     assert b"/Type3" not in (tmp_path / "rank.pdf").read_bytes()

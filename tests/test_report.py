@@ -353,6 +353,22 @@ def test_summary_says_what_has_to_be_said(report):
     assert repr(report) == "<VolumeReport: 12,000 draws by direct, 16 classes seen>"
 
 
+def test_summary_speaks_of_units_only_where_draws_are_shared(matrix):
+    text = make(table_counts(matrix, independent=True)).summary(3)
+    assert text.startswith("12,000 independent draws, 16 classes seen")
+    assert "The first 1,200 draws chose and ordered these classes; the other 10,800 draws" in text
+    assert "units" not in text.partition("Conventions")[0]
+
+
+def test_summary_states_the_volume_of_non_finite_networks(matrix, report):
+    assert "Non-finite networks: 0 (volume below 0.0" in report.summary()
+    lost = np.zeros(60, int)
+    lost[3], lost[30] = 3, 3
+    text = make(table_counts(matrix, independent=True, nonfinite=lost, unit_size=203)).summary()
+    # 6 of 12,180 draws, and their Clopper-Pearson interval
+    assert "Non-finite networks: 6 (volume 4.926e-04, 95% interval 1.808e-04 - 0.001072)." in text
+
+
 def test_summary_of_many_outputs_and_of_one_input_has_no_complexity():
     counts = table_counts(clumped())
     text = make(counts, domain=Points(np.eye(2)), num_outputs=4).summary()  # 2 inputs of 4 outputs: 2 bits each

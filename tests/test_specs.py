@@ -243,6 +243,50 @@ def test_files(tmp_path):
         read_rows(str(tmp_path / "none.csv"))
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "holds no rows: give one row of numbers for each input"),
+        ("\ufeff", "holds no rows"),
+        ("x,y\n", "holds no rows"),
+        ("x,y\n\n# nothing\n", "holds no rows"),
+        ("1,2\n\n3\n", "line 3 has 1 columns and the rows before it 2; give all rows as many"),
+        ("x,y\n1,2\n3,z\n", "expected a number in line 3, column 2, got 'z'"),
+        ("1,\n2,3\n", "expected a number in line 1, column 2, got nothing"),
+        ("1;2\n3;4\n", "expected a number in line 2, column 1, got '3;4'"),
+    ],
+)
+def test_files_of_no_table_are_named_with_their_flaw(tmp_path, text, sentence):
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError) as found:
+        read_rows(str(path))
+    assert str(found.value).startswith(f"{path} ")
+    assert sentence in str(found.value)
+
+
+def test_blank_lines_and_comments_are_passed_over(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("1,2\n\n# three and four\n3,4  # here\n")
+    assert read_rows(str(path)).tolist() == [[1, 2], [3, 4]]
+
+
+def test_files_that_only_bear_the_name_of_an_array(tmp_path):
+    path = tmp_path / "rows.npy"
+    np.savez(tmp_path / "rows.npz", a=np.zeros((2, 2)))
+    whole = tmp_path / "whole.npy"
+    np.save(whole, np.zeros((50, 2)))
+    for content in (b"1,2\n", b"", (tmp_path / "rows.npz").read_bytes(), whole.read_bytes()[:-8]):
+        path.write_bytes(content)
+        with pytest.raises(UsageError) as found:
+            read_rows(str(path))
+        flaw = "is not a table of numbers: expected one array of numbers, as numpy.save writes it."
+        assert str(found.value) == f"{path} {flaw}"
+    np.save(path, np.zeros((0, 2)))
+    with pytest.raises(UsageError, match="holds no rows"):
+        read_rows(str(path))
+
+
 def test_shaped():
     assert shaped(np.zeros((5, 6)), (2, 3)).shape == (5, 2, 3)
     assert shaped(np.zeros((5, 6)), (7,)).shape == (5, 6)

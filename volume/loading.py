@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 def read_rows(path: str) -> np.ndarray:
     """An array [N, ...] from a .npy file, or [N, columns] from a .csv file with or without column names.
 
-    Raises UsageError for any other content, OSError when the file cannot be read.
+    Blank lines, and what follows a # in a .csv, are passed over. Raises UsageError for any other content, OSError when
+    the file cannot be read.
     """
     import numpy as np
 
@@ -23,17 +25,53 @@ def read_rows(path: str) -> np.ndarray:
     if suffix not in (".npy", ".csv"):
         raise UsageError(f"{path}: expected a .npy or .csv file.")
     try:
-        if suffix == ".npy":
-            rows = np.load(path, allow_pickle=False)
-        else:
-            with open(path, encoding="utf-8-sig") as lines:
-                first = lines.readline()
-            rows = np.loadtxt(path, delimiter=",", skiprows=int(_is_header(first)), ndmin=2, encoding="utf-8-sig")
-    except (ValueError, EOFError) as error:
-        raise UsageError(f"{path} is not a table of numbers: {error}") from None
+        # Not by suffix alone: numpy.load reads .npz archives and pickles too, and speaks of them in its errors.
+        rows = np.load(path, allow_pickle=False) if suffix == ".npy" else _read_csv(path)
+    except (ValueError, EOFError):
+        rows = None
+    if not isinstance(rows, np.ndarray):
+        flaw = "expected one array of numbers, as numpy.save writes it" if suffix == ".npy" else _flaw(path)
+        raise UsageError(f"{path} is not a table of numbers: {flaw}.")
+    if not rows.size:
+        raise UsageError(f"{path} holds no rows: give one row of numbers for each input.")
     if rows.ndim < 2 or not (np.issubdtype(rows.dtype, np.number) or rows.dtype == bool) or np.iscomplexobj(rows):
         raise UsageError(f"{path}: expected real numbers, one row per input, got {rows.dtype} {rows.shape}.")
     return rows.astype(np.float64)
+
+
+def _read_csv(path: str) -> np.ndarray:
+    import numpy as np
+
+    with open(path, encoding="utf-8-sig") as lines:
+        skipped = int(_is_header(first := lines.readline()))
+        if not any(map(_cells, lines if skipped else itertools.chain([first], lines))):
+            return np.empty((0, 0))
+    return np.loadtxt(path, delimiter=",", skiprows=skipped, ndmin=2, encoding="utf-8-sig")
+
+
+def _flaw(path: str) -> str:
+    """Where a .csv stops being a table of numbers."""
+    width = 0
+    with open(path, encoding="utf-8-sig", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            cells = _cells(line)
+            if not cells or (number == 1 and _is_header(line)):
+                continue
+            width = width or len(cells)
+            if len(cells) != width:
+                return f"line {number} has {len(cells)} columns and the rows before it {width}; give all rows as many"
+            for column, cell in enumerate(cells, 1):
+                try:
+                    float(cell)
+                except ValueError:
+                    found = repr(cell) if cell else "nothing"
+                    return f"expected a number in line {number}, column {column}, got {found}"
+    return "expected numbers, parted by commas, one row for each input"
+
+
+def _cells(line: str) -> list[str]:
+    content = line.partition("#")[0].strip()
+    return [cell.strip() for cell in content.split(",")] if content else []
 
 
 def _is_header(line: str) -> bool:

@@ -52,10 +52,14 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def check_path(path: str | Path) -> Path:
-    """The path of a figure, refused early when its suffix names no format that is written here."""
+    """The path of a figure, refused early when its suffix names no format that is written here.
+
+    Its folder is made when it is not there: what is drawn after a long run shall not be lost for want of one.
+    """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(unknown("figure format", path.suffix or path.name, SUFFIXES))
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 

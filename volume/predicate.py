@@ -29,6 +29,12 @@ class Predicate(Classifier):
         names: K distinct labels; default "false" and "true" for two classes, else "0" to "K-1".
 
     When ``fn`` returns whole numbers there is one more class, "outside", for numbers that are none of 0..K-1.
+
+    Predicates are equal only when they are one object, and compiled programs are kept by that: a lambda, or a
+    Predicate, that is made afresh for each query is compiled afresh. Make it once and use it in every query.
+
+    Raises (when a query is made, by a trace that computes nothing):
+        ValueError: ``fn`` fails on outputs of the query's shape, or returns anything else.
     """
 
     fn: Callable[[jax.Array], Any] | None
@@ -59,11 +65,19 @@ class Predicate(Classifier):
         whole = True
         if self.fn is not None:
             shape = (domain.num_inputs,) if num_outputs == 1 else (domain.num_inputs, num_outputs)
-            result = jax.eval_shape(self.fn, jax.ShapeDtypeStruct(shape, jnp.float32))
+            name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
+            try:
+                result = jax.eval_shape(self.fn, jax.ShapeDtypeStruct(shape, jnp.float32))
+            except Exception as error:
+                message = (str(error).strip().splitlines() or [""])[0]
+                raise ValueError(
+                    f"The Predicate's function {name} failed on outputs of shape {shape}, with "
+                    f"{type(error).__name__}: {message} JAX compiles it: use jax.numpy, and jnp.where instead of if."
+                ) from error
             if getattr(result, "shape", None) != () or result.dtype.kind not in "biu":
                 raise ValueError(
-                    f"A Predicate's function must return one bool or whole number per draw; for outputs of shape "
-                    f"{shape} it returns {result}. Reduce over the inputs, for instance with jnp.all."
+                    f"The Predicate's function {name} must return one bool or whole number per draw; for outputs of "
+                    f"shape {shape} it returns {_words(result)}. Reduce over the inputs, for instance with jnp.all."
                 )
             whole = result.dtype.kind != "b"
         names = (*self.names, _OUTSIDE) if whole else self.names
@@ -71,6 +85,13 @@ class Predicate(Classifier):
 
     def describe(self) -> dict[str, Any]:
         return {"name": "predicate", "num_classes": self.num_classes, "names": list(self.names)}
+
+
+def _words(result: Any) -> str:
+    """What a function returned, by shapes alone."""
+    if hasattr(result, "shape"):
+        return f"{result.dtype} of shape {tuple(result.shape)}"
+    return f"a {type(result).__name__}"
 
 
 @dataclass(frozen=True, eq=False)

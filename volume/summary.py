@@ -96,10 +96,13 @@ def _title(report: VolumeReport) -> str:
     classes = f"{report.num_classes:,} classes seen"
     if report.named_in_advance:
         classes += f" of {report.bound.num_classes:,}"
-    units = f"{report.counts.num_units:,} independent units of {report.counts.unit_size:,}"
+    counts = report.counts
+    drawn = f"{counts.num_draws:,} independent draws"
+    if not counts.independent:
+        drawn = f"{counts.num_draws:,} draws ({counts.num_units:,} independent units of {counts.unit_size:,})"
     seconds = report.run.get("wall_seconds")
     took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
-    return f"{report.num_draws:,} draws ({units}), {classes}{took}"
+    return f"{drawn}, {classes}{took}"
 
 
 def _table(report: VolumeReport, shown: ClassTable) -> Table:
@@ -156,14 +159,17 @@ def _interval(entry: ClassVolume) -> str:
 def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
     lines = [""]
     if len(shown) and shown.num_draws < report.num_draws:
+        pilot = f"{report.pilot_units:,} units"
+        if report.counts.independent:
+            pilot = f"{report.num_draws - shown.num_draws:,} draws"
         lines.append(
-            f"The first {report.pilot_units:,} units chose and ordered these classes; the other "
+            f"The first {pilot} chose and ordered these classes; the other "
             f"{shown.num_draws:,} draws estimate them. Intervals are pointwise."
         )
     elif len(shown):
         lines.append("All draws estimate these classes. Intervals are pointwise.")
     lines.append(_unseen(report))
-    lines.append(f"Non-finite networks: {report.num_nonfinite:,} (volume below {_volume(report.nonfinite.log_high)}).")
+    lines.append(f"Non-finite networks: {report.num_nonfinite:,} ({_nonfinite(report)}).")
     near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
     if near is not None and checked:
         lines.append(
@@ -173,6 +179,13 @@ def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
     lines += ["", "Conventions", *(f"  {name}: {_words(value)}" for name, value in report.conventions.items())]
     lines.append(f"  seed: {report.seed}; method: {_words(report.method)}")
     return lines
+
+
+def _nonfinite(report: VolumeReport) -> str:
+    entry = report.nonfinite
+    if not report.num_nonfinite:
+        return f"volume below {_volume(entry.log_high)}"
+    return f"volume {_volume(entry.log_volume)}, {100 * report.level:g}% interval {_interval(entry)}"
 
 
 def _unseen(report: VolumeReport) -> str:
