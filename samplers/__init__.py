@@ -1,6 +1,6 @@
 """Where parameters come from: priors, prior-invariant moves, optimisers."""
 
-from .blocks import Block, can_share_heads, draw_block
+from .blocks import Block, can_reflect_heads, can_share_heads, draw_block
 from .descriptions import from_description
 from .devices import block_mesh, over_blocks
 from .gaussian import Gaussian
@@ -17,6 +17,7 @@ __all__ = [
     "Sphere",
     "Uniform",
     "block_mesh",
+    "can_reflect_heads",
     "can_share_heads",
     "draw_block",
     "fan_scale",

@@ -17,10 +17,12 @@ Shape letters: Q bodies, H heads, N inputs, F features, C outputs.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from volume.models import Model, Params
@@ -48,6 +50,35 @@ def can_share_heads(model: Model, prior: Prior) -> bool:
     others = [p for p in model.parameters if p not in in_head]
     # A prior that is separable draws layers apart, not the parts of one layer.
     return not {p.layer for p in in_head} & {p.layer for p in others}
+
+
+@functools.cache
+def can_reflect_heads(model: Model, prior: Prior) -> bool:
+    """Whether a head may be reflected: negating its weights and biases at random gives another draw of the same law.
+
+    That is claimed by ``prior.sign_symmetric`` and true of weights and biases only: a scale has its law around 1.
+
+    Raises:
+        ValueError: a prior that makes the claim although its ``transform`` does not commute with signs. Such a law may
+            still be symmetric, but nothing here could tell.
+    """
+    if not can_share_heads(model, prior) or not getattr(prior, "sign_symmetric", False):
+        return False
+    assert model.head is not None  # can_share_heads
+    last = tuple(p for p in model.parameters if p.name in (model.head.weight, model.head.bias))
+    if any(p.kind == "scale" for p in last):
+        return False
+    key_z, key_sign = jax.random.split(jax.random.key(0))
+    z, raw = standard_normal(key_z, last), standard_normal(key_sign, last)
+    sign = {name: jnp.where(values < 0, -1.0, 1.0) for name, values in raw.items()}
+    theta = prior.transform(z, last)
+    reflected = prior.transform({name: sign[name] * values for name, values in z.items()}, last)
+    if not all(np.allclose(reflected[name], sign[name] * theta[name], rtol=1e-4, atol=1e-6) for name in theta):
+        raise ValueError(
+            f"{prior!r} says that it is sign_symmetric, but its transform does not turn reflected normals into "
+            "reflected parameters: set sign_symmetric to False, and heads are shared without reflections."
+        )
+    return True
 
 
 def draw_block(
@@ -91,7 +122,7 @@ def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int,
     if head.bias is not None:  # a bias is the weight of one more feature, which is always 1
         weight = jnp.concatenate([weight, theta[head.bias].T[None]])
         features = jnp.concatenate([features, jnp.ones_like(features[..., :1])], axis=-1)
-    if bodies > 1:
+    if bodies > 1 and can_reflect_heads(model, prior):
         bits = jax.random.bits(key_sign, (bodies, 1, features.shape[-1]), jnp.uint8)
         features = jnp.where(bits & 1, features, -features)
     num_features, num_outputs, num_heads = weight.shape

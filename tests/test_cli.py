@@ -303,6 +303,8 @@ def test_show_grouped_and_by_label(capsys, stored):
     assert [entry["label"] for entry in one["classes"]] == ["0111", "0000"]
     expected = {entry["label"]: entry["count"] for entry in tables["classes"]}
     assert [entry["count"] for entry in one["classes"]] == [expected["0111"], expected["0000"]]
+    for part in ("query", "method", "seed", "conventions"):
+        assert one[part] == tables[part]
     code, out, _ = run(capsys, "show", stored, "--group-by", "ones", "--label", "3")
     assert code == 0
     assert f"{by_ones['3']:,}" in out
@@ -310,6 +312,15 @@ def test_show_grouped_and_by_label(capsys, stored):
     assert code == 1
     assert err.startswith("volume: error: ")
     assert '"' not in err[:16]  # the message itself, not the repr that str() of a KeyError gives
+
+
+def test_a_classifier_that_does_not_fit_is_a_usage_error_of_every_command(capsys, tmp_path):
+    several = ["estimate", "--model", "mlp:2-3-3", "--draws", "1e3"]
+    assert run(capsys, *several, "--out", tmp_path)[0] == 0
+    found = [run(capsys, *several, "--classifier", "ones"), run(capsys, "show", tmp_path, "--group-by", "ones")]
+    for code, out, err in found:
+        assert (code, out) == (2, "")
+        assert "this model has 3" in err
 
 
 @pytest.mark.parametrize("kind", ["rank", "complexity", "balance"])
@@ -323,7 +334,11 @@ def test_compare(capsys, stored, tmp_path):
     run(capsys, *SMALL, "--seed", 1, "--out", tmp_path / "b")
     # Two honest runs disagree with probability 1e-6.
     assert run(capsys, "compare", stored, tmp_path / "b")[0] == 0
-    assert "classes" in answer(capsys, "compare", stored, tmp_path / "b")
+    record = answer(capsys, "compare", stored, tmp_path / "b")
+    assert record["classes"]
+    for name, folder in (("a", stored), ("b", tmp_path / "b")):
+        shown = answer(capsys, "show", folder)
+        assert record[name] == {part: shown[part] for part in ("query", "method", "seed", "conventions")}
     # A run whose classes all went to the first one: hundreds of standard errors away.
     report = volume.VolumeReport.load(tmp_path / "b")
     counts = report.counts
@@ -428,7 +443,7 @@ def test_demo(capsys, tmp_path):
 
 def test_stopped_demo(capsys, tmp_path, monkeypatch):
     _stop_after_first_step(monkeypatch)
-    code, out, err = run(capsys, "demo", "--draws", "1e9", "--out", tmp_path)
+    code, out, err = run(capsys, "demo", "--draws", "1e8", "--out", tmp_path)
     assert code == 3
     assert "Unseen mass" in out
     assert "stopped after" in err

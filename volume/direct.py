@@ -21,52 +21,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh
 
 from volume.accumulate import DenseAccumulator, TableAccumulator
 from volume.classifiers import BoundClassifier
 from volume.counts import Counts
-from volume.models import Model
+from volume.errors import unknown, whole
+from volume.plan import MAX_DRAWS, Plan, cast_inputs, check_memory, choose_block, make_plan
 from volume.query import Query
-from volume.samplers import Prior, block_mesh, can_share_heads, draw_block, over_blocks
+from volume.samplers import draw_block, over_blocks
 from volume.seeds import block_key, index_words
 from volume.tables import bits_per_input, num_words
 
-# Round sizes, so that round numbers of draws are whole numbers of blocks.
-SIZES = (1, 2, 4, 5, 10, 20, 25, 40, 50, 100, 200)
-MAX_BODIES = 50  # with 200 heads: 10,000 draws, outputs of 5 MB at 128 inputs, which stay in a CPU's last-level cache
-HEADS_PER_FEATURE = 5  # more heads than this on one body mostly repeat each other's functions
-MIN_BLOCKS = 1000  # the variance between blocks is known to 4.5 % then
-MAX_OUTPUTS = 1 << 22  # floats of one block's outputs
 STEP_SECONDS = 0.25  # long enough to hide the step's overhead, short enough for progress and Ctrl-C
-MAX_STEP_DRAWS = 1 << 20
 # Classes up to here are counted by comparing, which vectorises; more by scattering.
 MAX_COMPARED = 16
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything the compiled step depends on: one plan, one trace."""
-
-    model: Model
-    prior: Prior
-    bound: BoundClassifier
-    bodies: int  # Q
-    heads: int  # H
-    batch: int  # networks evaluated at once where there are no heads
-    max_blocks: int  # blocks one device takes in one step
-    dtype: str
-    precision: str
-    mesh: Mesh
-
-    @property
-    def block_draws(self) -> int:
-        return self.bodies * self.heads
-
-    @property
-    def independent(self) -> bool:
-        """Whether the draws inside a block are iid: no heads, or heads on a network that has no body."""
-        return self.heads == 1 or (self.bodies == 1 and _bodiless(self.model))
 
 
 class Step(NamedTuple):
@@ -114,14 +82,12 @@ class Direct:
         precision: str = "highest",
         devices: Sequence[Any] | None = None,
     ):
-        from volume.errors import unknown, whole
-
         known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
         for what, given in (("dtype", dtype), ("precision", precision)):
             if given not in known[what]:
                 raise ValueError(unknown(what, given, known[what]))
         values = {
-            "draws": whole("draws", draws),
+            "draws": whole("draws", draws, limit=MAX_DRAWS),
             "heads": None if heads is None else whole("heads", heads),
             "bodies": None if bodies is None else whole("bodies", bodies),
             "dtype": dtype,
@@ -133,46 +99,10 @@ class Direct:
 
     def plan(self, query: Query) -> Plan:
         """The concrete block, chosen from the query's shapes and the number of draws alone."""
-        model, prior = query.model, query.prior
-        bodies, heads = self._block(query)
-        mesh = block_mesh(self.devices)
-        outputs = query.domain.num_inputs * model.num_outputs
-        return Plan(
-            model=model,
-            prior=prior,
-            bound=query.bound,
-            bodies=bodies,
-            heads=heads,
-            batch=max(1, min(bodies, MAX_OUTPUTS // (64 * outputs))),
-            max_blocks=max(1, min(-(-self.draws // (bodies * heads)), MAX_STEP_DRAWS // (bodies * heads))),
-            dtype=self.dtype,
-            precision=self.precision,
-            mesh=mesh,
+        bodies, heads = choose_block(query, self.draws, heads=self.heads, bodies=self.bodies)
+        return make_plan(
+            query, self.draws, bodies, heads, dtype=self.dtype, precision=self.precision, devices=self.devices
         )
-
-    def _block(self, query: Query) -> tuple[int, int]:
-        model, prior = query.model, query.prior
-        shared = can_share_heads(model, prior)
-        if not shared and self.heads not in (None, 1):
-            raise ValueError(
-                f"heads={self.heads} was asked for, but "
-                + ("the model has no separate linear last layer" if model.head is None else "the prior ties all layers")
-                + ": leave heads out, or give heads=1."
-            )
-        outputs = query.domain.num_inputs * model.num_outputs
-        room = max(1, MAX_OUTPUTS // outputs)
-        target = max(1, min(self.draws // MIN_BLOCKS, room))
-        if not shared or self.heads == 1:
-            return self.bodies or _divisor(self.draws, min(1000, room)), 1
-        assert model.head is not None
-        if _bodiless(model):  # heads on the bare inputs are independent draws: as many as there is room for
-            heads = self.heads or _divisor(self.draws, min(10_000, room))
-            return self.bodies or 1, heads
-        heads = self.heads or _size(min(HEADS_PER_FEATURE * model.head.num_features, target))
-        if heads == 1:
-            return self.bodies or _divisor(self.draws, min(1000, room)), 1
-        crossable = getattr(prior, "sign_symmetric", False)
-        return self.bodies or (_size(min(MAX_BODIES, target // heads)) if crossable else 1), heads
 
     def describe(self, plan: Plan) -> dict[str, Any]:
         return {
@@ -185,21 +115,6 @@ class Direct:
             "dtype": self.dtype,
             "precision": self.precision,
         }
-
-
-def _bodiless(model: Model) -> bool:
-    head = model.head
-    return head is not None and all(p.name in (head.weight, head.bias) for p in model.parameters)
-
-
-def _size(limit: int) -> int:
-    return max(size for size in SIZES if size <= max(limit, 1))
-
-
-def _divisor(draws: int, limit: int) -> int:
-    """The largest divisor of ``draws`` up to ``limit``; when that is small, ``limit`` itself (draws are rounded up)."""
-    best = max(d for d in range(1, min(limit, draws) + 1) if draws % d == 0)
-    return best if 10 * best >= min(limit, draws) else min(limit, draws)
 
 
 @partial(jax.jit, static_argnames="plan")
@@ -297,7 +212,8 @@ class DirectRun:
         self.near_ties = 0
         self._key = key
         self._dtype = np.dtype(plan.dtype)
-        self._inputs = np.asarray(query.domain.inputs, self._dtype)
+        self._inputs = cast_inputs(query, plan.dtype)
+        check_memory(query, method.draws)
         self._devices = plan.mesh.size
         self._table = plan.bound.route == "table"
         if self._table:

@@ -9,17 +9,19 @@ from collections.abc import Iterable
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:
     """The sentence for a name nobody knows, with the nearest one that somebody does."""
     known = list(known)
-    near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.6)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"Unknown {kind} {given!r}; known: {', '.join(known)}.{hint}"
 
 
-def whole(name: str, given: object) -> int:
-    """``given`` as a positive whole number; 1e7 counts as one."""
+def whole(name: str, given: object, *, limit: int | None = None) -> int:
+    """``given`` as a positive whole number, up to ``limit``; 1e7 counts as one."""
     try:
         number = float(given)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if isinstance(given, (bool, str)) or not number.is_integer() or number <= 0:
-        raise ValueError(f"{name}={given!r} is not a positive whole number: give for example {name}=1_000_000.")
+        raise ValueError(f"{name}={given!r} is not a positive whole number: give 1, 2, 3, ... (1e6 will do too).")
+    if limit is not None and number > limit:
+        raise ValueError(f"{name}={given!r} is more than {limit:,}: give fewer.")
     return int(given)  # type: ignore[call-overload]

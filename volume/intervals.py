@@ -26,6 +26,8 @@ from volume.counts import Tally
 # graded: on the worst truth (h = 2, p = .03) 20 and 50 units cover .936 and .945 without it, .95 and .955 with
 # it, and the width stays below 1.3 times the ideal. At 1000 units it adds 5 % to w, under 1 % to the width.
 _FEW_UNITS = 1.5
+# Simulated with one body a unit (h = 1, p = .3): 2 and 3 units cover .83 and .78, 5 and more cover .92 and above.
+_MIN_UNITS = 5
 # Largest clump of a class's complement in units of its mean clump v / (n - y), when its minimum is not known.
 # Graded at p = .7, .97 and .999: 2 covers .936 on the worst truth, 3 covers .952.
 _MEAN_CLUMPS = 3.0
@@ -69,13 +71,13 @@ def fay_feuer(
     Details that were graded: v is inflated by (t_{B-1} / z)^2, as it is estimated from B numbers, and is
     never less than the binomial y (1 - y/n), because draws that share anything can only add to it. The limits
     are beta quantiles (`moment_limits`) with mean (y + w)/(n + w) and precision (y + w)(n - y)/(v + w^2 (n -
-    y)/n) + 1 above, and with y and n - y exchanged below. One unit alone has no variance: the interval is
-    then (-inf, 0).
+    y)/n) + 1 above, and with y and n - y exchanged below. Fewer than 5 units hardly show a variance: the
+    interval is then (-inf, 0).
     """
     tail = _tail(level)
     y = tally.count.astype(float)
     n = float(num_units) * unit_size
-    if num_units < 2:
+    if num_units < _MIN_UNITS:
         return np.full(y.shape, -np.inf), np.zeros(y.shape)
     missed = n - y
     raw = _unit_variance(tally, num_units)

@@ -23,11 +23,16 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
         ValueError: a number out of range, a batch of keys, or a key of another generator.
         TypeError: anything else.
     """
+    if isinstance(seed, (jax.Array, np.ndarray)) and seed.ndim == 0 and jnp.issubdtype(seed.dtype, jnp.integer):
+        seed = int(seed)
     key: Array
-    raw = isinstance(seed, np.ndarray) and seed.dtype == np.uint32 and seed.shape == (2,)
-    if raw or isinstance(seed, jax.Array):
-        typed = isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
-        key = jax.random.wrap_key_data(jnp.asarray(seed)) if not typed else jnp.asarray(seed)
+    typed = isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
+    if typed or isinstance(seed, (jax.Array, np.ndarray)):
+        if not typed and (seed.dtype != np.uint32 or seed.shape != (2,)):
+            raise ValueError(
+                f"seed is an array of {seed.dtype} of shape {seed.shape}, not a key: give a whole number."
+            )
+        key = jnp.asarray(seed) if typed else jax.random.wrap_key_data(jnp.asarray(seed))
         if key.shape != ():
             raise ValueError(f"seed is an array of keys of shape {key.shape}; give one key, for example keys[0].")
         if str(jax.random.key_impl(key)) != "threefry2x32":
