@@ -211,6 +211,22 @@ def test_shared_draws_are_refused(seeds):
     assert compare(replace(a, seed=seeds[0]), other).agree
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_is_no_report_is_refused(place):
+    given = two_reports({1: 500}, {1: 500})
+    given[place] = 3
+    with pytest.raises(TypeError, match=r"compare takes two reports, .*; got 3"):
+        compare(*given)
+
+
+def test_a_comparison_states_both_questions():
+    a, b = two_reports({1: 500}, {1: 500})
+    record = json.loads(json.dumps(compare(a, b).to_dict(), allow_nan=False))
+    for name, report in (("a", a), ("b", b)):
+        assert record[name] == {part: report.to_dict()[part] for part in ("query", "method", "seed", "conventions")}
+    assert (record["a"]["seed"], record["b"]["seed"]) == (0, 1)
+
+
 def test_a_comparison_is_plain_data_and_text():
     a, b = two_reports({1: 500, 2: 0, 7: 60}, {1: 480, 2: 40, 7: 90})
     result = compare(a, b)

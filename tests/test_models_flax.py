@@ -1,6 +1,8 @@
 """Flax modules as models: the same numbers as the module itself, whatever values it holds."""
 
 import json
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,8 @@ from models_flax_examples import (
 
 from volume import models
 from volume.models import Head, Parameter, from_linen, from_nnx
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def summary(model):
@@ -326,3 +330,26 @@ def test_models_satisfy_the_protocol():
         assert isinstance(model, models.Model)
         assert (model.input_shape, model.num_outputs) == (shape, num_outputs)
         models.check_outputs(model)
+
+
+# --- what the documents show ---
+
+
+def test_the_networks_in_the_documents_run():
+    """docs/networks.md as it stands, with fewer draws."""
+    assert "(docs/networks.md)" in (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "networks.md").read_text(), flags=re.M | re.S)
+    assert len(blocks) == 2
+    names: dict = {}
+    shown = []
+    for block in blocks:
+        short, changed = re.subn(r"(?<=draws=)[\d_]+", "500", block)
+        assert changed == 1
+        exec(short, names)
+        shown.append((names["query"], names["report"]))
+    (conv, _), (transformer, _) = shown
+    assert all(report.num_draws == 500 and report.num_nonfinite == 0 for _, report in shown)
+    assert conv.domain.num_inputs == 512
+    assert conv.model.head.weight == transformer.model.head.weight == "out.kernel"
+    (position,) = (p for p in transformer.model.parameters if p.name == "position")
+    assert position == Parameter("position", (7, 8), "weight", 1, 1)

@@ -89,10 +89,13 @@ def show(args: argparse.Namespace) -> int:
     report = _load(args.path)
     if args.group_by:
         classifier = specs.build_classifier(args.group_by, report.domain, tuple(report.domain.input_shape))
-        report = report.group_by(classifier)
+        report = _usage(report.group_by, classifier)
     if args.label:
+        from volume.comparison import stated
+
         entries = [report[label] for label in args.label]
-        print(_json({"classes": [entry.to_dict() for entry in entries]}) if args.json else _lines(entries))
+        record = {"classes": [entry.to_dict() for entry in entries], **stated(report)}
+        print(_json(record) if args.json else _lines(entries))
     else:
         _print_report(report, args)
     return DONE

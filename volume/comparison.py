@@ -24,8 +24,8 @@ Shape letters: K classes compared, W words of a key.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -36,10 +36,7 @@ from volume.counts import Counts, Tally
 from volume.domains import BooleanCube
 from volume.errors import whole
 from volume.records import short
-from volume.report import NONFINITE
-
-if TYPE_CHECKING:
-    from volume.report import VolumeReport
+from volume.report import NONFINITE, VolumeReport
 
 MIN_COUNT = 20  # hits in both together: below, z takes few values
 # Below these, v is too uncertain. Simulated with beta-distributed shares of a body's heads, volumes .3 to 3e-4, B from
@@ -73,6 +70,8 @@ class Comparison:
     draws_b: int
     alpha: float = 1e-3
     of_cube: bool = False  # labels are truth tables on a Boolean cube, for which there are shorter names
+    stated_a: dict[str, Any] = field(default_factory=dict)  # what the first report answers and how, see `stated`
+    stated_b: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_compared(self) -> int:
@@ -103,6 +102,8 @@ class Comparison:
             "agree": self.agree,
             "draws_a": self.draws_a,
             "draws_b": self.draws_b,
+            "a": self.stated_a,
+            "b": self.stated_b,
         }
 
     def summary(self, k: int = 20) -> str:
@@ -125,9 +126,15 @@ def compare(a: VolumeReport, b: VolumeReport, *, min_count: int = MIN_COUNT, alp
         alpha: family-wise error rate of ``agree``.
 
     Raises:
+        TypeError: one of them is no report.
         ValueError: they answer different queries (the sentence shows where they differ), share their draws, or have no
             class that was drawn often enough.
     """
+    for report in (a, b):
+        if not isinstance(report, VolumeReport):
+            raise TypeError(
+                f"compare takes two reports, as estimate or VolumeReport.load returns them; got {report!r}."
+            )
     min_count = whole("min_count", min_count)
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha!r} is not between 0 and 1: give for example alpha=1e-3.")
@@ -162,7 +169,17 @@ def compare(a: VolumeReport, b: VolumeReport, *, min_count: int = MIN_COUNT, alp
         for i in np.argsort(-np.abs(z), kind="stable")
     ]
     of_cube = isinstance(a.classifier, TruthTable) and isinstance(a.domain, BooleanCube)
-    return Comparison(tuple(rows), a.num_draws, b.num_draws, alpha, of_cube)
+    return Comparison(tuple(rows), a.num_draws, b.num_draws, alpha, of_cube, stated(a), stated(b))
+
+
+def stated(report: VolumeReport) -> dict[str, Any]:
+    """What every result of a report has to be read with, as strict JSON: the question, the method, the seed."""
+    return {
+        "query": short(report.description),
+        "method": report.method,
+        "seed": report.seed,
+        "conventions": report.conventions,
+    }
 
 
 def z_scores(tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts, *, alike: bool) -> np.ndarray:
