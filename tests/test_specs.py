@@ -250,7 +250,7 @@ def test_files(tmp_path):
         ("\ufeff", "holds no rows"),
         ("x,y\n", "holds no rows"),
         ("x,y\n\n# nothing\n", "holds no rows"),
-        ("1,2\n\n3\n", "line 3 has 1 columns and the rows before it 2; give all rows as many"),
+        ("1,2\n\n3\n", "columns in line 3: 1, in the rows before it: 2; give every row as many"),
         ("x,y\n1,2\n3,z\n", "expected a number in line 3, column 2, got 'z'"),
         ("1,\n2,3\n", "expected a number in line 1, column 2, got nothing"),
         ("1;2\n3;4\n", "expected a number in line 2, column 1, got '3;4'"),

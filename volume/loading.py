@@ -59,7 +59,7 @@ def _flaw(path: str) -> str:
                 continue
             width = width or len(cells)
             if len(cells) != width:
-                return f"line {number} has {len(cells)} columns and the rows before it {width}; give all rows as many"
+                return f"columns in line {number}: {len(cells)}, in the rows before it: {width}; give every row as many"
             for column, cell in enumerate(cells, 1):
                 try:
                     float(cell)

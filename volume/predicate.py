@@ -69,10 +69,11 @@ class Predicate(Classifier):
             try:
                 result = jax.eval_shape(self.fn, jax.ShapeDtypeStruct(shape, jnp.float32))
             except Exception as error:
-                message = (str(error).strip().splitlines() or [""])[0]
+                first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+                message = f"{type(error).__name__}: {first}" if first else type(error).__name__
                 raise ValueError(
                     f"The Predicate's function {name} failed on outputs of shape {shape}, with "
-                    f"{type(error).__name__}: {message} JAX compiles it: use jax.numpy, and jnp.where instead of if."
+                    f"{message}. JAX compiles it: use jax.numpy, and jnp.where instead of if."
                 ) from error
             if getattr(result, "shape", None) != () or result.dtype.kind not in "biu":
                 raise ValueError(
