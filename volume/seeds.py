@@ -29,9 +29,7 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
     typed = isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
     if typed or isinstance(seed, (jax.Array, np.ndarray)):
         if not typed and (seed.dtype != np.uint32 or seed.shape != (2,)):
-            raise ValueError(
-                f"seed is an array of {seed.dtype} of shape {seed.shape}, not a key: give a whole number."
-            )
+            raise ValueError(f"seed is an array of {seed.dtype} of shape {seed.shape}, not a key: give a whole number.")
         key = jnp.asarray(seed) if typed else jax.random.wrap_key_data(jnp.asarray(seed))
         if key.shape != ():
             raise ValueError(f"seed is an array of keys of shape {key.shape}; give one key, for example keys[0].")
