@@ -2,7 +2,7 @@
 
 Every function takes a result, draws on ``ax`` (or on a new figure of its own; pyplot and its global state are never
 touched), writes ``path`` when one is given (vector .pdf or .svg, or .png at 200 dots per inch, by suffix) and
-returns the Axes. ValueError for another suffix. What is drawn is computed in volume.plot_data.
+returns the Axes. Missing folders are made. ValueError for another suffix. What is drawn is computed in volume.plot_data.
 """
 
 from __future__ import annotations
@@ -52,19 +52,16 @@ def _axes(ax: Axes | None) -> Axes:
 
 
 def check_path(path: str | Path) -> Path:
-    """The path of a figure, refused early when its suffix names no format that is written here.
-
-    Its folder is made when it is not there: what is drawn after a long run shall not be lost for want of one.
-    """
+    """The path of a figure, refused early when its suffix names no format that is written here."""
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(unknown("figure format", path.suffix or path.name, SUFFIXES))
-    path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def _finish(ax: Axes, path: str | Path | None) -> Axes:
     if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)  # as a report does when it is saved
         # Embedded TrueType: journals refuse matplotlib's default Type 3 fonts.
         with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
             ax.figure.get_figure(root=True).savefig(path, dpi=200)  # type: ignore[union-attr]
