@@ -34,11 +34,15 @@ if TYPE_CHECKING:
     from volume.estimation import estimate as estimate
     from volume.estimation import running as running
     from volume.lempel_ziv import LempelZiv as LempelZiv
+    from volume.nngp import nngp_kernel as nngp_kernel
+    from volume.orthant import OrthantEstimate as OrthantEstimate
+    from volume.orthant import log_orthant as log_orthant
     from volume.query import Query as Query
     from volume.report import ClassVolume as ClassVolume
     from volume.report import VolumeReport as VolumeReport
     from volume.sweeping import Sweep as Sweep
     from volume.sweeping import sweep as sweep
+    from volume.wide_limit import infinite_width as infinite_width
 
 _HOME = {
     "Accuracy": "classifiers",
@@ -55,7 +59,11 @@ _HOME = {
     "Points": "domains",
     "estimate": "estimation",
     "running": "estimation",
+    "infinite_width": "wide_limit",
     "LempelZiv": "lempel_ziv",
+    "nngp_kernel": "nngp",
+    "OrthantEstimate": "orthant",
+    "log_orthant": "orthant",
     "Query": "query",
     "ClassVolume": "report",
     "VolumeReport": "report",
