@@ -118,6 +118,16 @@ def test_alternating_signs_of_a_chain(d, strongest):
     assert truth < found.log_bound
 
 
+@pytest.mark.slow
+def test_without_a_saddle_point_the_interval_assumes_nothing():
+    """400 variables: Newton's method gives up. Markov's bound fails for 5 % of seeds at most, not for this one."""
+    rhos = np.linspace(0.7, 0.98, 399)
+    found = log_orthant(chain(rhos), np.where(np.arange(400) % 2, -1, 1))
+    assert found.log_bound == math.inf
+    assert "No saddle point" in found.notes[0]
+    assert found.log_low < alternating(rhos) < found.log_high == 0
+
+
 @pytest.mark.parametrize("distance", [1e-4, 1e-8, 1e-12])
 def test_nearly_equal_variables_of_opposite_signs(distance):
     """Ten independent pairs at correlation 1 - distance, to -150 nats: Newton's method fails from the origin.
