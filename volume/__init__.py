@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from volume.estimation import estimate as estimate
     from volume.estimation import running as running
     from volume.lempel_ziv import LempelZiv as LempelZiv
+    from volume.nngp import nngp_kernel as nngp_kernel
+    from volume.orthant import OrthantEstimate as OrthantEstimate
+    from volume.orthant import log_orthant as log_orthant
     from volume.polynomial import Extrapolation as Extrapolation
     from volume.polynomial import extrapolation as extrapolation
     from volume.query import Query as Query
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from volume.simplicity import simplicity_measure as simplicity_measure
     from volume.sweeping import Sweep as Sweep
     from volume.sweeping import sweep as sweep
+    from volume.wide_limit import infinite_width as infinite_width
 
 _HOME = {
     "Accuracy": "classifiers",
@@ -67,9 +71,13 @@ _HOME = {
     "Points": "domains",
     "estimate": "estimation",
     "running": "estimation",
+    "infinite_width": "wide_limit",
     "LempelZiv": "lempel_ziv",
     "Extrapolation": "polynomial",
     "extrapolation": "polynomial",
+    "nngp_kernel": "nngp",
+    "OrthantEstimate": "orthant",
+    "log_orthant": "orthant",
     "Query": "query",
     "ClassVolume": "report",
     "VolumeReport": "report",
@@ -85,22 +93,34 @@ __all__ = [
     "BooleanCube",
     "ClassVolume",
     "Comparison",
+    "Counting",
     "Direct",
+    "Extrapolation",
     "Fits",
+    "FunctionCount",
     "LempelZiv",
     "Ones",
+    "OrthantEstimate",
     "Points",
     "Predicate",
     "Product",
     "Query",
+    "SimplicityMeasure",
     "Sweep",
     "TruthTable",
     "VolumeReport",
     "compare",
+    "count_functions",
     "estimate",
+    "extrapolation",
+    "infinite_width",
+    "log_orthant",
+    "log_share_right",
     "models",
+    "nngp_kernel",
     "running",
     "samplers",
+    "simplicity_measure",
     "sweep",
 ]
 
