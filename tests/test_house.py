@@ -102,6 +102,10 @@ def test_importing_the_package_loads_no_jax():
     assert answer.stdout.split() == ["False", "False"]
 
 
+def test_the_facade_lists_every_name_it_serves():
+    assert set(volume.__all__) == {*volume._HOME, "models", "samplers"}
+
+
 @pytest.mark.parametrize("public", sorted(volume.__all__))
 def test_public_names_load_and_are_documented(public):
     value = getattr(volume, public)
