@@ -388,7 +388,10 @@ def test_stopped_before_anything(capsys, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
 def test_ctrl_c(tmp_path):
-    command = [sys.executable, "-m", "volume", "estimate", "--model", "mlp:7-40-40-1", "--classifier", "ones"]
+    # Children of a shell's background job ignore Ctrl-C unless they ask for it.
+    listen = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", listen + "runpy.run_module('volume', run_name='__main__', alter_sys=True)"]
+    command += ["estimate", "--model", "mlp:7-40-40-1", "--classifier", "ones"]
     command += ["--draws", "1e12", "--json", "--out", str(tmp_path)]
     screen, terminal = os.openpty()  # on a terminal the bar is shown unasked
     environment = {**os.environ, "COLUMNS": "200", "TERM": "xterm"}
@@ -403,7 +406,10 @@ def test_ctrl_c(tmp_path):
         process.send_signal(signal.SIGINT)
         drain = threading.Thread(target=_read_all, args=(screen, text := []), daemon=True)
         drain.start()  # a full terminal would block the process
-        out, _ = process.communicate(timeout=60)
+        try:
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or leaving the block would wait for ever
     drain.join(timeout=60)
     os.close(screen)
     assert process.returncode == 3, text
