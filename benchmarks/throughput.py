@@ -79,10 +79,16 @@ def costs(widths: tuple[int, ...], num_inputs: int, heads: int, bodies: int) -> 
     }
 
 
-def query(widths: tuple[int, ...], inputs: np.ndarray) -> volume.Query:
+class Unreflected(volume.samplers.Gaussian):
+    """The same law without the claim that lets bodies reflect the heads they share: what reflections are worth."""
+
+    sign_symmetric = False  # type: ignore[assignment] - a property there
+
+
+def query(widths: tuple[int, ...], inputs: np.ndarray, prior: volume.samplers.Prior | None = None) -> volume.Query:
     model = volume.models.MLP(widths, activation="relu", bias=False)
     domain = volume.BooleanCube(7) if widths[0] == 7 else volume.Points(inputs)
-    return volume.Query(model, volume.samplers.Gaussian(weight_std=1.0), domain)
+    return volume.Query(model, prior or volume.samplers.Gaussian(weight_std=1.0), domain)
 
 
 def draw_only(question: volume.Query, draws: int, seed: int) -> None:
@@ -129,12 +135,15 @@ def measure(name: str, widths: tuple[int, ...], inputs: np.ndarray, draws: int, 
         "costs_per_function": costs(widths, len(inputs), plan.heads, plan.bodies),
     }
     if widths == (7, 40, 40, 1):
-        effects = design_effects(volume.estimate(question, volume.Direct(max(draws, 10_000_000)), seed=1))
+        blocks = volume.Direct(max(draws, 10_000_000), heads=plan.heads, bodies=plan.bodies)
+        effects = design_effects(volume.estimate(question, blocks, seed=1))
+        plain = design_effects(volume.estimate(query(widths, inputs, Unreflected(weight_std=1.0)), blocks, seed=1))
         ours = "this library, counted"
         result["effective"] = {
             where: {
                 "volume": v,
                 "design_effect": d,
+                "design_effect_without_reflections": plain[where][1],
                 "functions_per_second": rates[ours] / max(d, 1.0),
                 "ratio_to_naive_counted": ratios[ours] / max(d, 1.0),
             }
@@ -155,7 +164,8 @@ def show(result: dict[str, Any], peak: dict[str, float]) -> None:
     )
     for where, row in result.get("effective", {}).items():
         print(
-            f"  class {where}: volume {row['volume']:.3g}, design effect {row['design_effect']:.2f}: "
+            f"  class {where}: volume {row['volume']:.3g}, design effect {row['design_effect']:.2f} "
+            f"({row['design_effect_without_reflections']:.2f} without reflections): "
             f"{row['functions_per_second']:,.0f} effective functions/s, {row['ratio_to_naive_counted']:.0f} x naive JAX"
         )
 
