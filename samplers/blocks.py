@@ -9,8 +9,8 @@ block is a single [Q N, F] x [F, C H] product, but each body reflects them by it
 
 A head's law is invariant under sign changes of its rows (``prior.sign_symmetric``), so every (q, h) is an exact draw
 from the prior, and the signs undo nearly all of the correlation that sharing a head brings: on (7,40,40,1) the design
-effect of the largest class is 2.4 to 2.7 at 50 x 200, against 12 for heads shared as they are and 2.6 for heads that are
-not shared. What is left is measured, not assumed: blocks are independent, and they are the unit of every interval.
+effect of the largest class is 2.4 to 2.7 at 50 x 200, against 12 for heads shared as they are and 2.6 for heads that
+are not shared. What is left is measured, not assumed: blocks are independent, and they are the unit of every interval.
 
 Shape letters: Q bodies, H heads, N inputs, F features, C outputs.
 """
