@@ -197,7 +197,7 @@ def test_every_option_reaches_the_query(capsys, monkeypatch):
 
 @pytest.mark.parametrize("words", [["--coding", "-1,1"], ["--coding=-1,1"]])
 def test_minus_one_coding(capsys, words):
-    # On {-1,1}^n a perceptron without bias decides x and -x oppositely: T is always half (REFERENCE_VALUES).
+    # On {-1,1}^n a perceptron without bias decides x and -x oppositely: T is always half.
     argv = [
         "estimate",
         "--model",

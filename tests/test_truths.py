@@ -134,7 +134,7 @@ def test_every_threshold_function_is_found(n, bias, draws, functions):
 
 
 def test_two_three_one_relu():
-    """REFERENCE_VALUES, "2-3-1 ReLU": .379 and .251 (computed, third digit); P(1111) = 0 because f(0) = 0 is a tie."""
+    """.379 and .251, computed independently to the third digit; P(1111) = 0 because f(0) = 0 is a tie."""
     model = models.MLP((2, 3, 1), activation="relu", bias=False)
     report = volume.estimate(
         volume.Query(model, samplers.Gaussian(), volume.BooleanCube(2)), volume.Direct(2_000_000), seed=0
@@ -149,7 +149,7 @@ def test_two_three_one_relu():
 
 @pytest.fixture(scope="module")
 def boolean_seven():
-    """3 million draws of the (7,40,40,1) network of REFERENCE_VALUES."""
+    """3 million draws of the (7,40,40,1) network, whose volumes were computed independently."""
     model = models.MLP((7, 40, 40, 1), activation="relu", bias=False)
     question = volume.Query(model, samplers.Gaussian(weight_std=1.0), volume.BooleanCube(7))
     return volume.estimate(question, volume.Direct(3_000_000), seed=0)
@@ -160,7 +160,7 @@ def single_one(position):
 
 
 def test_boolean_seven_largest_classes(boolean_seven):
-    """Values and standard errors: REFERENCE_VALUES, 73.4 million draws. Six sigma of both errors together."""
+    """Values and standard errors of an independent computation, 73.4 million draws. Six sigma of both errors together."""
     known = {"0" * 128: (0.062282, 3.4e-5), "0" + "1" * 127: (0.062282, 3.4e-5)}
     for bits, value, error in (
         (1, 1.0829e-3, 1.2e-6),
@@ -181,7 +181,7 @@ def test_boolean_seven_largest_classes(boolean_seven):
 
 
 def test_boolean_seven_class_balance(boolean_seven):
-    """T = 0..5 of REFERENCE_VALUES; T = 128 is impossible: the zero input ties, and a tie is class 0."""
+    """T = 0..5 of the same computation; T = 128 is impossible: the zero input ties, and a tie is class 0."""
     found = estimate_with_error(boolean_seven.group_by(volume.Ones()))
     known = [
         (0.062282, 34e-6),
@@ -216,6 +216,6 @@ def test_boolean_seven_complements_and_permutations(boolean_seven):
 
 
 def test_boolean_seven_unseen_mass(boolean_seven):
-    """After 17.5 million draws .724 was unseen (REFERENCE_VALUES); after 3 million more is: it can only fall."""
+    """After 17.5 million draws .724 was unseen in the same computation; after 3 million more is: it can only fall."""
     unseen = boolean_seven.unseen
     assert 0.724 < unseen.low < unseen.mass < unseen.high < 0.80

@@ -77,7 +77,7 @@ class Query:
         }
 
     def conventions(self, *, dtype: str, precision: str, symmetry: str = "none") -> dict[str, Any]:
-        """The choices that change the numbers (DESIGN section 1), for every result to state."""
+        """The choices that change the numbers, for every result to state."""
         domain = {k: v for k, v in self.domain.describe().items() if k != "inputs"}
         ties = "output == 0 is class 0" if self.model.num_outputs == 1 else "argmax ties go to the lowest index"
         return {

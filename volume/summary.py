@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WIDTH = 120  # columns of the terminal assumed
 MAX_LABEL = 40
-# Warnings, in the order of DESIGN section 3: a share above .2 means that a handful of units carries the estimate.
+# Warnings (docs/estimators.md says why): a share above .2 means that a handful of units carries the estimate.
 LARGE_SHARE = 0.2
 LARGE_DESIGN_EFFECT = 5.0  # the interval is more than twice as wide as iid draws would make it
 FEW_UNITS = 20
