@@ -160,7 +160,7 @@ def single_one(position):
 
 
 def test_boolean_seven_largest_classes(boolean_seven):
-    """Values and standard errors of an independent computation, 73.4 million draws. Six sigma of both errors together."""
+    """Values and errors of an independent computation, 73.4 million draws. Six sigma of both errors together."""
     known = {"0" * 128: (0.062282, 3.4e-5), "0" + "1" * 127: (0.062282, 3.4e-5)}
     for bits, value, error in (
         (1, 1.0829e-3, 1.2e-6),
