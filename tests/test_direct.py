@@ -319,6 +319,14 @@ def test_running_ends_where_estimate_ends():
     same_counts(reports[-1].counts, volume.estimate(question, method, seed=4).counts)
 
 
+def test_progress_in_a_log_is_whole_lines_and_ends_with_the_total(capsys):
+    volume.estimate(query(), volume.Direct(20_000, heads=10), seed=0, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("20,000 of 20,000 draws, ")
+    assert err.splitlines()[-1].endswith(" classes")
+
+
 def test_progress_is_called_with_every_step_and_ctrl_c_keeps_what_was_drawn():
     seen = []
     volume.estimate(query(), volume.Direct(20_000, heads=10), seed=0, progress=seen.append)

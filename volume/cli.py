@@ -299,7 +299,7 @@ def _add_run(parser: argparse.ArgumentParser, *, out: str, default: str | None =
     group.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
-        help="a progress bar on stderr (default: when it is a terminal)",
+        help="progress on stderr: a bar, or lines in a log (default: on a terminal; demo: always)",
     )
 
 

@@ -131,7 +131,8 @@ def demo(args: argparse.Namespace) -> int:
     console = Console(file=sys.stderr if args.json else sys.stdout, highlight=False)
     options = {} if args.draws is None else {"draws": args.draws}
     try:
-        result = run(args.out, seed=args.seed, progress=_progress(args), console=console, **options)
+        shown = args.progress is not False  # a tour is watched, if only in a log
+        result = run(args.out, seed=args.seed, progress=shown, console=console, **options)
     except KeyboardInterrupt as stop:
         report = getattr(stop, "report", None)
         if report is None:
