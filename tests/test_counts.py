@@ -89,7 +89,7 @@ def test_table_accumulator_equals_counting_by_hand(monkeypatch, rows_per_query):
     words = np.stack([rng.integers(0, 9, draws), rng.geometric(0.3, draws)], axis=1).astype(np.uint64)
     words[:, 0] <<= np.uint64(60)  # the sign bit is used too
     finite = rng.random(len(words)) < 0.95
-    into = TableAccumulator(2, unit_size, independent=False)
+    into = TableAccumulator(2, unit_size, unit_size * units, independent=False)
     for a, b in ((0, 15), (15, 16), (16, 60)):
         rows = slice(a * unit_size, b * unit_size)
         into.append([words[rows, 0], words[rows, 1]], finite[rows])

@@ -24,10 +24,14 @@ SAMPLE_BITS = 6
 class TableAccumulator:
     """Collects the packed truth tables of whole units, in order."""
 
-    def __init__(self, num_words: int, unit_size: int, *, independent: bool):
+    def __init__(self, num_words: int, unit_size: int, capacity: int, *, independent: bool):
         self._names = [f"k{w}" for w in range(num_words)]
         self._unit_size, self._independent = unit_size, independent
-        self._chunks: list[pa.Table] = []
+        # One block of memory a column for all draws to come: it is taken up as it fills, and goes back whole. Freed
+        # piece by piece, a gigabyte of small arrays stayed with the process.
+        self._columns = [np.empty(capacity, np.uint64) for _ in self._names]
+        self._unit = np.empty(capacity, np.int32)
+        self._filled = 0
         self._nonfinite: list[np.ndarray] = []
         self._num_units = 0
         self._sample = np.zeros(0, np.uint64)
@@ -41,7 +45,10 @@ class TableAccumulator:
         if not finite.all():
             lost = (~finite).reshape(units, self._unit_size).sum(axis=1)
             keys, unit = [word[finite] for word in keys], unit[finite]
-        self._chunks.append(pa.table([*keys, unit], names=[*self._names, "unit"]))
+        rows = slice(self._filled, self._filled + len(unit))
+        for column, word in zip([*self._columns, self._unit], [*keys, unit], strict=True):
+            column[rows] = word
+        self._filled = rows.stop
         self._nonfinite.append(lost)
         self._num_units += units
         mixed = _mix(keys)
@@ -58,7 +65,8 @@ class TableAccumulator:
         return len(self._sample) << SAMPLE_BITS
 
     def counts(self) -> Counts:
-        table = pa.concat_tables(self._chunks)
+        filled = [column[: self._filled] for column in (*self._columns, self._unit)]
+        table = pa.table(filled, names=[*self._names, "unit"])
         keys, offsets, units, hits = [], [], [], []
         start = 0
         for low, high in _ranges(table):

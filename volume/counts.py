@@ -16,7 +16,7 @@ class Tally(NamedTuple):
 
     count: np.ndarray  # [K] int64, hits y
     square: np.ndarray  # [K] int64, sum over units of k_b^2
-    largest: np.ndarray  # [K] int64, the largest k_b
+    largest: np.ndarray  # [K] int32, the largest k_b
     units: np.ndarray  # [K] int64, units hit
 
 
@@ -47,20 +47,22 @@ class Counts:
 
     def tally(self, start: int = 0, stop: int | None = None) -> Tally:
         """Column sums over units ``start <= b < stop`` (default: all)."""
-        if start == 0 and (stop is None or stop >= self.num_units):
-            hits, inside = self.hits.astype(np.int64), self.hits > 0
-        else:
-            inside = (self.unit >= start) & (self.unit < (self.num_units if stop is None else stop))
-            hits = np.where(inside, self.hits, 0).astype(np.int64)
         if not self.num_classes:
             empty = np.zeros(0, np.int64)
             return Tally(empty, empty, empty, empty)
         first = self.offsets[:-1]  # no column is empty, as reduceat requires
+        stop = self.num_units if stop is None else stop
+        if start == 0 and stop >= self.num_units:
+            hits, units = self.hits, np.diff(self.offsets)  # no stored entry is zero
+        else:
+            inside = (self.unit >= start) & (self.unit < stop)
+            hits, units = np.where(inside, self.hits, 0), np.add.reduceat(inside, first, dtype=np.int64)
+        # Sums are made in int64 without a copy of the hits: there may be tens of millions.
         return Tally(
-            np.add.reduceat(hits, first),
-            np.add.reduceat(hits * hits, first),
+            np.add.reduceat(hits, first, dtype=np.int64),
+            np.add.reduceat(np.square(hits, dtype=np.int64), first),
             np.maximum.reduceat(hits, first),
-            np.add.reduceat(inside.astype(np.int64), first),
+            units,
         )
 
     def find(self, key: np.ndarray) -> int | None:

@@ -218,7 +218,7 @@ class DirectRun:
         self._table = plan.bound.route == "table"
         if self._table:
             words = num_words(query.domain.num_inputs, plan.model.num_outputs)
-            self._into = TableAccumulator(words, plan.block_draws, independent=plan.independent)
+            self._into = TableAccumulator(words, plan.block_draws, self.total_draws, independent=plan.independent)
         else:
             assert plan.bound.num_classes is not None
             self._into = DenseAccumulator(plan.bound.num_classes, plan.block_draws, independent=plan.independent)
