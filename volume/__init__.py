@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from volume.classifiers import Accuracy as Accuracy
     from volume.classifiers import Argmax as Argmax
     from volume.classifiers import Fits as Fits
+    from volume.classifiers import Given as Given
     from volume.classifiers import Ones as Ones
     from volume.classifiers import Predicate as Predicate
     from volume.classifiers import Product as Product
@@ -56,6 +57,7 @@ _HOME = {
     "Accuracy": "classifiers",
     "Argmax": "classifiers",
     "Fits": "classifiers",
+    "Given": "classifiers",
     "Ones": "classifiers",
     "Predicate": "classifiers",
     "Product": "classifiers",
@@ -98,6 +100,7 @@ __all__ = [
     "Extrapolation",
     "Fits",
     "FunctionCount",
+    "Given",
     "LempelZiv",
     "Ones",
     "OrthantEstimate",

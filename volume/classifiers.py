@@ -16,6 +16,7 @@ from volume.argmax import Argmax
 from volume.classifier import BoundClassifier, Classifier, as_index, in_range, is_whole
 from volume.domains import Domain
 from volume.errors import unknown
+from volume.given import Given
 from volume.labels import Accuracy, Fits
 from volume.lempel_ziv import LempelZiv
 from volume.predicate import Predicate
@@ -27,6 +28,7 @@ __all__ = [
     "BoundClassifier",
     "Classifier",
     "Fits",
+    "Given",
     "LempelZiv",
     "Ones",
     "Predicate",
@@ -133,7 +135,11 @@ def from_description(description: Mapping[str, Any]) -> Classifier:
         return Predicate(None, description["num_classes"], description["names"])
     if name == "product":
         return Product(*(from_description(factor) for factor in description["factors"]))
+    if name == "given":
+        within, split = (from_description(description[part]) for part in ("within", "split"))
+        return Given(within, split, label=description["label"])
     plain: dict[Any, type[Classifier]] = {"truth-table": TruthTable, "ones": Ones, "lempel-ziv": LempelZiv}
     if name not in plain:
-        raise ValueError(unknown("classifier", name, (*plain, "fits", "accuracy", "argmax", "predicate", "product")))
+        records = ("fits", "accuracy", "argmax", "predicate", "product", "given")
+        raise ValueError(unknown("classifier", name, (*plain, *records)))
     return plain[name]()

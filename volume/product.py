@@ -18,6 +18,29 @@ from volume.classifier import MAX_CLASSES, MAX_DEVICE_CLASSES, BoundClassifier, 
 from volume.domains import Domain, Points
 
 
+def union_of_inputs(classifiers: Sequence[Classifier], what: str) -> Points | None:
+    """The distinct inputs that these classifiers name, in order of first mention; None when they name none."""
+    parts = [part.inputs for each in classifiers if (part := each.domain()) is not None]
+    if not parts:
+        return None
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise ValueError(f"The inputs named by {what} differ in shape: name the domain.")
+    rows = np.concatenate(parts)
+    _, first = np.unique(rows.reshape(len(rows), -1), axis=0, return_index=True)
+    return Points(rows[np.sort(first)])
+
+
+def check_decided_together(parts: Sequence[BoundClassifier], num_classes: int) -> None:
+    """ValueError when one part needs the outputs and another is only decided from stored truth tables."""
+    on_table = [part for part in parts if part.route == "table"]
+    if any(part.needs_outputs for part in parts) and (on_table or num_classes > MAX_DEVICE_CLASSES):
+        other = f"{on_table[0].classifier} is" if on_table else f"{num_classes} classes are"
+        raise ValueError(
+            f"A Predicate is decided while drawing, but {other} counted from truth tables afterwards: "
+            "use coarser classifiers beside the Predicate, or two runs."
+        )
+
+
 @dataclass(frozen=True, eq=False, init=False)
 class Product(Classifier):
     """One class per combination of the factors' classes: "a-label, b-label", or a tuple of labels."""
@@ -42,26 +65,13 @@ class Product(Classifier):
         object.__setattr__(self, "factors", tuple(flat))
 
     def domain(self) -> Points | None:
-        parts = [part.inputs for factor in self.factors if (part := factor.domain()) is not None]
-        if not parts:
-            return None
-        if len({part.shape[1:] for part in parts}) > 1:
-            raise ValueError("The inputs named by the factors of this product differ in shape: name the domain.")
-        rows = np.concatenate(parts)
-        _, first = np.unique(rows.reshape(len(rows), -1), axis=0, return_index=True)
-        return Points(rows[np.sort(first)])
+        return union_of_inputs(self.factors, "the factors of this product")
 
     def bind(self, domain: Domain, num_outputs: int) -> BoundProduct:
         bound = BoundProduct(
             self, domain.num_inputs, num_outputs, tuple(factor.bind(domain, num_outputs) for factor in self.factors)
         )
-        on_table = [factor for factor in bound.factors if factor.route == "table"]
-        if bound.needs_outputs and (on_table or bound.num_classes > MAX_DEVICE_CLASSES):
-            other = f"{on_table[0].classifier} is" if on_table else f"{bound.num_classes} classes are"
-            raise ValueError(
-                f"A Predicate is decided while drawing, but {other} counted from truth tables afterwards: "
-                "use coarser classifiers beside the Predicate, or two runs."
-            )
+        check_decided_together(bound.factors, bound.num_classes)
         if bound.num_classes > MAX_CLASSES:
             raise ValueError(f"This product has {bound.num_classes} classes, more than 2**62: use coarser factors.")
         return bound
