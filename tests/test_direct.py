@@ -342,7 +342,7 @@ def test_progress_is_called_with_every_step_and_ctrl_c_keeps_what_was_drawn():
     with pytest.raises(Interrupted) as caught:
         volume.estimate(query(), volume.Direct(20_000, heads=10), seed=0, progress=stop)
     partial = caught.value.report
-    assert partial is not None
+    assert isinstance(partial, volume.VolumeReport)
     assert 0 < partial.num_draws < 20_000
     assert not partial.run["complete"]
 

@@ -7,65 +7,31 @@ Shape letters: K classes listed, W words of a key.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
 
+from volume.class_estimate import ClassEstimate
 from volume.counts import Counts, Tally
 from volume.intervals import design_effect, interval, largest_share
-
-LN10 = math.log(10)
-# Linear volumes below this are left out of records: near the smallest double they would lose digits without a word.
-SMALLEST_LINEAR = 1e-300
+from volume.logs import finite
 
 
 @dataclass(frozen=True)
-class ClassVolume:
-    """The prior mass of one class of functions, with its interval. Logarithms are natural unless they say ``log10``."""
+class ClassVolume(ClassEstimate):
+    """The prior mass of one class of functions from counted draws; its ``log_volume`` is log(count / num_draws)."""
 
-    label: str
-    log_volume: float  # log(count / num_draws); -inf when the class was never drawn
-    log_low: float  # ends of the interval: it covers the true volume with probability ``level``
-    log_high: float
-    level: float
     count: int  # draws in this class
     num_draws: int  # draws that estimate it: all of them, or those that had no part in choosing it
     units_hit: int  # independent units with at least one hit
     largest_unit_share: float  # share of the hits that the luckiest unit has; nan when there are none
     design_effect: float  # variance of the count over the variance of as many iid draws; nan when it cannot be told
 
-    @property
-    def volume(self) -> float:
-        """The volume itself; underflows to 0 where its logarithm does not."""
-        return math.exp(self.log_volume)
-
-    @property
-    def low(self) -> float:
-        return math.exp(self.log_low)
-
-    @property
-    def high(self) -> float:
-        return math.exp(self.log_high)
-
-    @property
-    def log10_volume(self) -> float:
-        return self.log_volume / LN10
-
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able record: infinite and undefined numbers are None, and so are linear volumes in (0, 1e-300)."""
         return {
-            "label": self.label,
-            "log_volume": finite(self.log_volume),
-            "log_low": finite(self.log_low),
-            "log_high": finite(self.log_high),
-            "log10_volume": finite(self.log10_volume),
-            "volume": linear(self.log_volume),
-            "low": linear(self.log_low),
-            "high": linear(self.log_high),
-            "level": self.level,
+            **super().to_dict(),
             "count": self.count,
             "num_draws": self.num_draws,
             "units_hit": self.units_hit,
@@ -146,19 +112,6 @@ COLUMNS = (
     "largest_unit_share",
     "design_effect",
 )
-
-
-def finite(value: float) -> float | None:
-    """The number, or None where JSON has no number for it."""
-    return float(value) if math.isfinite(value) else None
-
-
-def linear(log_value: float) -> float | None:
-    """exp of a logarithm for a record: 0 for -inf, None where the result would be below 1e-300 or is undefined."""
-    if log_value == -math.inf:
-        return 0.0
-    value = math.exp(log_value) if log_value < 700 else math.inf
-    return value if SMALLEST_LINEAR <= value < math.inf else None
 
 
 def estimate(

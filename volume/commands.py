@@ -19,6 +19,7 @@ from volume.usage import UsageError
 if TYPE_CHECKING:
     from volume.class_volume import ClassVolume
     from volume.direct import Direct
+    from volume.method import Report
     from volume.query import Query
     from volume.report import VolumeReport
 
@@ -33,6 +34,7 @@ def estimate(args: argparse.Namespace) -> int:
     """Draw, save, print; what was drawn before Ctrl-C is saved and printed too, with exit code 3."""
     _check_question(args)
     _check_out(args.out, force=args.force)
+    from volume.estimation import Interrupted
     from volume.estimation import estimate as run
 
     query = build_query(args)
@@ -40,11 +42,11 @@ def estimate(args: argparse.Namespace) -> int:
     code = DONE
     try:
         report = run(query, method, seed=args.seed, level=args.level, progress=_progress(args))
-    except KeyboardInterrupt as stop:
-        report, code = getattr(stop, "report", None), STOPPED
+    except Interrupted as stop:
+        report, code = stop.report, STOPPED
         if report is None:
             raise
-        print(f"volume: stopped after {report.num_draws:,} of {args.draws:,} draws.", file=sys.stderr)
+        print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
     if args.out:
         report.save(args.out)
         print(f"volume: saved in {args.out}", file=sys.stderr)
@@ -296,10 +298,14 @@ def _lines(entries: list[ClassVolume]) -> str:
     )
 
 
-def _print_report(report: VolumeReport, args: argparse.Namespace) -> None:
+def _print_report(report: Report, args: argparse.Namespace) -> None:
+    from volume.report import VolumeReport
+
     if args.json:
-        listed = report.bound.num_classes if report.named_in_advance else report.num_classes
-        few = listed is not None and listed <= ALL_CLASSES
+        few = True
+        if isinstance(report, VolumeReport):
+            listed = report.bound.num_classes if report.named_in_advance else report.num_classes
+            few = listed is not None and listed <= ALL_CLASSES
         print(_json(report.to_dict(top=args.top or (None if few else MOST_CLASSES))))
     else:
         print(report.summary(args.top or SHOWN))

@@ -30,11 +30,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from volume.class_volume import finite, tally_nonfinite, tally_of
+from volume.class_volume import tally_nonfinite, tally_of
 from volume.classifiers import TruthTable
 from volume.counts import Counts, Tally
 from volume.domains import BooleanCube
 from volume.errors import whole
+from volume.logs import finite
 from volume.records import short
 from volume.report import NONFINITE, VolumeReport
 

@@ -22,10 +22,11 @@ from volume.class_volume import ClassTable
 from volume.classifiers import Ones
 from volume.direct import Direct
 from volume.domains import BooleanCube
-from volume.estimation import Progress, estimate
+from volume.estimation import estimate
 from volume.models import MLP
 from volume.naming import table_name
 from volume.plot_data import RELIABLE_HITS, ComplexityData, complexity_data
+from volume.progress import Progress
 from volume.query import Query
 from volume.report import VolumeReport
 from volume.samplers import Gaussian

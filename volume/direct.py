@@ -26,8 +26,11 @@ from volume.accumulate import DenseAccumulator, TableAccumulator
 from volume.classifiers import BoundClassifier
 from volume.counts import Counts
 from volume.errors import unknown, whole
+from volume.method import Facts
 from volume.plan import MAX_DRAWS, Plan, cast_inputs, check_memory, choose_block, make_plan
+from volume.progress import Progress
 from volume.query import Query
+from volume.report import VolumeReport
 from volume.samplers import draw_block, over_blocks
 from volume.seeds import block_key, index_words
 from volume.tables import bits_per_input, num_words
@@ -103,6 +106,10 @@ class Direct:
         return make_plan(
             query, self.draws, bodies, heads, dtype=self.dtype, precision=self.precision, devices=self.devices
         )
+
+    def start(self, query: Query, key: Array) -> DirectRun:
+        """Begin to draw; errors as in :meth:`plan`, and ValueError when the draws would not fit in memory."""
+        return DirectRun(query, self, key)
 
     def describe(self, plan: Plan) -> dict[str, Any]:
         return {
@@ -202,10 +209,22 @@ def _hits(classes: Array, finite: Array, bound: BoundClassifier) -> Array:
     return jnp.zeros(num_classes + 1, jnp.int32).at[classes].add(1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawn(Progress):
+    """Where a run of draws stands."""
+
+    classes: int  # seen so far; for open-ended tables an estimate within about a per cent
+
+    @property
+    def draws(self) -> int:
+        return int(self.done)
+
+
 class DirectRun:
     """A run in progress: advance it step by step, look at the counts at any time."""
 
     def __init__(self, query: Query, method: Direct, key: Array):
+        self.method = method
         self.plan = plan = method.plan(query)
         self.total_blocks = -(-method.draws // plan.block_draws)
         self.done_blocks = 0
@@ -238,8 +257,31 @@ class DirectRun:
     def total_draws(self) -> int:
         return self.total_blocks * self.plan.block_draws
 
-    def estimate_classes(self) -> int:
-        return self._into.estimate_classes()
+    def progress(self) -> Drawn:
+        classes = self._into.estimate_classes()
+        return Drawn(
+            done=self.draws, total=self.total_draws, unit="draws", note=f"about {classes:,} classes", classes=classes
+        )
+
+    def report(self, facts: Facts) -> VolumeReport | None:
+        """The volumes of all classes from the draws so far; None before the first."""
+        if not self.done_blocks:
+            return None
+        query, method = facts.query, self.method
+        return VolumeReport(
+            counts=self.counts(),
+            domain=query.domain,
+            num_outputs=query.model.num_outputs,
+            classifier=query.classifier,
+            description=query.describe(),
+            method=method.describe(self.plan),
+            seed=facts.seed,
+            run=facts.run_record(
+                list(self.plan.mesh.devices.flat), near_ties=self.near_ties, near_ties_checked=self.draws
+            ),
+            conventions=query.conventions(dtype=method.dtype, precision=method.precision),
+            level=facts.level,
+        )
 
     def advance(self) -> None:
         """Take in one step; the next one is already running on the device meanwhile."""

@@ -38,5 +38,8 @@ def commit() -> str | None:
     return name.stdout.strip() + ("+" if changed.returncode else "")
 
 
-def device_record(devices: list[Any]) -> dict[str, Any]:
+def device_record(devices: list[Any] | None) -> dict[str, Any]:
+    """What computed: JAX devices of one kind, or None for plain NumPy."""
+    if devices is None:
+        return {"platform": "cpu", "kind": "numpy", "count": 1}
     return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}

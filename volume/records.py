@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from volume.class_volume import COLUMNS, LN10, ClassTable
+from volume.class_volume import COLUMNS, ClassTable
+from volume.logs import LN10
 
 if TYPE_CHECKING:
     import pandas

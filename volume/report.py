@@ -271,9 +271,13 @@ class VolumeReport:
 
     # --- out ---
 
-    @cached_property
+    @property
     def warnings(self) -> list[str]:
         """What a reader should know before trusting the table, one sentence each."""
+        return self._warnings
+
+    @cached_property
+    def _warnings(self) -> list[str]:
         from volume.summary import warn
 
         return warn(self, self.top(10))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from rich.table import Table
 from volume.class_volume import ClassTable, ClassVolume
 from volume.classifiers import TruthTable
 from volume.domains import BooleanCube
+from volume.logs import volume_text
 from volume.naming import table_name
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _table(report: VolumeReport, shown: ClassTable) -> Table:
             cells += [str(entry.label.count("1")), "" if np.isnan(complexity[row]) else f"{complexity[row]:.4g}"]
         elif binary:
             cells += [str(entry.label.count("1")), ""]
-        table.add_row(*cells, _volume(entry.log_volume), _interval(entry), f"{entry.count:,}")
+        table.add_row(*cells, volume_text(entry.log_volume), _interval(entry), f"{entry.count:,}")
     return table
 
 
@@ -139,21 +139,8 @@ def _name(report: VolumeReport, label: str) -> str:
     return shorten(table_name(label) if isinstance(report.domain, BooleanCube) else label)
 
 
-def _volume(log_value: float) -> str:
-    """A volume to four digits, also where it underflows a double."""
-    if log_value == -math.inf:
-        return "0"
-    if log_value > math.log(1e-3):
-        return f"{math.exp(log_value):#.4g}"
-    exponent = math.floor(log_value / math.log(10))
-    digits = f"{math.exp(log_value - exponent * math.log(10)):.3f}"
-    if digits == "10.000":
-        digits, exponent = "1.000", exponent + 1
-    return f"{digits}e{exponent:+03d}"
-
-
 def _interval(entry: ClassVolume) -> str:
-    return f"{_volume(entry.log_low)} - {_volume(entry.log_high)}"
+    return f"{volume_text(entry.log_low)} - {volume_text(entry.log_high)}"
 
 
 def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
@@ -184,8 +171,8 @@ def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
 def _nonfinite(report: VolumeReport) -> str:
     entry = report.nonfinite
     if not report.num_nonfinite:
-        return f"volume below {_volume(entry.log_high)}"
-    return f"volume {_volume(entry.log_volume)}, {100 * report.level:g}% interval {_interval(entry)}"
+        return f"volume below {volume_text(entry.log_high)}"
+    return f"volume {volume_text(entry.log_volume)}, {100 * report.level:g}% interval {_interval(entry)}"
 
 
 def _unseen(report: VolumeReport) -> str:
@@ -216,8 +203,8 @@ def compared(result: Comparison, k: int) -> str:
     for row in result.rows[:k]:
         table.add_row(
             shorten(table_name(row.label) if result.of_cube else row.label),
-            _volume(row.log_volume_a),
-            _volume(row.log_volume_b),
+            volume_text(row.log_volume_a),
+            volume_text(row.log_volume_b),
             f"{row.count_a:,} / {row.count_b:,}",
             f"{round(row.z, 2) + 0.0:+.2f}",
         )

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 
 from volume import tables
-from volume.class_volume import LN10, finite, linear
 from volume.classifiers import BoundTruthTable, Classifier, Fits, TruthTable
 from volume.direct import Direct
 from volume.domains import BooleanCube, Domain
 from volume.errors import unknown
-from volume.estimation import Progress, estimate
+from volume.estimation import estimate
+from volume.logs import LN10, finite, linear, volume_text
 from volume.models import MLP, Model
 from volume.naming import table_name
+from volume.progress import Progress
 from volume.query import Query
 from volume.records import short
 from volume.samplers import Prior
@@ -100,8 +101,8 @@ class Sweep:
         for row in self.rows:
             table.add_row(
                 f"{row.x:g}" if isinstance(row.x, (int, float)) else row.x,
-                _shown(row.log_volume) if row.count else "never drawn",
-                f"{_shown(row.log_low)} to {_shown(row.log_high)}",
+                volume_text(row.log_volume, 3) if row.count else "never drawn",
+                f"{volume_text(row.log_low, 3)} to {volume_text(row.log_high, 3)}",
                 f"{row.count:,}",
                 f"{row.num_draws:,}",
                 f"{row.design_effect:.2f}" if math.isfinite(row.design_effect) else "-",
@@ -119,18 +120,6 @@ class Sweep:
         from volume import plots
 
         return plots.sweep(self, ax=ax, path=path)
-
-
-def _shown(log_value: float) -> str:
-    """A volume to three digits from its natural log, also below the smallest float."""
-    if log_value == -math.inf:
-        return "0"
-    log10 = log_value / LN10
-    exponent = math.floor(log10)
-    mantissa = round(10 ** (log10 - exponent), 2)
-    if mantissa >= 10:
-        mantissa, exponent = 1.0, exponent + 1
-    return f"{mantissa * 10.0**exponent:#.3g}" if -4 < exponent < 3 else f"{mantissa:.2f}e{exponent:+03d}"
 
 
 def sweep(

@@ -1,0 +1,35 @@
+"""Natural logarithms of volumes, written down: as JSON numbers and as text that also holds 1e-1000."""
+
+from __future__ import annotations
+
+import math
+
+LN10 = math.log(10)
+# Linear volumes below this are left out of records: near the smallest double they would lose digits without a word.
+SMALLEST_LINEAR = 1e-300
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where JSON has no number for it."""
+    return float(value) if math.isfinite(value) else None
+
+
+def linear(log_value: float) -> float | None:
+    """exp of a logarithm for a record: 0 for -inf, None where the result would be below 1e-300 or is undefined."""
+    if log_value == -math.inf:
+        return 0.0
+    value = math.exp(log_value) if log_value < 700 else math.inf
+    return value if SMALLEST_LINEAR <= value < math.inf else None
+
+
+def volume_text(log_value: float, digits: int = 4) -> str:
+    """A volume to so many digits from its logarithm: 0.08333, 3.210e-1000, 0."""
+    if log_value == -math.inf:
+        return "0"
+    if log_value > math.log(1e-3):
+        return f"{math.exp(log_value):#.{digits}g}"
+    exponent = math.floor(log_value / LN10)
+    mantissa = f"{math.exp(log_value - exponent * LN10):.{digits - 1}f}"
+    if mantissa.startswith("10"):  # 9.9996 to four digits
+        mantissa, exponent = f"{1:.{digits - 1}f}", exponent + 1
+    return f"{mantissa}e{exponent:+03d}"
