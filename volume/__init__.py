@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from volume.query import Query as Query
     from volume.report import ClassVolume as ClassVolume
     from volume.report import VolumeReport as VolumeReport
+    from volume.sharing import Share as Share
+    from volume.sharing import shares as shares
     from volume.simplicity import SimplicityMeasure as SimplicityMeasure
     from volume.simplicity import simplicity_measure as simplicity_measure
     from volume.sweeping import Sweep as Sweep
@@ -83,6 +85,8 @@ _HOME = {
     "Query": "query",
     "ClassVolume": "report",
     "VolumeReport": "report",
+    "Share": "sharing",
+    "shares": "sharing",
     "SimplicityMeasure": "simplicity",
     "simplicity_measure": "simplicity",
     "Sweep": "sweeping",
@@ -108,6 +112,7 @@ __all__ = [
     "Predicate",
     "Product",
     "Query",
+    "Share",
     "SimplicityMeasure",
     "Sweep",
     "TruthTable",
@@ -123,6 +128,7 @@ __all__ = [
     "nngp_kernel",
     "running",
     "samplers",
+    "shares",
     "simplicity_measure",
     "sweep",
 ]
