@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from volume import samplers as samplers
     from volume.classifiers import Accuracy as Accuracy
     from volume.classifiers import Argmax as Argmax
+    from volume.classifiers import Defects as Defects
     from volume.classifiers import Fits as Fits
     from volume.classifiers import Given as Given
     from volume.classifiers import Ones as Ones
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Accuracy": "classifiers",
     "Argmax": "classifiers",
+    "Defects": "classifiers",
     "Fits": "classifiers",
     "Given": "classifiers",
     "Ones": "classifiers",
@@ -100,6 +102,7 @@ __all__ = [
     "ClassVolume",
     "Comparison",
     "Counting",
+    "Defects",
     "Direct",
     "Extrapolation",
     "Fits",

@@ -14,6 +14,7 @@ import numpy as np
 from volume import tables
 from volume.argmax import Argmax
 from volume.classifier import BoundClassifier, Classifier, as_index, in_range, is_whole
+from volume.defects import Defects, OnTrigger
 from volume.domains import Domain
 from volume.errors import unknown
 from volume.given import Given
@@ -27,9 +28,11 @@ __all__ = [
     "Argmax",
     "BoundClassifier",
     "Classifier",
+    "Defects",
     "Fits",
     "Given",
     "LempelZiv",
+    "OnTrigger",
     "Ones",
     "Predicate",
     "Product",
@@ -138,8 +141,17 @@ def from_description(description: Mapping[str, Any]) -> Classifier:
     if name == "given":
         within, split = (from_description(description[part]) for part in ("within", "split"))
         return Given(within, split, label=description["label"])
+    if name == "on-trigger":
+        return _on_trigger(OnTrigger, (), description)
+    if name == "defects":
+        return _on_trigger(Defects, (description["inputs"], description["labels"]), description["trigger"])
     plain: dict[Any, type[Classifier]] = {"truth-table": TruthTable, "ones": Ones, "lempel-ziv": LempelZiv}
     if name not in plain:
-        records = ("fits", "accuracy", "argmax", "predicate", "product", "given")
+        records = ("fits", "accuracy", "argmax", "predicate", "product", "given", "on-trigger", "defects")
         raise ValueError(unknown("classifier", name, (*plain, *records)))
     return plain[name]()
+
+
+def _on_trigger(kind: type, monitored: tuple, trigger: Mapping[str, Any]) -> Classifier:
+    options = {name: trigger[name] for name in ("bins", "target_label")}
+    return kind(*monitored, trigger["inputs"], trigger["labels"], **options)

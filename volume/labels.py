@@ -47,7 +47,7 @@ def _distinct_rows(inputs: np.ndarray) -> Points:
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class _Labelled(Classifier):
+class Labelled(Classifier):
     """Inputs [m, ...] with a class number each [m]: checked for themselves here, against the domain in ``bind``."""
 
     inputs: np.ndarray
@@ -89,7 +89,7 @@ class _Labelled(Classifier):
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Fits(_Labelled):
+class Fits(Labelled):
     """Does a function give these labels on these inputs? Classes "fits" (number 1) and "misses" (0).
 
     Args:
@@ -153,7 +153,7 @@ class BoundFits(_BoundRows):
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Accuracy(_Labelled):
+class Accuracy(Labelled):
     """How many of these labels does a function give? Classes by rising accuracy.
 
     Args:
