@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from volume.simplicity import simplicity_measure as simplicity_measure
     from volume.sweeping import Sweep as Sweep
     from volume.sweeping import sweep as sweep
+    from volume.targets import random_labels as random_labels
+    from volume.targets import split as split
+    from volume.targets import target as target
     from volume.wide_limit import infinite_width as infinite_width
 
 _HOME = {
@@ -93,6 +96,9 @@ _HOME = {
     "simplicity_measure": "simplicity",
     "Sweep": "sweeping",
     "sweep": "sweeping",
+    "random_labels": "targets",
+    "split": "targets",
+    "target": "targets",
 }
 
 __all__ = [
@@ -129,11 +135,14 @@ __all__ = [
     "log_share_right",
     "models",
     "nngp_kernel",
+    "random_labels",
     "running",
     "samplers",
     "shares",
     "simplicity_measure",
+    "split",
     "sweep",
+    "target",
 ]
 
 
