@@ -19,6 +19,8 @@ if (_root / "pyproject.toml").is_file():
 if TYPE_CHECKING:
     from volume import models as models
     from volume import samplers as samplers
+    from volume.addition import Addition as Addition
+    from volume.addition import count_additions as count_additions
     from volume.classifiers import Accuracy as Accuracy
     from volume.classifiers import Argmax as Argmax
     from volume.classifiers import Defects as Defects
@@ -61,6 +63,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Accuracy": "classifiers",
+    "Addition": "addition",
+    "count_additions": "addition",
     "Argmax": "classifiers",
     "Defects": "classifiers",
     "Fits": "classifiers",
@@ -103,6 +107,7 @@ _HOME = {
 
 __all__ = [
     "Accuracy",
+    "Addition",
     "Argmax",
     "BooleanCube",
     "ClassVolume",
@@ -127,6 +132,7 @@ __all__ = [
     "TruthTable",
     "VolumeReport",
     "compare",
+    "count_additions",
     "count_functions",
     "estimate",
     "extrapolation",
