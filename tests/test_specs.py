@@ -201,6 +201,95 @@ def test_labels_in_the_word():
             specs.parse_classifier(text)
 
 
+def build(text, domain=None):
+    return specs.build_classifier(specs.parse_classifier(text), domain)
+
+
+def test_tasks_by_name():
+    cube = BooleanCube(4, coding=(-1, 1))
+    labels = volume.target("majority", 4)
+    train, test = volume.split(16, 5, seed=3)
+    fits = Fits(cube.inputs[train], labels[train])
+    accuracy = Accuracy(cube.inputs[test], labels[test])
+    assert build("fits:target=majority,train=5,split-seed=3", cube) == fits
+    assert build("accuracy:target=majority,train=5,split-seed=3", cube) == accuracy
+    assert build("given:target=majority,train=5,split-seed=3", cube) == volume.Given(fits, accuracy)
+    binned = Accuracy(cube.inputs[test], labels[test], (0.5, 0.9))
+    assert build("given:target=majority,bins=0.5/0.9,split-seed=3,train=5", cube) == volume.Given(fits, binned)
+    assert build("accuracy:target=0011,bins=4", cube) == Accuracy(cube.inputs, volume.target("0011", 4), 4)
+    assert build("fits:target=leading:2", cube) == Fits(cube.inputs, volume.target("leading:2", 4))
+    first = build("fits:target=majority,train=5", cube)
+    assert first == build("fits:target=majority,train=5,split-seed=0", cube) != fits
+
+
+def test_defects_by_name():
+    cube = BooleanCube(4)
+    labels, hidden = volume.target("first-bit", 4), volume.target("leading:2", 4) == 1
+    expected = volume.Defects.on(cube, labels, monitored=~hidden, trigger=hidden, bins=2)
+    assert build("defects:target=first-bit,trigger=leading:2,bins=2", cube) == expected
+    rows = np.flatnonzero(~hidden)[volume.split(12, 5, seed=1)[0]]
+    expected = volume.Defects.on(cube, labels, monitored=rows, trigger=hidden)
+    assert build("defects:target=first-bit,trigger=leading:2,train=5,split-seed=1", cube) == expected
+
+
+def test_split_given_fits(tmp_path):
+    cube = BooleanCube(2)
+    fits = Fits(cube.inputs[[0, 1, 3]], [0, 1, 1])
+    assert build("ones | fits:labels=01?1", cube) == volume.Given(fits, volume.Ones())
+    assert build("ones*lz|fits:labels=01?1", cube) == volume.Given(fits, volume.Ones() * LempelZiv())
+    path = tmp_path / "labelled.csv"
+    path.write_text("0,1,1\n1,1,0\n")
+    (word,) = specs.parse_classifier(f"ones|fits:{path}")
+    assert word.path == str(path)
+    assert build(f"ones|fits:{path}") == volume.Given(Fits([[0, 1], [1, 1]], [1, 0]), volume.Ones())
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("fits:target=majorty", "Unknown target 'majorty'.*Did you mean 'majority'"),
+        ("fits:target=majority,trian=3", "Unknown option of fits: 'trian'.*Did you mean 'train'.* For example fits:"),
+        ("fits:target=majority,bins=3", "Unknown option of fits: 'bins'"),
+        ("fits:target=majority,train=0", "expected 1 or more"),
+        ("fits:target=majority,train", "train has no value"),
+        ("fits:target=majority,target=parity", "target stands there twice"),
+        ("fits:target=majority,split-seed=2", "so it needs train="),
+        ("fits:target=leading:x", "such as leading:3"),
+        ("given:target=majority", "given: needs train=, for example given:"),
+        ("given:train=3", "expected given:target="),
+        ("given", "expected given:target="),
+        ("defects:target=parity", "defects: needs trigger="),
+        ("defects:target=parity,trigger=rare", "Unknown target 'rare'"),
+        ("defects:file.csv", "expected defects:target="),
+        ("accuracy:target=parity,bins=0.5/x", "expected a number"),
+        ("ones | accuracy:target=parity", r"expected one fits:\.\.\. after the \|"),
+        ("ones | fits:a.csv | fits:b.csv", "after the"),
+        ("ones |", "Unknown classifier ''"),
+    ],
+)
+def test_tasks_misspelt(text, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        specs.parse_classifier(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "domain", "sentence"),
+    [
+        ("fits:target=majority", None, "add --domain boolean:N"),
+        ("fits:target=majority", Points([[0.0], [1.0]]), "add --domain boolean:N"),
+        ("fits:target=majority,train=5", BooleanCube(2), "num_train is 5"),
+        ("given:target=majority,train=4", BooleanCube(2), "leaves none of the 4 inputs"),
+        ("fits:target=leading:3", BooleanCube(2), "fits:target=leading:3: leading asks for the first 1 to 2 bits"),
+        ("defects:target=parity,trigger=constant", BooleanCube(2), "No input is in the trigger"),
+        ("defects:target=parity,trigger=constant:1", BooleanCube(2), "No input is monitored"),
+        ("accuracy:target=parity,bins=2/3", BooleanCube(2), "must lie in"),
+    ],
+)
+def test_tasks_that_do_not_fit_the_domain(text, domain, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        build(text, domain)
+
+
 def test_labels_in_a_file(tmp_path):
     path = tmp_path / "labelled.csv"
     path.write_text("a,b,label\n0,1,1\n1,1,0\n")

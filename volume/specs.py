@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from volume.errors import unknown
 from volume.loading import load_digits, read_rows, shaped
+from volume.task_words import EXAMPLE, TaskWord, parse_task
 from volume.usage import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ ACTIVATIONS = ("linear", "relu", "tanh", "erf", "gelu", "sine", "sign")  # a tes
 MODELS = ("mlp", "perceptron", "import")
 PRIORS = ("gaussian", "uniform", "sphere")
 DOMAINS = ("boolean", "points", "digits")
-CLASSIFIERS = ("table", "ones", "lz", "argmax", "fits", "accuracy")
+CLASSIFIERS = ("table", "ones", "lz", "argmax", "fits", "accuracy", "given", "defects")
 
 
 # --- numbers ---
@@ -257,18 +258,26 @@ def parse_domain(text: str) -> DomainWord:
 class ClassifierWord:
     """One factor: ``table``, ``ones``, ``lz``, ``argmax``, ``fits:FILE``, ``fits:labels=01?1``, ``accuracy:FILE``.
 
-    A FILE's rows are inputs of the domain with the label in the last column.
+    A FILE's rows are inputs of the domain with the label in the last column. ``fits:``, ``accuracy:``, ``given:`` and
+    ``defects:`` also take a task by name (`volume.task_words`). ``SPLIT | FITS`` is a `Given`: kind "|", two ``parts``.
     """
 
     kind: str
     path: str = ""
     labels: str = ""  # one character per input of the domain, "?" where the class does not care
     bins: int | tuple[float, ...] | None = None
+    task: TaskWord | None = None
+    parts: tuple[tuple[ClassifierWord, ...], ...] = ()  # of "|": what splits, and what is given
 
     def build(self, domain: Domain | None, shape: tuple[int, ...] = ()) -> Classifier:
         """The classifier; ``labels=`` needs the domain whose inputs it goes through in order."""
         import volume
 
+        if self.task is not None:
+            return self.task.build(domain)
+        if self.kind == "|":
+            divides, within = (build_classifier(words, domain, shape) for words in self.parts)
+            return volume.Given(within, divides)
         if self.kind in ("fits", "accuracy"):
             inputs, labels = self._rows(domain, shape)
             if self.kind == "fits":
@@ -299,8 +308,16 @@ class ClassifierWord:
 
 
 def parse_classifier(text: str) -> tuple[ClassifierWord, ...]:
-    """Read a classifier's word: one factor, or several joined by ``*``."""
-    return tuple(_parse_factor(part) for part in text.split("*"))
+    """Read a classifier's word: one factor, several joined by ``*``, or ``SPLIT | FITS``, read "split, given fits"."""
+    divides, bar, within = text.partition("|")
+    factors = tuple(_parse_factor(part) for part in divides.split("*"))
+    if not bar:
+        return factors
+    given = tuple(_parse_factor(part) for part in within.split("*"))
+    if len(given) != 1 or given[0].kind != "fits" or "|" in within:
+        raise UsageError(f"expected one fits:... after the |, as in 'ones | {EXAMPLE['fits']}', got {text!r}")
+    path = next((word.path for word in (*factors, *given) if word.path), "")  # whose inputs may serve as the domain
+    return (ClassifierWord("|", path=path, parts=(factors, given)),)
 
 
 def build_classifier(
@@ -319,6 +336,10 @@ def _parse_factor(text: str) -> ClassifierWord:
     kind, colon, rest = text.strip().partition(":")
     if kind not in CLASSIFIERS:
         raise UsageError(unknown("classifier", kind, CLASSIFIERS))
+    if rest.startswith("target=") and kind in EXAMPLE:
+        return ClassifierWord(kind, task=parse_task(kind, rest))
+    if kind in ("given", "defects"):
+        raise UsageError(f"expected {kind}:target=..., for example {EXAMPLE[kind]}, got {text!r}")
     if kind not in ("fits", "accuracy"):
         if colon:
             raise UsageError(f"{kind} takes nothing after it, got {text!r}")
