@@ -218,6 +218,14 @@ def test_share_interval_is_the_wider_of_jackknife_and_two_lognormals():
     assert special.logit(found.high) == pytest.approx(max(high, centre + t * error), abs=1e-8)
 
 
+def test_a_replicate_without_hits_counts_as_half_the_least_fraction():
+    g = np.where(np.arange(8) == 2, 0.0, PARTS)
+    x = -np.log1p(-g)  # the complement is then the same in all replicates, and only the part's interval is left
+    low, high = replicates._two_lognormal(x[None], g[None], 0.9)
+    expected = lognormal_mean_interval(x + np.log(np.where(g > 0, g, 0.005)), 0.9)
+    np.testing.assert_allclose([low[0], high[0]], expected, atol=1e-9)
+
+
 @pytest.mark.parametrize("num_hit", [0, 1, 3, 4, 5, 7, 8])
 def test_a_part_and_its_complement_have_mirrored_limits(num_hit):
     g = np.where(np.arange(8) < num_hit, PARTS, 0.0)

@@ -105,7 +105,8 @@ def lognormal_mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tu
     """(log_low, log_high) for p, natural, from R >= 2 replicates of which none died; see the file's first lines.
 
     Two-sided, half of 1 - level on each side. Computed by quadrature, not by draws: within 1e-8 s of the exact
-    percentile (R = 2 at level .9999: within 2e-6 of it). s = 0 gives (m, m). Raises ValueError for a dead replicate, fewer than two, or a level outside (0, 1).
+    percentile (R = 2 at level .9999: within 2e-6 of it). s = 0 gives (m, m). Raises ValueError for a dead replicate,
+    fewer than two, or a level outside (0, 1).
     """
     x = _replicates(log_estimates)
     if not np.all(np.isfinite(x)):
