@@ -9,7 +9,8 @@ from reports import make, table_counts
 from scipy import stats
 
 from volume.classifiers import Ones
-from volume.comparison import compare, look_up
+from volume.comparison import compare
+from volume.counted_comparison import look_up
 from volume.counts import Counts
 from volume.domains import Points
 

@@ -39,6 +39,9 @@ class ClassVolume(ClassEstimate):
             "design_effect": finite(self.design_effect),
         }
 
+    def sentence(self) -> str:
+        return f"{super().sentence()}, {self.count:,} hits in {self.num_draws:,} draws"
+
 
 @dataclass(frozen=True, eq=False)
 class ClassTable:

@@ -36,7 +36,8 @@ class Progress:
     @property
     def text(self) -> str:
         """All of it, as one line."""
-        rate = f"{self.rate / 1e6:.2f} M/s" if self.rate >= 1e5 else f"{self.rate:,.0f}/s"
+        rate = f"{self.rate:,.0f}/s" if self.rate >= 10 else f"{self.rate:.2g}/s"
+        rate = f"{self.rate / 1e6:.2f} M/s" if self.rate >= 1e5 else rate
         return ", ".join(filter(None, [self.position, "" if self.words else rate, self.note]))
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from volume.class_volume import COLUMNS, ClassTable
 from volume.logs import LN10
 
 if TYPE_CHECKING:
     import pandas
 
+    from volume.class_volume import ClassTable
     from volume.report import VolumeReport
 
 
@@ -78,6 +78,8 @@ def to_frame(classes: ClassTable) -> pandas.DataFrame:
         raise ImportError(
             "to_pandas needs pandas, which is not installed: pip install pandas, or use to_dict()."
         ) from None
+    from volume.class_volume import COLUMNS
+
     columns = {column: getattr(classes, column) for column in COLUMNS}
     columns["log10_volume"] = classes.log_volume / LN10
     columns["volume"] = np.exp(classes.log_volume)

@@ -316,9 +316,9 @@ class VolumeReport:
     @staticmethod
     def load(path: str | Path) -> VolumeReport:
         """A run written by :meth:`save`; nothing in it is executed. ValueError says what is wrong with it."""
-        from volume.storage import load
+        from volume.storage import load_counted
 
-        return load(path)
+        return load_counted(path)
 
     def plot_rank(self, path: str | Path | None = None, ax: Axes | None = None) -> Axes:
         """Volume against rank; see :func:`volume.plots.rank`."""

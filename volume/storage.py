@@ -1,10 +1,10 @@
 """Runs on disk, without loss and without pickle: a JSON record, and the counts in a Parquet file beside it.
 
 ``run.json`` holds everything but the counts, and the SHA-256 and sizes of ``run.parquet``; a folder holds
-``report.json`` and ``counts.parquet``. The Parquet file has one row per (class, unit): ``function``, the
-key's words as big-endian bytes (so that byte order is label order; a class number where classes are
-numbered), ``unit`` and ``hits``. Both files are written beside their places and renamed, the record last, so
-that a record never describes counts that are not there.
+``report.json`` and ``counts.parquet``. A report of named classes (`EstimateReport`) is its record alone. The Parquet
+file has one row per (class, unit): ``function``, the key's words as big-endian bytes (so that byte order is label
+order; a class number where classes are numbered), ``unit`` and ``hits``. Both files are written beside their places
+and renamed, the record last, so that a record never describes counts that are not there.
 
 Shape letters: B units, K classes, R rows, W words of a key.
 """
@@ -27,9 +27,11 @@ from volume.recorded import Recorded
 
 if TYPE_CHECKING:
     from volume.classifier import Classifier
+    from volume.estimate_report import EstimateReport
     from volume.report import VolumeReport
 
 FORMAT = "param-volume run"
+ESTIMATES = "param-volume estimates"  # format of a report of named classes
 VERSION = 1
 ROWS_PER_GROUP = 1 << 20  # 24 MB of rows in memory at a time for a key of two words
 FIELDS = ("description", "method", "seed", "run", "conventions", "level", "num_outputs")
@@ -72,21 +74,52 @@ def save(report: VolumeReport, path: str | Path) -> Path:
         "independent": bool(counts.independent),
         "nonfinite": [[int(unit), int(counts.nonfinite[unit])] for unit in lossy],  # [unit, draws]; others are 0
     }
-    text = json.dumps(
-        {"format": FORMAT, "version": VERSION, "sha256": _body_sha256(body), **body}, indent=1, allow_nan=False
-    )
-    with _Replaced(record_path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    return _write_record(record_path, FORMAT, body)
+
+
+def save_estimates(report: EstimateReport, path: str | Path) -> Path:
+    """Write a report of named classes; returns the path of its record. Counts that stood there are removed."""
+    record_path, counts_path = paths(path)
+    record_path.parent.mkdir(parents=True, exist_ok=True)
+    body: dict[str, Any] = {field: getattr(report, field) for field in FIELDS if field != "num_outputs"}
+    _write_record(record_path, ESTIMATES, {**body, "entries": [entry.to_dict() for entry in report.entries]})
+    counts_path.unlink(missing_ok=True)  # of a run that the record just replaced
     return record_path
 
 
-def load(path: str | Path) -> VolumeReport:
-    """Read a run. FileNotFoundError when there is none; ValueError says what is wrong with one that cannot be used."""
+def load(path: str | Path) -> VolumeReport | EstimateReport:
+    """Read what a report's ``save`` wrote, of either kind; nothing in it is executed.
+
+    Raises:
+        FileNotFoundError: there is none at ``path``, a ``.json`` file or a folder.
+        ValueError: it cannot be used; the sentence says what is wrong with it.
+    """
+    record_path, _ = paths(path)
+    record = _read_record(record_path)
+    if record.pop("format") == ESTIMATES:
+        from volume.class_estimate import entry_from_dict
+        from volume.estimate_report import EstimateReport
+
+        return EstimateReport(tuple(map(entry_from_dict, record.pop("entries"))), **record)
+    return _counted(record_path, record)
+
+
+def load_counted(path: str | Path) -> VolumeReport:
+    """Read a counted run. Errors as in :func:`load`, and ValueError for a report that holds no counts."""
+    from volume.report import VolumeReport
+
+    report = load(path)
+    if not isinstance(report, VolumeReport):
+        raise ValueError(
+            f"{path} holds {report!r}, which has no counts behind it: read it with volume.load, which takes both kinds."
+        )
+    return report
+
+
+def _counted(record_path: Path, record: dict[str, Any]) -> VolumeReport:
     from volume import domains
     from volume.report import VolumeReport
 
-    record_path, _ = paths(path)
-    record = _read_record(record_path)
     sizes = record["counts"]
     counts_path = record_path.with_name(Path(sizes["file"]).name)
     if not counts_path.is_file():
@@ -116,7 +149,15 @@ def _classifier(record: Mapping[str, Any]) -> Classifier:
     return classifiers.from_description(description)
 
 
+def _write_record(path: Path, kind: str, body: dict[str, Any]) -> Path:
+    record = {"format": kind, "version": VERSION, "sha256": _body_sha256(body), **body}
+    with _Replaced(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
 def _read_record(path: Path) -> dict[str, Any]:
+    """The body of a record, checked, with its ``format``."""
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no run at {path}: give the .json file of a run, or the folder it was saved in."
@@ -125,8 +166,8 @@ def _read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # bad JSON and bad UTF-8
         raise ValueError(f"{path} is truncated or damaged: it is not JSON to its end ({error}).") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"{path} is JSON, but no saved run: give what VolumeReport.save wrote.")
+    if not isinstance(record, dict) or record.get("format") not in (FORMAT, ESTIMATES):
+        raise ValueError(f"{path} is JSON, but no saved run: give what a report's save wrote.")
     if record.get("version") != VERSION:
         raise ValueError(
             f"{path} has format version {record.get('version')!r} and this library reads {VERSION}: "
@@ -135,7 +176,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     body = {name: value for name, value in record.items() if name not in ("format", "version", "sha256")}
     if record.get("sha256") != _body_sha256(body):
         raise ValueError(f"{path} is damaged or was edited: its content does not match its own SHA-256.")
-    return body
+    return {"format": record["format"], **body}
 
 
 def _write_counts(counts: Counts, path: Path) -> None:

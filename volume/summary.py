@@ -17,6 +17,7 @@ from volume.naming import table_name
 
 if TYPE_CHECKING:
     from volume.comparison import Comparison
+    from volume.method import Report
     from volume.report import VolumeReport
 
 WIDTH = 120  # columns of the terminal assumed
@@ -89,7 +90,7 @@ def summarise(report: VolumeReport, k: int) -> str:
     """The text of :meth:`VolumeReport.summary`."""
     shown = report.top(k)
     parts = [_title(report), *([_table(report, shown)] if len(shown) else []), "\n".join(_below(report, shown))]
-    return _render(*parts)
+    return render(*parts)
 
 
 def _title(report: VolumeReport) -> str:
@@ -163,9 +164,7 @@ def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
             f"Near ties: {near:,} of {checked:,} draws ({near / checked:.2g}), within rounding of the boundary."
         )
     lines += [f"Warning: {sentence}" for sentence in warn(report, shown)]
-    lines += ["", "Conventions", *(f"  {name}: {_words(value)}" for name, value in report.conventions.items())]
-    lines.append(f"  seed: {report.seed}; method: {_words(report.method)}")
-    return lines
+    return lines + conventions(report)
 
 
 def _nonfinite(report: VolumeReport) -> str:
@@ -185,12 +184,19 @@ def _unseen(report: VolumeReport) -> str:
     return f"Unseen mass {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): {meaning}."
 
 
-def _words(value: Any) -> str:
+def conventions(report: Report) -> list[str]:
+    """The lines that close a summary: what every number in it depends on."""
+    lines = [f"  {name}: {words(value)}" for name, value in report.conventions.items()]
+    return ["", "Conventions", *lines, f"  seed: {report.seed}; method: {words(report.method)}"]
+
+
+def words(value: Any) -> str:
+    """A plain value as text; long lists and stored inputs are left out."""
     if isinstance(value, dict):
         left_out = ("inputs",) if "sha256" in value else ()
-        return ", ".join(f"{name}={_words(entry)}" for name, entry in value.items() if name not in left_out)
+        return ", ".join(f"{name}={words(entry)}" for name, entry in value.items() if name not in left_out)
     if isinstance(value, list):
-        return "(" + ", ".join(map(_words, value[:8])) + (", ..." if len(value) > 8 else "") + ")"
+        return "(" + ", ".join(map(words, value[:8])) + (", ..." if len(value) > 8 else "") + ")"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -201,23 +207,27 @@ def compared(result: Comparison, k: int) -> str:
     for head in ("volume (first)", "volume (second)", "hits", "z"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in result.rows[:k]:
+        hits = ["-" if count is None else f"{count:,}" for count in (row.count_a, row.count_b)]
         table.add_row(
             shorten(table_name(row.label) if result.of_cube else row.label),
             volume_text(row.log_volume_a),
             volume_text(row.log_volume_b),
-            f"{row.count_a:,} / {row.count_b:,}",
+            " / ".join(hits),
             f"{round(row.z, 2) + 0.0:+.2f}",
         )
     verdict = "They agree" if result.agree else "They DISAGREE"
     chance = f"{result.p_value:.3g}" if result.p_value < 1 else "1"
-    return (
-        _render(table)
-        + f"\n\n{result.num_compared:,} classes compared, largest |z| {result.max_abs_z:.2f}; equal volumes give one "
-        f"this large somewhere with probability {chance} or less.\n{verdict} at the family-wise level {result.alpha:g}."
+    classes = "1 class" if result.num_compared == 1 else f"{result.num_compared:,} classes"
+    left_out = [f"Not compared: {shorten(label)}: {why}." for label, why in result.left_out[:k]]
+    closing = (
+        f"{classes} compared, largest |z| {result.max_abs_z:.2f}; equal volumes give one this large somewhere with "
+        f"probability {chance} or less.\n{verdict} at the family-wise level {result.alpha:g}."
     )
+    return "\n".join([render(table), *left_out, "", closing])
 
 
-def _render(*parts: Any) -> str:
+def render(*parts: Any) -> str:
+    """Tables, and strings that are never broken, as text of at most 120 columns."""
     console = Console(
         file=io.StringIO(), width=WIDTH, color_system=None, highlight=False, markup=False, legacy_windows=False
     )
