@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from volume import samplers as samplers
     from volume.addition import Addition as Addition
     from volume.addition import count_additions as count_additions
+    from volume.class_estimate import ClassEstimate as ClassEstimate
+    from volume.class_estimate import LimitVolume as LimitVolume
+    from volume.class_estimate import ReplicatedVolume as ReplicatedVolume
     from volume.classifiers import Accuracy as Accuracy
     from volume.classifiers import Argmax as Argmax
     from volume.classifiers import Defects as Defects
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from volume.direct import Direct as Direct
     from volume.domains import BooleanCube as BooleanCube
     from volume.domains import Points as Points
+    from volume.estimate_report import EstimateReport as EstimateReport
     from volume.estimation import estimate as estimate
     from volume.estimation import running as running
     from volume.lempel_ziv import LempelZiv as LempelZiv
@@ -54,14 +58,19 @@ if TYPE_CHECKING:
     from volume.sharing import shares as shares
     from volume.simplicity import SimplicityMeasure as SimplicityMeasure
     from volume.simplicity import simplicity_measure as simplicity_measure
+    from volume.storage import load as load
     from volume.sweeping import Sweep as Sweep
     from volume.sweeping import sweep as sweep
     from volume.targets import random_labels as random_labels
     from volume.targets import split as split
     from volume.targets import target as target
+    from volume.wide_limit import InfiniteWidth as InfiniteWidth
     from volume.wide_limit import infinite_width as infinite_width
 
 _HOME = {
+    "ClassEstimate": "class_estimate",
+    "LimitVolume": "class_estimate",
+    "ReplicatedVolume": "class_estimate",
     "Accuracy": "classifiers",
     "Addition": "addition",
     "count_additions": "addition",
@@ -82,8 +91,10 @@ _HOME = {
     "Direct": "direct",
     "BooleanCube": "domains",
     "Points": "domains",
+    "EstimateReport": "estimate_report",
     "estimate": "estimation",
     "running": "estimation",
+    "InfiniteWidth": "wide_limit",
     "infinite_width": "wide_limit",
     "LempelZiv": "lempel_ziv",
     "Extrapolation": "polynomial",
@@ -98,6 +109,7 @@ _HOME = {
     "shares": "sharing",
     "SimplicityMeasure": "simplicity",
     "simplicity_measure": "simplicity",
+    "load": "storage",
     "Sweep": "sweeping",
     "sweep": "sweeping",
     "random_labels": "targets",
@@ -110,22 +122,27 @@ __all__ = [
     "Addition",
     "Argmax",
     "BooleanCube",
+    "ClassEstimate",
     "ClassVolume",
     "Comparison",
     "Counting",
     "Defects",
     "Direct",
+    "EstimateReport",
     "Extrapolation",
     "Fits",
     "FunctionCount",
     "Given",
+    "InfiniteWidth",
     "LempelZiv",
+    "LimitVolume",
     "Ones",
     "OrthantEstimate",
     "Points",
     "Predicate",
     "Product",
     "Query",
+    "ReplicatedVolume",
     "Share",
     "SimplicityMeasure",
     "Sweep",
@@ -137,6 +154,7 @@ __all__ = [
     "estimate",
     "extrapolation",
     "infinite_width",
+    "load",
     "log_orthant",
     "log_share_right",
     "models",

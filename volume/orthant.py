@@ -11,7 +11,7 @@ Shape letters: d variables, R replicates, S draws in each.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from volume.errors import whole
+from volume.logs import LN10
 from volume.tilting import log_weights, order, saddle
 
-LN10 = math.log(10)
 _LARGE_ERROR = 0.1  # above it the delta method and the normality of R means are not to be relied on
 _EPS = float(np.finfo(float).eps)
 
@@ -45,6 +45,18 @@ class OrthantEstimate:
     @property
     def log10_probability(self) -> float:
         return self.log_probability / LN10
+
+    def at_level(self, level: float) -> OrthantEstimate:
+        """The same draws with an interval of another level."""
+        if not self.num_draws:
+            return replace(self, level=level)
+        log_p, error = self.log_probability, self.relative_error
+        if error <= _LARGE_ERROR:
+            half = float(stats.t.ppf((1 + level) / 2, self.num_replicates - 1)) * error
+            ends = log_p - half, min(log_p + half, 0.0)
+        else:  # P(mean > p / alpha) <= alpha whatever the law of the weights (Markov)
+            ends = log_p + math.log1p(-level), min(self.log_bound, 0.0)
+        return replace(self, log_low=ends[0], log_high=ends[1], level=level)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able record: infinite logarithms are None."""
@@ -79,7 +91,9 @@ def log_orthant(
         ValueError: a matrix that is not square, symmetric, finite or positive definite; signs other than +1 and -1;
             empty or undefined boxes; too few replicates or samples.
     """
-    num_replicates, per_replicate = _plan(samples, replicates, level)
+    num_replicates, per_replicate = shared_out(samples, replicates)
+    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise ValueError(f"level={level!r} is not between 0 and 1: give for example level=0.95.")
     rng = generator(seed)
     matrix = _checked_cov(cov)
     low, high = _limits(len(matrix), signs, lower, upper)
@@ -107,15 +121,10 @@ def log_orthant(
     # Rounding: d log-normal tails of relative error eps are added up.
     rounding = _EPS * (len(low) + abs(log_probability))
     relative = float(np.hypot(shares.std(ddof=1) / mean / math.sqrt(num_replicates), rounding))
-    if relative <= _LARGE_ERROR:
-        half = float(stats.t.ppf((1 + level) / 2, num_replicates - 1)) * relative
-        ends = log_probability - half, min(log_probability + half, 0.0)
-    else:  # P(mean > p / alpha) <= alpha whatever the law of the weights (Markov)
-        ends = log_probability + math.log1p(-level), min(tilt.bound, 0.0)
     return OrthantEstimate(
         log_probability=log_probability,
-        log_low=ends[0],
-        log_high=ends[1],
+        log_low=-math.inf,  # `at_level` makes the interval
+        log_high=0.0,
         level=level,
         relative_error=relative,
         log_bound=tilt.bound,
@@ -123,7 +132,7 @@ def log_orthant(
         num_draws=num_replicates * per_replicate,
         num_replicates=num_replicates,
         notes=_notes(relative, tilt.converged),
-    )
+    ).at_level(level)
 
 
 def exact(
@@ -141,14 +150,13 @@ def generator(seed: Any) -> np.random.Generator:
     return np.random.default_rng(int(seed))
 
 
-def _plan(samples: Any, replicates: Any, level: Any) -> tuple[int, int]:
+def shared_out(samples: Any, replicates: Any) -> tuple[int, int]:
+    """(R, S): replicates, and the draws of each. ValueError for too few of either."""
     num, total = whole("replicates", replicates), whole("samples", samples)
-    if num < 8:
+    if num < 8:  # Student's t on fewer means is wide, and their normality hard to rely on
         raise ValueError(f"replicates={num} is too few for an interval: give at least 8.")
     if total < 2 * num:
         raise ValueError(f"samples={total} leaves fewer than two for each of {num} replicates: give more samples.")
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
-        raise ValueError(f"level={level!r} is not between 0 and 1: give for example level=0.95.")
     return num, -(-total // num)
 
 

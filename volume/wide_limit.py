@@ -1,4 +1,6 @@
-"""The volume of one class in the limit of infinitely wide hidden layers.
+"""The volume of a class in the limit of infinitely wide hidden layers.
+
+`infinite_width` answers for one class, the method `InfiniteWidth` for a query, as any other method does.
 
 Quantity: P(signs of a Gaussian process at the labelled inputs), the process being the wide limit of the query's
 network under its prior (`volume.nngp`). Estimator and interval: `volume.orthant`.
@@ -9,17 +11,24 @@ Shape letters: N inputs of the domain, m labelled inputs.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
+from jax import Array
 from scipy import optimize
 
 from volume import tables
+from volume.class_estimate import LimitVolume
 from volume.classifiers import BoundTruthTable
+from volume.estimate_report import EstimateReport
 from volume.labels import BoundFits
+from volume.method import Facts
 from volume.nngp import nngp_kernel
-from volume.orthant import OrthantEstimate, exact, log_orthant
+from volume.orthant import OrthantEstimate, exact, log_orthant, shared_out
+from volume.progress import Progress
 from volume.query import Query
 
 _RANK = 1e-13  # eigenvalues of an m x m correlation matrix below m times this are rounding
@@ -60,8 +69,7 @@ def infinite_width(
     """
     if not isinstance(query, Query):
         raise TypeError(f"query={query!r} is not a query: make one with volume.Query(model, prior, ...).")
-    if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter < math.inf:
-        raise ValueError(f"jitter={jitter!r} is not a number of at least 0: give for example jitter=1e-10.")
+    _check_jitter(jitter)
     positions, labels = _labelled(query, label)
     kernel = nngp_kernel(query.model, query.prior, query.domain.inputs[positions])  # type: ignore[arg-type]
     m = len(positions)
@@ -97,6 +105,11 @@ def infinite_width(
     return replace(found, num_variables=m, jitter=float(jitter), notes=(*notes, *found.notes))
 
 
+def _check_jitter(jitter: Any) -> None:
+    if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter < math.inf:
+        raise ValueError(f"jitter={jitter!r} is not a number of at least 0: give for example jitter=1e-10.")
+
+
 def _labelled(query: Query, label: Any) -> tuple[np.ndarray, np.ndarray]:
     """Positions in the domain and labels 0 or 1 that make up the class, [m] each."""
     if query.model.num_outputs != 1:
@@ -127,3 +140,119 @@ def _separable(factor: np.ndarray, signs: np.ndarray) -> bool:
         bounds=[(-1.0, 1.0)] * r + [(0.0, 1.0)],
     )
     return not (found.success and -found.fun <= _MARGIN)
+
+
+# ---------------------------------------------------------------------------------------------------------- the method
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfiniteWidth:
+    """Answer a query as if its hidden layers were infinitely wide: the wide limit of `infinite_width`, class by class.
+
+    Args:
+        samples: draws in all for each class, as in `log_orthant`.
+        replicates: independent randomisations, at least 8.
+        jitter: as in `infinite_width`.
+        labels: the classes to answer for, one or more. Default for `Fits`: "fits". `TruthTable` needs them.
+
+    Raises:
+        ValueError: numbers that are not whole, not positive or too small.
+    """
+
+    samples: int = 20_000
+    replicates: int = 16
+    jitter: float = 1e-10
+    labels: tuple[Any, ...] | None = None
+
+    name = "infinite-width"
+
+    def __init__(
+        self,
+        *,
+        samples: float = 20_000,
+        replicates: int = 16,
+        jitter: float = 1e-10,
+        labels: Sequence[Any] | str | None = None,
+    ):
+        _check_jitter(jitter)
+        num, _ = shared_out(samples, replicates)
+        labels = (labels,) if isinstance(labels, str) else labels
+        for name, value in {
+            "samples": int(samples),
+            "replicates": num,
+            "jitter": float(jitter),
+            "labels": None if labels is None else tuple(labels),
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def start(self, query: Query, key: Array) -> WideRun:
+        """Begin. ValueError, TypeError and KeyError as in `infinite_width`, before anything is computed."""
+        labels = self.labels
+        if labels is None:
+            if not isinstance(query.bound, BoundFits):
+                _labelled(query, _any_label(query))  # a query without a limit is refused for that
+                raise ValueError(
+                    "InfiniteWidth answers for named classes, and a TruthTable has too many to answer for all: pass "
+                    "labels=, for example volume.InfiniteWidth(labels=['0111']), or use volume.Direct."
+                )
+            labels = ("fits",)
+        names = []
+        for label in labels:
+            _labelled(query, label)
+            names.append(query.bound.labels(query.bound.key(label)[None])[0])  # as reports write it
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"labels={self.labels!r} must name one class or more, each once.")
+        try:
+            nngp_kernel(query.model, query.prior, query.domain.inputs[:1])  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{error} Without a known limit, use volume.Direct or volume.Splitting.") from None
+        return WideRun(self, query, tuple(names), key)
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name, "samples": self.samples, "replicates": self.replicates, "jitter": self.jitter}
+
+
+class WideRun:
+    """The wide limit of one query, a class a step."""
+
+    def __init__(self, method: InfiniteWidth, query: Query, labels: tuple[str, ...], key: Array):
+        self._method, self._query, self._labels, self._key = method, query, labels, key
+        self._found: list[OrthantEstimate] = []
+
+    @property
+    def done(self) -> bool:
+        return len(self._found) == len(self._labels)
+
+    def advance(self) -> None:
+        index = len(self._found)
+        high, low = np.asarray(jax.random.key_data(jax.random.fold_in(self._key, index)))
+        found = infinite_width(
+            self._query,
+            self._labels[index],
+            samples=self._method.samples,
+            replicates=self._method.replicates,
+            jitter=self._method.jitter,
+            seed=(int(high) << 32) | int(low),
+        )
+        self._found.append(found)
+
+    def progress(self) -> Progress:
+        note = f"log10 volume {self._found[-1].log10_probability:.2f}" if self._found else ""
+        return Progress(done=len(self._found), total=len(self._labels), unit="classes", note=note)
+
+    def report(self, facts: Facts) -> EstimateReport | None:
+        if not self._found:
+            return None
+        answered = zip(self._labels, self._found, strict=False)  # a stopped run has answered for the first ones
+        conventions = facts.query.conventions(dtype="float64", precision="highest")
+        return EstimateReport.of(
+            facts,
+            tuple(LimitVolume.of(label, found.at_level(facts.level)) for label, found in answered),
+            method=self._method.describe(),
+            conventions={**conventions, "width": "hidden layers are taken to be infinitely wide"},
+        )
+
+
+def _any_label(query: Query) -> str:
+    """The label of some class, to see whether a query has a limit at all."""
+    return "0" * query.domain.num_inputs
