@@ -83,7 +83,9 @@ def nested(
         query: any prior that is the image of a standard normal.
         label: "fits", or a truth table's label.
         live: n. The error is about sqrt(-log V / n) when moves mix well.
-        inner_steps: moves for each new point; default max(5, 2 D), which blackjax advises.
+        inner_steps: moves for each new point; default max(5, 2 D), which blackjax advises. Too few bias: on a
+            half-space of 5 dimensions at 1e-30 slices were 2.3(5) nats low at 2 D, .9(3) at 4 D, .3(2) at 8 D and .1(2)
+            at 16 D; elliptical moves were within error, .3(3) high at D and .0(2) at 2 D (100 points, 12 runs each).
         replicates: runs, each with draws of its own.
         seed: whole number.
         delete: k, default n / 10: at k = 1 nothing runs side by side.
