@@ -286,8 +286,8 @@ def share_intervals(log_estimates: ArrayLike, fractions: ArrayLike, level: float
     two intervals on the logit scale. One is the jackknife over replicates with t quantiles, whose degrees of freedom
     are the effective number of replicates that carry the part (or its complement, if fewer), less 1. The other takes
     part and complement for lognormal: their limits are those of `lognormal_mean_interval`, joined by Zou and Donner
-    (2008, Statistics in Medicine 27, 1693-1702, section 2) with the correlation seen. Alone either covers .87 to .95
-    where the volume of a part spreads by more than 1 nat between replicates; together they cover .93 and more
+    (2008, Statistics in Medicine 27, 1693-1702, section 2) with the correlation seen. Where the volume of a part
+    spreads by 1.5 nats between replicates either alone can cover less than .9; together they cover .93 and more
     (docs/replicates.md).
 
     Not resolved: hit in fewer than 4 replicates, low = 0 and high from one clump more than was seen, as for counts
