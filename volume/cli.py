@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import volume
-from volume import specs
+from volume import method_options, specs
 from volume.errors import unknown
+from volume.method_options import one_of
 from volume.usage import UsageError
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 3
@@ -139,13 +140,15 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     estimate = add(
         "estimate",
         "the volume of every class of functions, with intervals",
-        "Draw networks from a prior, put the functions they compute into classes, report every class's volume.\n\n"
+        "Put the functions that networks compute into classes and report every class's volume: by drawing and\n"
+        "counting them, or, for a class too rare to be drawn, by splitting.\n\n"
         "  volume estimate --model mlp:7-40-40-1 --domain boolean:7 --draws 1e7\n"
-        "  volume estimate --model perceptron:5 --no-bias --coding -1,1 --classifier ones --draws 1e6 --json",
+        "  volume estimate --model perceptron:5 --no-bias --coding -1,1 --classifier ones --draws 1e6 --json\n"
+        "  volume estimate --model mlp:7-40-40-1 --classifier fits:FILE --method splitting",
     )
     _add_query(estimate)
-    _add_method(estimate)
-    _add_run(estimate, out="save the run (report.json, counts.parquet) in this folder")
+    method_options.add(estimate)
+    _add_run(estimate, out="save the run (report.json, and counts.parquet of draws) in this folder")
     _add_top(estimate)
 
     sweep = add(
@@ -154,13 +157,13 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "Ask the same query at several settings and follow one class.\n\n"
         "  volume sweep --over depth --values 1,2,3,4 --label zeros --draws 1e6 --out runs/depth",
     )
-    sweep.add_argument("--over", required=True, type=_choice("sweep", OVER), help=" | ".join(OVER))
+    sweep.add_argument("--over", required=True, type=one_of("sweep", OVER), help=" | ".join(OVER))
     sweep.add_argument(
         "--values", required=True, metavar="A,B,...", help="settings; part them by / where one has a comma: 0,1/-1,1"
     )
     sweep.add_argument("--label", required=True, help="the class to follow; zeros is the truth table 00...0")
     _add_query(sweep)
-    _add_method(sweep)
+    method_options.add(sweep, direct_only=True)
     _add_run(sweep, out="write sweep.json and sweep.pdf in this folder")
 
     show = add("show", "the summary of a stored run")
@@ -173,7 +176,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
 
     plot = add("plot", "a figure of a stored run")
     plot.add_argument("path", metavar="PATH", help="folder or file of the run")
-    plot.add_argument("--kind", type=_choice("figure", KINDS), default="rank", help=" | ".join(KINDS))
+    plot.add_argument("--kind", type=one_of("figure", KINDS), default="rank", help=" | ".join(KINDS))
     plot.add_argument("--out", metavar="FILE", required=True, help="the figure: .pdf, .svg or .png")
 
     compare = add(
@@ -218,15 +221,6 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     return parser, commands
 
 
-def _choice(kind: str, known: tuple[str, ...]):
-    def parse(text: str) -> str:
-        if text not in known:
-            raise UsageError(unknown(kind, text, known))
-        return text
-
-    return parse
-
-
 def _add_query(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the question")
     group.add_argument(
@@ -237,7 +231,7 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--activation",
-        type=_choice("activation", specs.ACTIVATIONS),
+        type=one_of("activation", specs.ACTIVATIONS),
         help=f"{' | '.join(specs.ACTIVATIONS)} (default relu)",
     )
     group.add_argument("--no-bias", action="store_true", help="the model has no bias parameters")
@@ -275,21 +269,6 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
         " fits:target=majority,train=32[,split-seed=0], accuracy: (the other inputs) and given: (both) likewise,"
         " defects:target=first-bit,trigger=leading:3[,train=32]",
     )
-
-
-def _add_method(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the method")
-    group.add_argument("--draws", type=specs.parse_whole, required=True, help="networks to draw, e.g. 1e7")
-    group.add_argument("--heads", type=specs.parse_whole, metavar="H", help="last layers drawn for each body")
-    group.add_argument("--bodies", type=specs.parse_whole, metavar="Q", help="bodies that share their heads")
-    group.add_argument("--dtype", type=_choice("dtype", ("float32", "float64")), default="float32")
-    group.add_argument(
-        "--precision",
-        type=_choice("precision", ("default", "high", "highest")),
-        default="highest",
-        help="of matrix products (default highest)",
-    )
-    group.add_argument("--level", type=specs.parse_level, default=0.95, help="coverage of intervals (default 0.95)")
 
 
 def _add_run(parser: argparse.ArgumentParser, *, out: str, default: str | None = None) -> None:

@@ -13,15 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volume import specs
+from volume import method_options, specs
 from volume.usage import UsageError
 
 if TYPE_CHECKING:
-    from volume.class_volume import ClassVolume
-    from volume.direct import Direct
-    from volume.method import Report
+    from volume.method import Method, Report
     from volume.query import Query
-    from volume.report import VolumeReport
 
 DONE, FAILED, STOPPED = 0, 1, 3
 SHOWN = 20  # rows of a table on a screen
@@ -33,6 +30,7 @@ MAX_DEFAULT_CUBE = 16
 def estimate(args: argparse.Namespace) -> int:
     """Draw, save, print; what was drawn before Ctrl-C is saved and printed too, with exit code 3."""
     _check_question(args)
+    method_options.check(args)
     _check_out(args.out, force=args.force)
     from volume.estimation import Interrupted
     from volume.estimation import estimate as run
@@ -64,7 +62,7 @@ def sweep(args: argparse.Namespace) -> int:
     from volume.sweeping import sweep_queries
 
     query = build_query(args)
-    method = build_method(args, query)
+    method: Any = build_method(args, query)
     queries = _usage(sweep_queries, query.model, query.prior, query.domain, query.classifier, over=over, values=values)
     label = "0" * query.domain.num_inputs if args.label == "zeros" else args.label
     _usage(query.bound.key, label)
@@ -88,8 +86,12 @@ def sweep(args: argparse.Namespace) -> int:
 
 def show(args: argparse.Namespace) -> int:
     """Print a stored run, as it is or grouped by a coarser classifier."""
+    from volume.report import VolumeReport
+
     report = _load(args.path)
     if args.group_by:
+        if not isinstance(report, VolumeReport):
+            raise UsageError(f"--group-by needs counted draws of truth tables; {args.path} holds {report!r}.")
         classifier = specs.build_classifier(args.group_by, report.domain, tuple(report.domain.input_shape))
         report = _usage(report.group_by, classifier)
     if args.label:
@@ -97,7 +99,7 @@ def show(args: argparse.Namespace) -> int:
 
         entries = [report[label] for label in args.label]
         record = {"classes": [entry.to_dict() for entry in entries], **stated(report)}
-        print(_json(record) if args.json else _lines(entries))
+        print(_json(record) if args.json else "\n".join(entry.sentence() for entry in entries))
     else:
         _print_report(report, args)
     return DONE
@@ -106,9 +108,13 @@ def show(args: argparse.Namespace) -> int:
 def plot(args: argparse.Namespace) -> int:
     """Draw one figure of a stored run."""
     from volume import plots
+    from volume.report import VolumeReport
 
     path = _usage(plots.check_path, args.out)
-    getattr(plots, args.kind)(_load(args.path), path=path)
+    report = _load(args.path)
+    if not isinstance(report, VolumeReport):
+        raise ValueError(f"A figure of kind {args.kind!r} needs counted draws; {args.path} holds {report!r}.")
+    getattr(plots, args.kind)(report, path=path)
     print(_json({"kind": args.kind, "path": str(path)}) if args.json else path)
     return DONE
 
@@ -226,13 +232,17 @@ def build_query(args: argparse.Namespace) -> Query:
     return _usage(build)
 
 
-def build_method(args: argparse.Namespace, query: Query) -> Direct:
+def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
     """How to answer this query; UsageError when it cannot be answered so."""
     from volume.direct import Direct
 
-    options = {"heads": args.heads, "bodies": args.bodies, "dtype": args.dtype, "precision": args.precision}
-    method = _usage(Direct, args.draws, **options)
-    _usage(method.plan, query)
+    method = _usage(method_options.build, args)
+    if isinstance(method, Direct):
+        _usage(method.plan, query)
+    else:
+        import jax
+
+        _usage(method.start, query, jax.random.key(0))  # to be told now what it refuses; nothing is drawn yet
     return method
 
 
@@ -275,10 +285,10 @@ def _check_out(out: str | None, *, force: bool, name: str = "report.json") -> No
         raise UsageError(f"--out {out} is not writable.")
 
 
-def _load(path: str) -> VolumeReport:
-    from volume.report import VolumeReport
+def _load(path: str) -> Report:
+    from volume.storage import load
 
-    return VolumeReport.load(path)
+    return load(path)
 
 
 def _progress(args: argparse.Namespace) -> bool:
@@ -288,14 +298,6 @@ def _progress(args: argparse.Namespace) -> bool:
 def _json(value: Any) -> str:
     # allow_nan=False: NaN and Infinity are no JSON, and readers differ on them.
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _lines(entries: list[ClassVolume]) -> str:
-    return "\n".join(
-        f"{entry.label}: volume {entry.volume:.4g}, {100 * entry.level:g} % interval {entry.low:.4g} to"
-        f" {entry.high:.4g}, {entry.count:,} hits in {entry.num_draws:,} draws"
-        for entry in entries
-    )
 
 
 def _print_report(report: Report, args: argparse.Namespace) -> None:

@@ -1,0 +1,135 @@
+"""Methods on the command line: which options each one takes, and the method that they ask for.
+
+Importing this imports no array library: an option that belongs to another method is a usage error at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from volume import specs
+from volume.errors import unknown
+from volume.usage import UsageError
+
+if TYPE_CHECKING:
+    from volume.method import Method
+
+DTYPES = ("float32", "float64")
+PRECISIONS = ("default", "high", "highest")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option ``--name`` of some methods; unset it is left to the method's own default."""
+
+    name: str
+    methods: tuple[str, ...]
+    parse: Callable[[str], Any]
+    metavar: str | None
+    help: str
+    many: bool = False  # may be repeated, and gives a tuple
+    argument: str = ""  # of the method, where it is not the option's name
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+
+def one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
+    """A parser of words from a list; UsageError with the nearest one."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise UsageError(unknown(kind, text, known))
+        return text
+
+    return parse
+
+
+DIRECT, SPLITTING, WIDE = "direct", "splitting", "infinite-width"
+METHODS = (DIRECT, SPLITTING, WIDE)
+_CLASSES = "answer for this class (may be repeated; default: fits, where the classifier has it)"
+OPTIONS = (
+    Option("draws", (DIRECT,), specs.parse_whole, None, "networks to draw, e.g. 1e7; needed"),
+    Option("heads", (DIRECT,), specs.parse_whole, "H", "last layers drawn for each body"),
+    Option("bodies", (DIRECT,), specs.parse_whole, "Q", "bodies that share their heads"),
+    Option("particles", (SPLITTING,), specs.parse_whole, "N", "networks of one replicate (default 1024)"),
+    Option("moves", (SPLITTING,), specs.parse_whole, "M", "moves of every network at each level"),
+    Option("target_error", (SPLITTING,), specs.parse_float, "X", "size the run for an interval of +-X in log10"),
+    Option("replicates", (SPLITTING, WIDE), specs.parse_whole, "R", "independent repetitions behind the interval"),
+    Option("label", (SPLITTING, WIDE), str, None, _CLASSES, many=True, argument="labels"),
+    Option("samples", (WIDE,), specs.parse_whole, "S", "draws for each class (default 20,000)"),
+    Option("jitter", (WIDE,), specs.parse_float, "X", "noise added to each output's variance, as a fraction of it"),
+    Option("dtype", (DIRECT, SPLITTING), one_of("dtype", DTYPES), None, "float32 | float64 (default float32)"),
+    Option(
+        "precision",
+        (DIRECT, SPLITTING),
+        one_of("precision", PRECISIONS),
+        None,
+        "of matrix products: default | high | highest (default highest)",
+    ),
+)
+
+
+def add(parser: argparse.ArgumentParser, *, direct_only: bool = False) -> None:
+    """Add ``--method``, ``--level`` and the options of every method, grouped; or those of Direct alone."""
+    group = parser.add_argument_group("the method")
+    methods = (DIRECT,) if direct_only else METHODS
+    if not direct_only:
+        words = f"{' | '.join(METHODS)} (default {DIRECT})"
+        group.add_argument("--method", type=one_of("method", METHODS), default=DIRECT, help=words)
+    else:
+        parser.set_defaults(method=DIRECT)
+    group.add_argument("--level", type=specs.parse_level, default=0.95, help="coverage of intervals (default 0.95)")
+    for option in OPTIONS:
+        takers = [method for method in option.methods if method in methods]
+        if not takers:
+            continue
+        title = " and ".join(f"--method {method}" for method in takers)
+        into = group if direct_only else _group(parser, title)
+        into.add_argument(
+            option.flag,
+            type=option.parse,
+            metavar=option.metavar,
+            help=option.help,
+            action="append" if option.many else "store",
+            required=direct_only and option.name == "draws",
+        )
+
+
+def _group(parser: argparse.ArgumentParser, title: str) -> Any:
+    existing = (group for group in parser._action_groups if group.title == title)
+    return next(existing, None) or parser.add_argument_group(title)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that belong to another method, and for draws that were not given."""
+    for option in OPTIONS:
+        if getattr(args, option.name, None) is not None and args.method not in option.methods:
+            owners = " and ".join(option.methods)
+            raise UsageError(f"{option.flag} belongs to --method {owners}, not to {args.method}: leave it out.")
+    if args.method == DIRECT and args.draws is None:
+        raise UsageError("the following arguments are required: --draws (how many networks to draw, e.g. 1e7).")
+
+
+def build(args: argparse.Namespace) -> Method[Any]:
+    """The method that the options ask for. Errors are the method's own."""
+    options: dict[str, Any] = {
+        option.argument or option.name: tuple(value) if option.many else value
+        for option in OPTIONS
+        if args.method in option.methods and (value := getattr(args, option.name, None)) is not None
+    }
+    if args.method == SPLITTING:
+        from volume.splitting import Splitting
+
+        return Splitting(**options)
+    if args.method == WIDE:
+        from volume.wide_limit import InfiniteWidth
+
+        return InfiniteWidth(**options)
+    from volume.direct import Direct
+
+    return Direct(**options)
