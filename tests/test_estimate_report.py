@@ -132,7 +132,7 @@ def test_summary_says_all_in_120_columns():
     share = Share(0.25, 0.2, 0.31, 8)
     unresolved = Share(0.001, 0.0, 0.004, 2)
     found = report(
-        entry("fits", middle=-2302.0, diagnostics={"ideal_spread": 0.21, "levels": 33}, share=share),
+        entry("fits", middle=-2302.0, diagnostics={"ideal_spread": 0.21, "levels": 33, "steps": [[1]]}, share=share),
         entry("x" * 100, spread=1.5, share=unresolved),
         entry("dead", dead=2),
         entry("nobody", dead=8),
@@ -147,6 +147,8 @@ def test_summary_says_all_in_120_columns():
     assert "below 0.004" in text
     for word in ("levels=33", "2 of 8 replicates died", "spread by 1.5", "None of 8", "Conventions", "dtype: float32"):
         assert word in text
+    assert "ideal_spread" not in text  # it stands in the table
+    assert "steps" not in text  # a table of numbers, for the JSON record
     assert "stopped early" not in text
     assert "stopped early" in str(report(run={"complete": False}))
     assert found.summary(1).splitlines()[2].startswith("xxx")  # the largest alone

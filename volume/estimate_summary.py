@@ -68,7 +68,7 @@ def _below(report: EstimateReport, shown: tuple[ClassEstimate, ...]) -> list[str
             "that log p_hat is near normal. Where the spread is above 1 the bound leads."
         )
     for entry in shown:
-        diagnostics = getattr(entry, "diagnostics", {})
+        diagnostics = {k: v for k, v in getattr(entry, "diagnostics", {}).items() if not _for_machines(k, v)}
         if diagnostics:
             lines += _wrapped(f"{shorten(_name(report, entry.label))}: {words(diagnostics)}")
     for sentence in report.warnings:
@@ -76,6 +76,11 @@ def _below(report: EstimateReport, shown: tuple[ClassEstimate, ...]) -> list[str
     for line in conventions(report):
         lines += _wrapped(line)
     return lines if lines[0] == "" else ["", *lines]
+
+
+def _for_machines(name: str, value: Any) -> bool:
+    """Tables of numbers are for the JSON record, and the ideal spread stands in the table above."""
+    return name == "ideal_spread" or (isinstance(value, list) and any(isinstance(item, list) for item in value))
 
 
 def _wrapped(text: Any) -> list[str]:
