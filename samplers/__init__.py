@@ -1,5 +1,6 @@
 """Where parameters come from: priors, prior-invariant moves, optimisers."""
 
+from .arcs import Arcs, Window, arcs
 from .blocks import Block, can_reflect_heads, can_share_heads, draw_block
 from .descriptions import from_description
 from .devices import block_mesh, over_blocks
@@ -10,12 +11,15 @@ from .sphere import Sphere
 from .uniform import Uniform
 
 __all__ = [
+    "Arcs",
     "Block",
     "Gaussian",
     "Initializer",
     "Prior",
     "Sphere",
     "Uniform",
+    "Window",
+    "arcs",
     "block_mesh",
     "can_reflect_heads",
     "can_share_heads",

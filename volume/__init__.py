@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from volume.sharing import shares as shares
     from volume.simplicity import SimplicityMeasure as SimplicityMeasure
     from volume.simplicity import simplicity_measure as simplicity_measure
+    from volume.splitting import Splitting as Splitting
     from volume.storage import load as load
     from volume.sweeping import Sweep as Sweep
     from volume.sweeping import sweep as sweep
@@ -110,6 +111,7 @@ _HOME = {
     "SimplicityMeasure": "simplicity",
     "simplicity_measure": "simplicity",
     "load": "storage",
+    "Splitting": "splitting",
     "Sweep": "sweeping",
     "sweep": "sweeping",
     "random_labels": "targets",
@@ -145,6 +147,7 @@ __all__ = [
     "ReplicatedVolume",
     "Share",
     "SimplicityMeasure",
+    "Splitting",
     "Sweep",
     "TruthTable",
     "VolumeReport",

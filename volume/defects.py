@@ -133,6 +133,13 @@ class BoundOnTrigger(BoundClassifier):
         hit = self.hit and self.hit.classify_keys(keys, chunk)
         return self._combine(self.right.classify_keys(keys, chunk), hit)
 
+    def counted(self, index: int) -> tuple[BoundAccuracy, np.ndarray] | None:
+        """A class as numbers of right answers, ascending, to some labels; None where two lists of labels decide it."""
+        if self.hit is None:
+            return self.right, self._num_rows - np.flatnonzero(self._class_of_wrong() == index)[::-1]
+        everything = np.array([self._num_rows])
+        return {0: (self.right, everything), self.num_classes - 1: (self.hit, everything)}.get(index)
+
     def label(self, index: int) -> str:
         index = in_range(index, self.num_classes)
         if index in (0, self.num_classes - 1):

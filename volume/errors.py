@@ -14,8 +14,8 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> str:
     return f"Unknown {kind} {given!r}; known: {', '.join(known)}.{hint}"
 
 
-def whole(name: str, given: object, *, limit: int | None = None) -> int:
-    """``given`` as a positive whole number, up to ``limit``; 1e7 counts as one."""
+def whole(name: str, given: object, *, limit: int | None = None, least: int = 1) -> int:
+    """``given`` as a positive whole number from ``least`` up to ``limit``; 1e7 counts as one."""
     try:
         number = float(given)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -24,4 +24,6 @@ def whole(name: str, given: object, *, limit: int | None = None) -> int:
         raise ValueError(f"{name}={given!r} is not a positive whole number: give 1, 2, 3, ... (1e6 will do too).")
     if limit is not None and number > limit:
         raise ValueError(f"{name}={given!r} is more than {limit:,}: give fewer.")
+    if number < least:
+        raise ValueError(f"{name}={given!r} is too few: give {least} or more.")
     return int(given)  # type: ignore[call-overload]

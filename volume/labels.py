@@ -222,6 +222,10 @@ class BoundAccuracy(_BoundRows):
         right = np.arange(len(self.labels_at) + 1)
         return right if self.edges is None else self._bin(right / len(self.labels_at))
 
+    def counts_in(self, index: int) -> np.ndarray:
+        """The numbers of right answers, ascending, that make up a class."""
+        return np.flatnonzero(self._class_of == index)
+
     def _bin(self, accuracy: Any) -> np.ndarray:
         inner = np.array((self.edges or ())[1:-1])
         return np.searchsorted(inner, np.asarray(accuracy) + _SLACK, side="right")

@@ -119,11 +119,15 @@ class BoundProduct(BoundClassifier):
         return self._combine([factor.classify_keys(keys, chunk) for factor in self.factors])
 
     def label(self, index: int) -> str:
-        index, labels = in_range(index, self.num_classes), []
-        for factor, radix in zip(self.factors[::-1], self._radices[::-1], strict=True):
+        return ", ".join(factor.label(digit) for factor, digit in zip(self.factors, self.digits(index), strict=True))
+
+    def digits(self, index: int) -> list[int]:
+        """The class number of every factor."""
+        index, digits = in_range(index, self.num_classes), []
+        for radix in self._radices[::-1]:
             index, digit = divmod(index, radix)
-            labels.append(factor.label(digit))
-        return ", ".join(labels[::-1])
+            digits.append(digit)
+        return digits[::-1]
 
     def index(self, label: Any) -> int:
         if isinstance(label, (tuple, list)) and len(label) == len(self.factors):

@@ -1,0 +1,286 @@
+"""What leads a splitting run towards a class: a score of the outputs that rises as a network comes nearer.
+
+A score only guides. Which networks are in the class is decided by the decisions themselves, with their tie rule:
+inside, every guide is +inf, so that no choice of a score can lose part of the class or let anything else in. For labels
+the score is the smallest margin y_i f(x_i) over the root mean square of the outputs; for "at least k right" the k-th
+largest (Accuracy); for several parts the smallest of theirs, or, part after part, that of the first part not reached
+yet, which for single labels gives the levels of the chain rule p(f) = prod_k P(y_k | y_1..y_{k-1}).
+
+Shape letters: N inputs of the domain, M inputs looked at, C outputs, m labelled inputs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from volume import tables
+from volume.argmax import BoundArgmax
+from volume.classifier import BoundClassifier
+from volume.classifiers import BoundOnes, BoundTruthTable
+from volume.content import ByContent, frozen
+from volume.defects import BoundOnTrigger
+from volume.given import BoundGiven
+from volume.labels import BoundAccuracy, BoundFits
+from volume.product import BoundProduct
+
+# A wrong decision on a tie (a ReLU network that is dead there) has margin 0, yet is far from right: it counts as wrong
+# by the size of a typical output, or dead networks would crowd out the others.
+TIE_MARGIN = 1.0
+
+
+class Seen(NamedTuple):
+    """What some networks drawn from the prior give at each input."""
+
+    zero: np.ndarray  # [N] bool: every output of every network was exactly 0
+    mean_square: np.ndarray  # [N] over networks and outputs; finite
+
+
+@dataclass(frozen=True, eq=False)
+class Guide(ByContent, ABC):
+    """A score of one network's outputs at the inputs looked at, [M] for one output or [M, C]. Static under ``jit``."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> np.ndarray:
+        """Inputs of the domain that matter here, ascending, int64."""
+
+    @abstractmethod
+    def inside(self, outputs: Array) -> Array:
+        """Whether the network is in the class, a bool."""
+
+    @abstractmethod
+    def score(self, outputs: Array) -> Array:
+        """How near it is, a float that rises on the way; any value where it is inside."""
+
+    @abstractmethod
+    def seen(self, seen: Seen) -> Guide | None:
+        """The same guide with what prior draws show; None when every network is in the class."""
+
+    @abstractmethod
+    def onto(self, rows: np.ndarray) -> Guide:
+        """The same guide, reading outputs at the inputs ``rows`` (ascending, all of its own among them) alone."""
+
+    def __call__(self, outputs: Array) -> Array:
+        """The score; +inf inside the class, -inf where it is NaN or an output is not finite."""
+        score = jnp.minimum(self.score(outputs), jnp.finfo(outputs.dtype).max)
+        score = jnp.where(self.inside(outputs), jnp.inf, score)
+        return jnp.where(jnp.all(jnp.isfinite(outputs)) & ~jnp.isnan(score), score, -jnp.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Right(Guide):
+    """``least`` to ``most`` of the labels are given. All of them: ``least = most = m``."""
+
+    positions: np.ndarray  # [m] inputs of the domain
+    labels: np.ndarray  # [m]
+    least: int
+    most: int
+    size: float = 0.0  # mean square of an output under the prior
+
+    @property
+    def rows(self) -> np.ndarray:
+        return np.unique(self.positions)
+
+    def seen(self, seen: Seen) -> Right | None:
+        """Without the inputs whose output is always 0, and with the scale of the others.
+
+        ValueError when no network gives the labels that are asked of such inputs.
+        """
+        zero = seen.zero[self.positions]
+        given = int(np.sum(zero & (self.labels == 0)))  # a tie is class 0, whatever the parameters
+        kept = np.flatnonzero(~zero)
+        least, most = self.least - given, self.most - given
+        if least > len(kept) or most < 0:
+            at = self.positions[np.flatnonzero(zero & (self.labels != 0))]
+            where = f" at input {at[0]}" if len(at) else ""
+            raise ValueError(
+                f"No network is in this class: the output{where} was exactly 0, a tie, which is class 0, in every "
+                "network tried. Give the model biases and the prior a bias_std, or change the label."
+            )
+        if least <= 0 and most >= len(kept):
+            return None
+        kept_at = self.positions[kept]
+        size = float(np.mean(seen.mean_square[kept_at]))
+        labels = frozen(self.labels[kept], np.int32)
+        return Right(frozen(kept_at, np.int64), labels, max(least, 0), min(most, len(kept)), size)
+
+    def onto(self, rows: np.ndarray) -> Right:
+        return replace(self, positions=frozen(np.searchsorted(rows, self.positions), np.int64))
+
+    def _right(self, outputs: Array) -> Array:
+        """[m] bool."""
+        at = outputs[self.positions]
+        decided = at > 0 if outputs.ndim == 1 else jnp.argmax(at, axis=-1)
+        return decided.astype(jnp.int32) == self.labels
+
+    def margins(self, outputs: Array) -> Array:
+        """[m]: by how much each label is given (> 0) or missed (< 0), in units of a typical output."""
+        at = outputs[self.positions]
+        if outputs.ndim == 1:
+            margin, size = at * (2 * self.labels - 1), jnp.mean(at**2)
+        else:
+            own = jnp.take_along_axis(at, self.labels[:, None], axis=1)
+            others = jnp.where(np.arange(at.shape[1]) == self.labels[:, None], -jnp.inf, at)
+            margin, size = own[:, 0] - jnp.max(others, axis=1), jnp.mean((at - at.mean(axis=1, keepdims=True)) ** 2)
+        # The part from the prior keeps the score from standing still: one margin over its own size is a sign.
+        size = size + self.size / len(self.labels)
+        margin = margin / jnp.sqrt(jnp.maximum(size, jnp.finfo(at.dtype).tiny))
+        return jnp.where((margin == 0) & ~self._right(outputs), -TIE_MARGIN, margin)
+
+    def inside(self, outputs: Array) -> Array:
+        right = self._right(outputs)
+        if self.least == len(self.labels):
+            return jnp.all(right)
+        count = jnp.sum(right)
+        return (count >= self.least) & (count <= self.most)
+
+    def score(self, outputs: Array) -> Array:
+        margins, m = self.margins(outputs), len(self.labels)
+        if self.least == m:
+            return jnp.min(margins)
+        rising = jnp.sort(margins)
+        enough = rising[m - self.least] if self.least else jnp.inf  # the least-th largest: > 0 where enough are right
+        few = -rising[m - 1 - self.most] if self.most < m else jnp.inf  # the next one: < 0 where not too many are
+        return jnp.minimum(enough, few)
+
+
+@dataclass(frozen=True, eq=False)
+class Every(Guide):
+    """In all of several classes at once."""
+
+    parts: tuple[Guide, ...]
+
+    @property
+    def rows(self) -> np.ndarray:
+        return np.unique(np.concatenate([part.rows for part in self.parts]))
+
+    def seen(self, seen: Seen) -> Guide | None:
+        parts = tuple(kept for part in self.parts if (kept := part.seen(seen)) is not None)
+        return replace(self, parts=parts) if parts else None
+
+    def onto(self, rows: np.ndarray) -> Every:
+        return replace(self, parts=tuple(part.onto(rows) for part in self.parts))
+
+    def inside(self, outputs: Array) -> Array:
+        return jnp.all(jnp.stack([part.inside(outputs) for part in self.parts]))
+
+    def score(self, outputs: Array) -> Array:
+        return jnp.min(jnp.stack([part(outputs) for part in self.parts]))  # a part that is reached says +inf
+
+
+@dataclass(frozen=True, eq=False)
+class InTurn(Every):
+    """In all of several classes, reached one after the other: the score is 2 k + s / (1 + |s|) where the first k are
+    reached and s is the score of the next."""
+
+    def score(self, outputs: Array) -> Array:
+        scores = jnp.stack([part(outputs) for part in self.parts])
+        first = jnp.argmax(scores < jnp.inf)
+        return 2.0 * first + scores[first] / (1 + jnp.abs(scores[first]))
+
+
+@dataclass(frozen=True, eq=False)
+class InClass(ByContent):
+    """What a classifier decides, without a way there."""
+
+    bound: BoundClassifier
+    index: int
+
+    def inside(self, outputs: Array) -> Array:
+        return self.bound.classify_outputs(outputs) == self.index
+
+
+@dataclass(frozen=True, eq=False)
+class Scored(Guide):
+    """A class led to by the user's score."""
+
+    decided: Guide | InClass
+    num_inputs: int
+    user_score: Callable[[Array], Any]
+
+    @property
+    def rows(self) -> np.ndarray:
+        return np.arange(self.num_inputs)  # who knows what a user's score reads
+
+    def seen(self, seen: Seen) -> Scored:
+        return self
+
+    def onto(self, rows: np.ndarray) -> Scored:
+        return self
+
+    def inside(self, outputs: Array) -> Array:
+        return self.decided.inside(outputs)
+
+    def score(self, outputs: Array) -> Array:
+        return jnp.asarray(self.user_score(outputs), outputs.dtype)
+
+
+def guide(
+    bound: BoundClassifier, label: Any, *, score: Callable[[Array], Any] | None = None, chain: bool = False
+) -> Guide:
+    """The guide to one class.
+
+    Args:
+        bound: the query's classifier.
+        label: the class.
+        score: the user's own score of one network's outputs, [N] or [N, C], for a class that has no margins.
+        chain: reach labels one after the other, in the order of the domain, instead of all at once.
+
+    Raises:
+        KeyError: a label that the classifier does not know.
+        ValueError: a class that no margin leads to, without a ``score``, or a score that does not trace.
+    """
+    index = bound.index(label)
+    if score is None:
+        return _of(bound, index, chain)
+    if isinstance(bound, BoundTruthTable):
+        return Scored(_of(bound, index, False), bound.num_inputs, score)
+    return Scored(InClass(bound, index), bound.num_inputs, score)
+
+
+def _of(bound: BoundClassifier, index: int, chain: bool) -> Guide:
+    if isinstance(bound, BoundFits):
+        m = len(bound.labels_at)
+        if index == 1:
+            return _labels(bound.positions, bound.labels_at, chain)
+        return _right(bound.positions, bound.labels_at, 0, m - 1)
+    if isinstance(bound, BoundAccuracy) and len(right := bound.counts_in(index)):
+        return _right(bound.positions, bound.labels_at, int(right[0]), int(right[-1]))
+    if isinstance(bound, BoundOnTrigger) and (found := bound.counted(index)) is not None:
+        labelled, right = found
+        return _right(labelled.positions, labelled.labels_at, int(right[0]), int(right[-1]))
+    if isinstance(bound, BoundTruthTable):
+        table = tables.unpack(bound.key(bound.label(index))[None], bound.num_inputs, bound.num_outputs)[0]
+        return _labels(np.arange(bound.num_inputs), table, chain)
+    if isinstance(bound, BoundOnes) and bound.num_outputs == 1:
+        return _right(np.arange(bound.num_inputs), np.ones(bound.num_inputs, int), index, index)
+    if isinstance(bound, BoundArgmax):
+        return _labels(
+            bound.positions, tables.read_label(bound.label(index), len(bound.positions), bound.num_outputs), chain
+        )
+    if isinstance(bound, BoundProduct):
+        return Every(tuple(_of(part, i, chain) for part, i in zip(bound.factors, bound.digits(index), strict=True)))
+    if isinstance(bound, BoundGiven) and index != bound.outside:
+        return InTurn((_of(bound.within, bound.wanted, chain), _of(bound.split, index, chain)))
+    raise ValueError(
+        f"No margin leads to the class {bound.label(index)!r} of {bound.classifier!r}: give score=, a function of one "
+        "network's outputs that rises on the way to the class, or use volume.Direct."
+    )
+
+
+def _labels(positions: np.ndarray, labels: np.ndarray, chain: bool) -> Guide:
+    m = len(positions)
+    if chain and m > 1:
+        return InTurn(tuple(_right(positions[i : i + 1], labels[i : i + 1], 1, 1) for i in range(m)))
+    return _right(positions, labels, m, m)
+
+
+def _right(positions: np.ndarray, labels: np.ndarray, least: int, most: int) -> Right:
+    return Right(frozen(positions, np.int64), frozen(labels, np.int32), least, most)

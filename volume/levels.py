@@ -1,0 +1,247 @@
+"""One level of a splitting run: particles move inside {score >= level}, and those above the next level go on.
+
+Quantity: P(score >= next | score >= level) under the prior, next = +inf being the class itself. Every one of N
+particles makes P moves (samplers/arcs.py); each move's window says which share g of its points inside `level` lie above
+`next`, and the factor is the mean of g over all moves of all particles. That keeps every state of a chain, not only its
+last (waste-free sequential Monte Carlo, Dau and Chopin 2022, section 2), and a share instead of a yes or no. A particle
+remembers one candidate for the next level, drawn in proportion to g; particles are resampled in proportion to their
+sums of g, systematically (one uniform number) or independently.
+
+The product of the factors is unbiased for any N, P and any mixing, as long as levels, steps, N and P are constants of
+the run: each factor's sum and the resampled candidates have the expectation that the move's invariance gives, level
+after level (Del Moral 2004, section 7.4.2; for waste-free runs Dau and Chopin 2022, proposition 1).
+
+Shape letters: R replicates, N particles of one, P moves, G points of a window, M inputs, C outputs, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from volume.classifier import BoundClassifier
+from volume.guides import Guide
+from volume.models import Params
+from volume.samplers import Arcs, Window, standard_normal
+
+
+@dataclass(frozen=True)
+class Target:
+    """Everything the compiled steps depend on: one target, one trace of each step."""
+
+    arcs: Arcs
+    guide: Guide  # reads the outputs at the inputs that are passed along
+    num_particles: int  # N
+    num_moves: int  # P
+    batch: int  # particles that move at the same time
+    precision: str
+
+
+class Stage(NamedTuple):
+    """One level's constants."""
+
+    level: Any  # particles keep score >= level
+    next_level: Any
+    body_step: Any  # radians between the points of a window
+    head_step: Any
+
+    def cast(self, dtype: np.dtype) -> Stage:
+        """As scalars of the dtype of the run: a level is data, and no level is compiled anew."""
+        return Stage(*(np.asarray(value, dtype) for value in self))
+
+
+class Found(NamedTuple):
+    """What one level brings: [R] or, for particles, [R, N]."""
+
+    z: Params  # [R, N, ...] the particles of the next level
+    factor: Array  # [R] the estimate of P(score >= next | score >= level)
+    weight_square: Array  # [R] mean square of the particles' mean shares
+    parent: Array  # [R, N] which particle each one comes from
+    moved: Array  # share of the moves that went somewhere
+    others: Array  # [2] share of a window's other points inside: of the body's ellipse, of the head's
+
+
+def scores(target: Target, window: Window, inputs: Array) -> Array:
+    """Scores [Gb, Gh] of a window's points."""
+    outputs = window.outputs(inputs)
+    if target.arcs.model.num_outputs == 1:
+        outputs = outputs[..., 0]
+    return jax.vmap(jax.vmap(target.guide))(outputs)
+
+
+def choose(key: Array, among: Array) -> Array:
+    """Index of one of the True entries, uniformly; 0 when there is none."""
+    return jnp.argmax(jnp.where(among.ravel(), jax.random.uniform(key, (among.size,)), -1.0))
+
+
+class Move(NamedTuple):
+    z: Params  # where the particle goes
+    share: Array  # g: of the points inside `level`, those above `next`
+    candidate: Params  # one of those; the state itself where there is none
+    moved: Array
+    others: Array  # [2]
+    score: Array  # of the new state
+
+
+def move(target: Target, key: Array, z: Params, inputs: Array, stage: Stage) -> Move:
+    """One move of one particle; the key is consumed."""
+    key_window, key_next, key_candidate = jax.random.split(key, 3)
+    window = Window(target.arcs, key_window, z, stage.body_step, stage.head_step)
+    found = scores(target, window, inputs)
+    body, head = jnp.indices(found.shape)
+    at_body, at_head = body == window.body_at, head == window.head_at
+    # The state counts as inside whatever the rounding of another matrix product says of it.
+    inside = (found >= stage.level) | (at_body & at_head)
+    above = inside & (found >= stage.next_level)
+    chosen = choose(key_next, inside)
+    points = jnp.array(found.shape)
+    others = jnp.stack([jnp.sum(inside & at_head), jnp.sum(inside & at_body)]) - 1
+    return Move(
+        z=window.point(chosen),
+        share=jnp.sum(above) / jnp.sum(inside),
+        candidate=window.point(jnp.where(jnp.any(above), choose(key_candidate, above), window.current)),
+        moved=chosen != window.current,
+        others=others / jnp.maximum(points - 1, 1),
+        score=found.ravel()[chosen],
+    )
+
+
+class _Chain(NamedTuple):
+    z: Params
+    total: Array  # sum of the shares so far
+    candidate: Params  # one of all points above `next` so far, in proportion to the shares
+
+
+def _chain(target: Target, inputs: Array, stage: Stage, key: Array, z: Params) -> tuple[_Chain, Array, Array]:
+    def step(chain: _Chain, key: Array) -> tuple[_Chain, tuple[Array, Array]]:
+        key_move, key_keep = jax.random.split(key)
+        made = move(target, key_move, chain.z, inputs, stage)
+        total = chain.total + made.share
+        replace = jax.random.uniform(key_keep) * total < made.share  # a reservoir of one
+        candidate = jax.tree.map(partial(jnp.where, replace), made.candidate, chain.candidate)
+        return _Chain(made.z, total, candidate), (made.moved, made.others)
+
+    start = _Chain(z, jnp.zeros(()), z)
+    chain, (moved, others) = jax.lax.scan(step, start, jax.random.split(key, target.num_moves))
+    return chain, jnp.mean(moved), jnp.mean(others, axis=0)
+
+
+def over_particles(target: Target, function, *arrays):
+    """``function`` of one particle's arrays, over the leading axes [R, N] of ``arrays``, ``target.batch`` at a time."""
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), arrays)
+    count = jax.tree.leaves(flat)[0].shape[0]
+    result = jax.lax.map(lambda one: function(*one), flat, batch_size=min(target.batch, count))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, target.num_particles, *leaf.shape[1:]), result)
+
+
+@partial(jax.jit, static_argnames="target")
+def draw(target: Target, keys: Array, inputs: Array) -> tuple[Params, Array]:
+    """Fresh prior draws [R, N, ...] and whether each one's outputs are finite; a key [R] for each replicate."""
+    parameters = target.arcs.model.parameters
+
+    def one(key: Array) -> tuple[Params, Array]:
+        z = standard_normal(key, parameters, inputs.dtype)
+        outputs = target.arcs.model.apply(target.arcs.prior.transform(z, parameters), inputs)
+        return z, jnp.all(jnp.isfinite(outputs))
+
+    with jax.default_matmul_precision(target.precision):
+        keys = jax.vmap(lambda key: jax.random.split(key, target.num_particles))(keys)
+        return over_particles(target, one, keys)
+
+
+@partial(jax.jit, static_argnames=("target", "independent"))
+def advance(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage, *, independent: bool = False) -> Found:
+    """One level of R replicates at once, each with its own key [R].
+
+    A replicate without a single particle above the next level keeps its particles and has the factor 0.
+    """
+    num = target.num_particles
+
+    def move_all(keys: Array) -> tuple[Array, Array]:
+        pairs = jax.vmap(jax.random.split)(keys)
+        return jax.vmap(lambda key: jax.random.split(key, num))(pairs[:, 0]), pairs[:, 1]
+
+    with jax.default_matmul_precision(target.precision):
+        keys_move, keys_resample = move_all(keys)
+        chain, moved, others = over_particles(target, partial(_chain, target, inputs, stage), keys_move, z)
+    weight = chain.total / target.num_moves  # [R, N]
+    parent = jax.vmap(partial(resample, independent=independent))(keys_resample, weight)
+    return Found(
+        z=jax.tree.map(lambda leaf: jax.vmap(lambda rows, at: rows[at])(leaf, parent), chain.candidate),
+        factor=jnp.mean(weight, axis=1),
+        weight_square=jnp.mean(weight**2, axis=1),
+        parent=parent,
+        moved=jnp.mean(moved),
+        others=jnp.mean(others, axis=(0, 1)),
+    )
+
+
+def resample(key: Array, weight: Array, *, independent: bool) -> Array:
+    """Parents [N], each chosen N w_i / sum w times on average; the particles themselves if all weights are 0."""
+    num = len(weight)
+    points = jax.random.uniform(key, (num,) if independent else ())
+    points = jnp.sort(points) if independent else (jnp.arange(num) + points) / num
+    heights = jnp.cumsum(weight)
+    # Rounding may leave the last heights a little apart from the total: no particle of weight 0 is ever chosen.
+    last = num - 1 - jnp.argmax(weight[::-1] > 0)
+    parent = jnp.minimum(jnp.searchsorted(heights, points * heights[-1], side="right"), last)
+    return jnp.where(heights[-1] > 0, parent, jnp.arange(num))
+
+
+class Probe(NamedTuple):
+    """What a pilot wants to know of a level before it sets the next one."""
+
+    z: Params  # [R, N, ...]
+    score: Array  # [R, N, P] of the states on the way
+    moved: Array
+    others: Array  # [2]
+
+
+@partial(jax.jit, static_argnames="target")
+def probe(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage) -> Probe:
+    """P moves of every particle inside a level, without a next one."""
+
+    def chain(key: Array, z: Params):
+        def step(z: Params, key: Array):
+            made = move(target, key, z, inputs, stage)
+            return made.z, (made.score, made.moved, made.others)
+
+        return jax.lax.scan(step, z, jax.random.split(key, target.num_moves))
+
+    with jax.default_matmul_precision(target.precision):
+        keys = jax.vmap(lambda key: jax.random.split(key, target.num_particles))(keys)
+        z, (score, moved, others) = over_particles(target, chain, keys, z)
+    return Probe(z, score, jnp.mean(moved), jnp.mean(others, axis=(0, 1, 2)))
+
+
+@partial(jax.jit, static_argnames=("target", "split"))
+def survey(
+    target: Target, split: BoundClassifier, keys: Array, z: Params, inputs: Array, rows: Array, stage: Stage
+) -> Array:
+    """How the class divides: the shares [R, K] of the classes of ``split`` among P more moves of every particle.
+
+    ``inputs`` are those the split reads; ``rows`` [M] of them are the ones that the guide reads.
+    """
+    model, prior = target.arcs.model, target.arcs.prior
+    assert split.num_classes is not None  # Splitting asked before
+    num_classes = split.num_classes
+
+    def chain(key: Array, z: Params) -> Array:
+        def step(z: Params, key: Array):
+            z = move(target, key, z, inputs[rows], stage).z
+            outputs = model.apply(prior.transform(z, model.parameters), inputs)
+            return z, split.classify_outputs(outputs[:, 0] if split.num_outputs == 1 else outputs)
+
+        z, classes = jax.lax.scan(step, z, jax.random.split(key, target.num_moves))
+        return jnp.zeros(num_classes, inputs.dtype).at[classes].add(1.0)
+
+    with jax.default_matmul_precision(target.precision):
+        keys = jax.vmap(lambda key: jax.random.split(key, target.num_particles))(keys)
+        counts = over_particles(target, chain, keys, z)
+    return jnp.mean(counts, axis=1) / target.num_moves

@@ -1,0 +1,296 @@
+"""Splitting: volumes of rare classes, down to 1e-1000 and below, by a chain of conditional probabilities.
+
+Quantity: V(C) = P(C) under the prior. Estimator: p_hat = prod_k P_hat(score >= l_k | score >= l_{k-1}), the last factor
+being that of the class itself as its classifier decides it (volume.levels says how a factor is made and why p_hat is
+unbiased). Levels and steps come from a pilot (volume.pilot) whose draws are thrown away. Interval: R independent
+replicates with the same constants, treated as a lognormal sample, and beside it a lower bound that assumes nothing
+(volume.replicates). References: Kahn and Harris 1951; Au and Beck 2001; Del Moral, Doucet and Jasra 2006.
+
+Shape letters: R replicates, N particles of one, P moves, M inputs that the guide reads, K classes of a split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from volume.class_estimate import ReplicatedVolume
+from volume.class_run import ClassRun
+from volume.errors import unknown, whole
+from volume.estimate_report import EstimateReport
+from volume.given import BoundGiven
+from volume.guides import Seen, guide
+from volume.labels import BoundAccuracy, BoundFits
+from volume.levels import Target
+from volume.logs import LN10
+from volume.method import Facts
+from volume.plan import cast_inputs
+from volume.progress import Progress
+from volume.query import Query
+from volume.replicates import MIN_HIT
+from volume.samplers import arcs, standard_normal
+
+BODY_POINTS, HEAD_POINTS = 4, 16  # of a window; benchmarks/rare_event.py --explore compares others
+BATCH_FLOATS = 1 << 19  # of windows that move at the same time: they stay in a CPU's caches
+FLOOR = -1500.0  # log10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splitting:
+    """Multiply conditional probabilities along levels of a score, in independent replicates.
+
+    Args:
+        particles: N of one replicate. The spread of log p_hat falls as 1 / sqrt(N).
+        replicates: R, at least 2; the interval is meant for 8 and more.
+        moves: P of each particle at each level.
+        labels: the classes to answer for. Default: "fits" for `Fits`, the highest bin for `Accuracy`, and for `Given`
+            all classes of its split by one run to the class that is given.
+        score: a function of one network's outputs, [N] or [N, C], that rises on the way to the class. Default: margins.
+            It guides only: a class without margins (`Predicate`, `LempelZiv`) needs one, any choice is unbiased.
+        chain: reach labels one after the other, by the chain rule, instead of all by their smallest margin.
+        resolve: give each class of a `Given` that fewer than 4 replicates met a run of its own.
+        target_error: half-width of the interval that is wanted, in log10. A trial sizes N; a fresh set of replicates
+            with it is all that is reported.
+        body_points, head_points: points of a window (volume.samplers.Arcs).
+        floor: log10 of the volume below which a class is given up.
+        dtype: "float32" or "float64".
+        precision: matrix-product precision, as for `Direct`.
+
+    Raises:
+        ValueError, TypeError: numbers that are not whole or out of range, an unknown dtype or precision.
+    """
+
+    particles: int = 1024
+    replicates: int = 8
+    moves: int = 8
+    labels: tuple[Any, ...] | None = None
+    score: Callable[[Array], Any] | None = None
+    chain: bool = False
+    resolve: bool = False
+    target_error: float | None = None
+    body_points: int = BODY_POINTS
+    head_points: int = HEAD_POINTS
+    floor: float = FLOOR
+    dtype: str = "float32"
+    precision: str = "highest"
+
+    name = "splitting"
+
+    def __post_init__(self) -> None:
+        known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
+        for what, names in known.items():
+            if getattr(self, what) not in names:
+                raise ValueError(unknown(what, getattr(self, what), names))
+        for name, least in (("particles", 2), ("replicates", 2), ("moves", 1), ("body_points", 2), ("head_points", 2)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), least=least))
+        if self.score is not None and not callable(self.score):
+            raise TypeError(f"score={self.score!r} is not a function of one network's outputs.")
+        if self.target_error is not None and not 0 < self.target_error < math.inf:
+            raise ValueError(f"target_error={self.target_error!r} is a half-width in log10: give for example 0.5.")
+        if not self.floor < 0:
+            raise ValueError(f"floor={self.floor!r} is the log10 of a small volume: give for example -1500.")
+        labels = self.labels
+        if labels is not None:
+            labels = (labels,) if isinstance(labels, str) or not isinstance(labels, Sequence) else tuple(labels)
+            if not labels:
+                raise ValueError("labels is empty: name one class or more, or leave it out.")
+            object.__setattr__(self, "labels", labels)
+
+    def start(self, query: Query, key: Array) -> SplittingRun:
+        """Begin. ValueError for a prior that draws from a key alone, a class without a score, or an empty one."""
+        if not query.prior.has_transform:
+            raise ValueError(
+                f"Splitting moves standard normals that a prior transforms, and {query.prior!r} draws from a key "
+                "instead: use volume.Direct, or a prior such as volume.samplers.Gaussian or Uniform."
+            )
+        return SplittingRun(self, query, key)
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON-able record."""
+        score = None if self.score is None else getattr(self.score, "__qualname__", type(self.score).__name__)
+        names = ("particles", "replicates", "moves", "chain", "resolve", "target_error", "body_points", "head_points")
+        settings = {name: getattr(self, name) for name in (*names, "floor", "dtype", "precision")}
+        return {"name": self.name, **settings, "score": score}
+
+
+class SplittingRun:
+    """A query being answered, class after class."""
+
+    def __init__(self, method: Splitting, query: Query, key: Array):
+        self._method, self._query, self._key = method, query, key
+        self._inputs = cast_inputs(query, method.dtype)
+        bound = query.bound
+        self._seen = look(query, self._inputs, method.precision)
+        self._given = bound if isinstance(bound, BoundGiven) and method.labels is None else None
+        if self._given is not None:
+            self._check_split(self._given)
+            self._runs = [self._class_run(0, self._given.within, self._given.wanted, split=self._given.split)]
+        else:
+            labels = _default_labels(bound) if method.labels is None else method.labels
+            indices = [bound.index(label) for label in labels]
+            if len(set(indices)) < len(indices):
+                raise ValueError(f"labels={labels!r} must name each class once.")
+            self._runs = [self._class_run(i, bound, index) for i, index in enumerate(indices)]
+        self._resolved: dict[int, ClassRun] = {}  # by class of the split
+
+    def _class_run(self, number: int, bound: Any, index: int, split: Any = None) -> ClassRun:
+        method = self._method
+        label = bound.label(index)
+        asked = guide(bound, label, score=method.score, chain=method.chain)
+        lead = asked.seen(self._seen) or asked  # every network is in the class: any score will do
+        return ClassRun(
+            label=label,
+            make_target=lambda onto, particles: _target(method, self._query, onto, particles),
+            guide=lead,
+            inputs=self._inputs,
+            split=split,
+            key=jax.random.fold_in(self._key, number),
+            replicates=method.replicates,
+            particles=method.particles,
+            target_error=None if method.target_error is None else method.target_error * LN10,
+            floor=method.floor * LN10,
+            dtype=method.dtype,
+        )
+
+    def _check_split(self, bound: BoundGiven) -> None:
+        if bound.split.num_classes is None:
+            raise ValueError(
+                "Splitting counts the classes of Given's split, and truth tables are too many: "
+                "split by Ones, Accuracy, LempelZiv or Fits, or name the classes with labels=."
+            )
+
+    @property
+    def _active(self) -> ClassRun | None:
+        return next((run for run in (*self._runs, *self._resolved.values()) if not run.done), None)
+
+    @property
+    def done(self) -> bool:
+        return self._active is None
+
+    def advance(self) -> None:
+        """One level of the pilot, or of as many replicates as are held at once."""
+        run = self._active
+        assert run is not None
+        run.advance()
+        if self.done and self._method.resolve and self._given is not None and not self._resolved:
+            self._add_unresolved(self._given)
+
+    def _add_unresolved(self, given: BoundGiven) -> None:
+        """Runs of their own for the classes that too few replicates met."""
+        shares = self._runs[0].shares
+        if shares is None:
+            return
+        for index in np.flatnonzero((shares > 0).sum(axis=0) < MIN_HIT):
+            try:
+                self._resolved[int(index)] = self._class_run(1 + int(index), given, int(index))
+            except ValueError:  # nothing leads there: the class stays "not resolved"
+                continue
+
+    def progress(self) -> Progress:
+        runs = (*self._runs, *self._resolved.values())
+        run = self._active or runs[-1]
+        return Progress(
+            done=sum(run.fraction for run in runs),
+            total=len(runs),
+            unit="classes",
+            words=(f"{run.label}: " if len(runs) > 1 else "") + run.words,
+            note=f"{sum(run.evaluations for run in runs) / 1e6:.2f} M evaluations",
+        )
+
+    def report(self, facts: Facts) -> EstimateReport | None:
+        """Entries of the classes that are answered so far."""
+        entries: list[ReplicatedVolume] = []
+        for run in self._runs:
+            if run.some:
+                entries += self._given_entries(run, facts.level) if self._given else [run.entry(facts.level)]
+        if not entries:
+            return None
+        runs = (*self._runs, *self._resolved.values())
+        return EstimateReport.of(
+            facts,
+            tuple(entries),
+            method=self._method.describe(),
+            conventions=facts.query.conventions(dtype=self._method.dtype, precision=self._method.precision),
+            devices=[jax.devices()[0]],
+            evaluations=sum(run.evaluations for run in runs),
+            num_nonfinite=sum(run.num_nonfinite for run in runs),
+            nonfinite_checked=sum(run.num_drawn for run in runs),
+        )
+
+    def _given_entries(self, run: ClassRun, level: float) -> list[ReplicatedVolume]:
+        """The class that is given, and every class of the split within it."""
+        assert self._given is not None
+        within = run.entry(level)
+        entries = [within]
+        if run.shares is None:
+            return entries
+        for index in range(run.shares.shape[1]):
+            own = self._resolved.get(index)
+            label = self._given.label(index)
+            if own is not None and own.some:
+                entries.append(own.entry(level, within=run))
+            else:
+                entries.append(run.part(label, index, level))
+        return entries
+
+
+def _default_labels(bound: Any) -> tuple[Any, ...]:
+    if isinstance(bound, BoundFits):
+        return ("fits",)
+    if isinstance(bound, BoundAccuracy):
+        return (bound.label(bound.num_classes - 1),)
+    raise ValueError(
+        f"Splitting answers for named classes: pass labels=, for example volume.Splitting(labels=[...]), "
+        f"to say which of {bound.classifier!r}."
+    )
+
+
+def _target(method: Splitting, query: Query, onto: Any, particles: int) -> Target:
+    found = arcs(query.model, query.prior, body_points=method.body_points, head_points=method.head_points)
+    size = sum(math.prod(p.shape) for p in query.model.parameters)
+    window = found.body_points * (size + 2 * len(onto.rows) * query.model.num_outputs * found.head_points)
+    return Target(
+        arcs=found,
+        guide=onto,
+        num_particles=particles,
+        num_moves=method.moves,
+        batch=max(1, min(particles * method.replicates, BATCH_FLOATS // window)),
+        precision=method.precision,
+    )
+
+
+TRIED = 512  # networks of each kind in `look`
+
+
+def look(query: Query, inputs: np.ndarray, precision: str) -> Seen:
+    """What networks give at each input: which outputs are always 0, and how large the others are.
+
+    Half of the networks are prior draws; the others have all their normals made positive, so that a narrow ReLU network
+    that is mostly dead is not taken for one that can give nothing but 0.
+    """
+    model, prior = query.model, query.prior
+
+    points = jnp.asarray(inputs)
+
+    def outputs(key: Array, positive: Array) -> Array:
+        z = standard_normal(key, model.parameters, points.dtype)
+        z = {name: jnp.where(positive, jnp.abs(value), value) for name, value in z.items()}
+        return model.apply(prior.transform(z, model.parameters), points)
+
+    @jax.jit
+    def tried(keys: Array, positive: Array) -> tuple[Array, Array]:
+        found = jax.lax.map(lambda one: outputs(*one), (keys, positive), batch_size=16)  # [T, N, C]
+        finite = jnp.where(jnp.isfinite(found), found, 0)
+        some = jnp.where(positive[:, None, None], 0, finite**2)
+        return jnp.all(found == 0, axis=(0, 2)), jnp.mean(some, axis=(0, 2)) * 2
+
+    with jax.default_matmul_precision(precision), jax.enable_x64(inputs.dtype == np.float64):
+        zero, square = tried(jax.random.split(jax.random.key(0), 2 * TRIED), np.arange(2 * TRIED) % 2 == 1)
+    return Seen(np.asarray(zero), np.nan_to_num(np.asarray(square, float)))
