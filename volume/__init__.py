@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from volume.query import Query as Query
     from volume.report import ClassVolume as ClassVolume
     from volume.report import VolumeReport as VolumeReport
+    from volume.reverse import bracket as bracket
     from volume.sharing import Share as Share
     from volume.sharing import shares as shares
     from volume.simplicity import SimplicityMeasure as SimplicityMeasure
@@ -108,6 +109,7 @@ _HOME = {
     "VolumeReport": "report",
     "Share": "sharing",
     "shares": "sharing",
+    "bracket": "reverse",
     "SimplicityMeasure": "simplicity",
     "simplicity_measure": "simplicity",
     "load": "storage",
@@ -151,6 +153,7 @@ __all__ = [
     "Sweep",
     "TruthTable",
     "VolumeReport",
+    "bracket",
     "compare",
     "count_additions",
     "count_functions",

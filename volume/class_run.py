@@ -78,6 +78,24 @@ class ClassRun:
         self._splits: list[np.ndarray] = []
 
     @property
+    def problem(self) -> str:
+        """Why the pilot did not reach the class; empty when it did."""
+        return self._pilot.problem
+
+    @property
+    def target(self) -> Target:
+        return self._target
+
+    @property
+    def stages(self) -> list[Stage]:
+        return self._pilot.stages
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """[M, ...]: those that the guide reads."""
+        return self._inputs
+
+    @property
     def done(self) -> bool:
         if not self._pilot.done:
             return False

@@ -89,26 +89,42 @@ class Move(NamedTuple):
     score: Array  # of the new state
 
 
+class Around(NamedTuple):
+    """The window of one state, seen from a level."""
+
+    window: Window
+    score: Array  # [Gb, Gh]
+    inside: Array  # [Gb, Gh] bool, and likewise
+    above: Array
+
+    @property
+    def share(self) -> Array:
+        """g: of the points inside the level, those above the next."""
+        return jnp.sum(self.above) / jnp.sum(self.inside)
+
+
+def around(target: Target, key: Array, z: Params, inputs: Array, stage: Stage) -> Around:
+    """A window of the state z; the key is consumed."""
+    window = Window(target.arcs, key, z, stage.body_step, stage.head_step)
+    score = scores(target, window, inputs)
+    # The state counts as inside whatever the rounding of another matrix product says of it.
+    inside = (score >= stage.level) | (jnp.arange(score.size).reshape(score.shape) == window.current)
+    return Around(window, score, inside, inside & (score >= stage.next_level))
+
+
 def move(target: Target, key: Array, z: Params, inputs: Array, stage: Stage) -> Move:
     """One move of one particle; the key is consumed."""
     key_window, key_next, key_candidate = jax.random.split(key, 3)
-    window = Window(target.arcs, key_window, z, stage.body_step, stage.head_step)
-    found = scores(target, window, inputs)
-    body, head = jnp.indices(found.shape)
-    at_body, at_head = body == window.body_at, head == window.head_at
-    # The state counts as inside whatever the rounding of another matrix product says of it.
-    inside = (found >= stage.level) | (at_body & at_head)
-    above = inside & (found >= stage.next_level)
+    window, score, inside, above = seen = around(target, key_window, z, inputs, stage)
     chosen = choose(key_next, inside)
-    points = jnp.array(found.shape)
-    others = jnp.stack([jnp.sum(inside & at_head), jnp.sum(inside & at_body)]) - 1
+    others = jnp.stack([jnp.sum(inside[:, window.head_at]), jnp.sum(inside[window.body_at])]) - 1
     return Move(
         z=window.point(chosen),
-        share=jnp.sum(above) / jnp.sum(inside),
+        share=seen.share,
         candidate=window.point(jnp.where(jnp.any(above), choose(key_candidate, above), window.current)),
         moved=chosen != window.current,
-        others=others / jnp.maximum(points - 1, 1),
-        score=found.ravel()[chosen],
+        others=others / jnp.maximum(jnp.array(score.shape) - 1, 1),
+        score=score.ravel()[chosen],
     )
 
 
@@ -155,11 +171,21 @@ def draw(target: Target, keys: Array, inputs: Array) -> tuple[Params, Array]:
         return over_particles(target, one, keys)
 
 
-@partial(jax.jit, static_argnames=("target", "independent"))
-def advance(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage, *, independent: bool = False) -> Found:
+class Retained(NamedTuple):
+    """What a retained path does at one level (volume.reverse): particle 0 of each replicate follows it."""
+
+    z: Params  # [R, ...] where it enters the next level
+    weight: Array  # [R] its mean share
+
+
+@partial(jax.jit, static_argnames="target")
+def advance(
+    target: Target, keys: Array, z: Params, inputs: Array, stage: Stage, retained: Retained | None = None
+) -> Found:
     """One level of R replicates at once, each with its own key [R].
 
-    A replicate without a single particle above the next level keeps its particles and has the factor 0.
+    A replicate without a single particle above the next level keeps its particles and has the factor 0. With a
+    ``retained`` path particles are resampled independently, and particle 0 is never replaced.
     """
     num = target.num_particles
 
@@ -170,10 +196,15 @@ def advance(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage,
     with jax.default_matmul_precision(target.precision):
         keys_move, keys_resample = move_all(keys)
         chain, moved, others = over_particles(target, partial(_chain, target, inputs, stage), keys_move, z)
-    weight = chain.total / target.num_moves  # [R, N]
-    parent = jax.vmap(partial(resample, independent=independent))(keys_resample, weight)
+    weight, candidate = chain.total / target.num_moves, chain.candidate  # [R, N]
+    if retained is not None:
+        weight = weight.at[:, 0].set(retained.weight)
+        candidate = jax.tree.map(lambda all_, one: all_.at[:, 0].set(one), candidate, retained.z)
+    parent = jax.vmap(partial(resample, independent=retained is not None))(keys_resample, weight)
+    if retained is not None:
+        parent = parent.at[:, 0].set(0)
     return Found(
-        z=jax.tree.map(lambda leaf: jax.vmap(lambda rows, at: rows[at])(leaf, parent), chain.candidate),
+        z=jax.tree.map(lambda leaf: jax.vmap(lambda rows, at: rows[at])(leaf, parent), candidate),
         factor=jnp.mean(weight, axis=1),
         weight_square=jnp.mean(weight**2, axis=1),
         parent=parent,
@@ -186,7 +217,8 @@ def resample(key: Array, weight: Array, *, independent: bool) -> Array:
     """Parents [N], each chosen N w_i / sum w times on average; the particles themselves if all weights are 0."""
     num = len(weight)
     points = jax.random.uniform(key, (num,) if independent else ())
-    points = jnp.sort(points) if independent else (jnp.arange(num) + points) / num
+    if not independent:  # independent points stay unsorted: a retained particle replaces the first
+        points = (jnp.arange(num) + points) / num
     heights = jnp.cumsum(weight)
     # Rounding may leave the last heights a little apart from the total: no particle of weight 0 is ever chosen.
     last = num - 1 - jnp.argmax(weight[::-1] > 0)

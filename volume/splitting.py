@@ -67,9 +67,9 @@ class Splitting:
         ValueError, TypeError: numbers that are not whole or out of range, an unknown dtype or precision.
     """
 
-    particles: int = 1024
+    particles: int = 256
     replicates: int = 8
-    moves: int = 8
+    moves: int = 16
     labels: tuple[Any, ...] | None = None
     score: Callable[[Array], Any] | None = None
     chain: bool = False
@@ -158,6 +158,11 @@ class SplittingRun:
             floor=method.floor * LN10,
             dtype=method.dtype,
         )
+
+    @property
+    def class_runs(self) -> list[ClassRun]:
+        """One for each class that was asked for."""
+        return self._runs
 
     def _check_split(self, bound: BoundGiven) -> None:
         if bound.split.num_classes is None:
