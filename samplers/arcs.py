@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from volume.models import Model, Params
@@ -78,11 +79,12 @@ class Window:
 
     def __init__(self, arcs: Arcs, key: Array, z: Params, body_step: Array, head_step: Array):
         self.arcs, self.z = arcs, z
-        key_nu, key_body, key_head = jax.random.split(key, 3)
+        key_nu, key_at = jax.random.split(key)
         dtype = next(iter(z.values())).dtype
         self.nu = standard_normal(key_nu, arcs.model.parameters, dtype)
-        self.body_at = jax.random.randint(key_body, (), 0, arcs.body_points)
-        self.head_at = jax.random.randint(key_head, (), 0, arcs.head_points)
+        # Not `randint`, which compiles several times as long. Uniforms have 23 bits: exact for a power of two.
+        at = jax.random.uniform(key_at, (2,)) * np.array([arcs.body_points, arcs.head_points])
+        self.body_at, self.head_at = at.astype(jnp.int32)
         self.body_angles = (jnp.arange(arcs.body_points) - self.body_at) * body_step  # [Gb]
         self.head_angles = (jnp.arange(arcs.head_points) - self.head_at) * head_step  # [Gh]
 
