@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -30,8 +31,8 @@ from volume.given import BoundGiven
 from volume.labels import BoundAccuracy, BoundFits
 from volume.product import BoundProduct
 
-# A wrong decision on a tie (a ReLU network that is dead there) has margin 0, yet is far from right: it counts as wrong
-# by the size of a typical output, or dead networks would crowd out the others.
+# A decision on a tie (a ReLU network that is dead there) has margin 0, yet a wrong one is far from right, and a right
+# one from wrong: it counts by the size of a typical output, or dead networks would crowd out the others.
 TIE_MARGIN = 1.0
 
 
@@ -60,8 +61,8 @@ class Guide(ByContent, ABC):
         """How near it is, a float that rises on the way; any value where it is inside."""
 
     @abstractmethod
-    def seen(self, seen: Seen) -> Guide | None:
-        """The same guide with what prior draws show; None when every network is in the class."""
+    def seen(self, seen: Seen) -> Guide:
+        """The same class with a score that knows what prior draws show."""
 
     @abstractmethod
     def onto(self, rows: np.ndarray) -> Guide:
@@ -83,20 +84,20 @@ class Right(Guide):
     least: int
     most: int
     size: float = 0.0  # mean square of an output under the prior
+    scored: np.ndarray | None = None  # which of the m make up the score; None: all
 
     @property
     def rows(self) -> np.ndarray:
         return np.unique(self.positions)
 
-    def seen(self, seen: Seen) -> Right | None:
-        """Without the inputs whose output is always 0, and with the scale of the others.
+    def seen(self, seen: Seen) -> Right:
+        """With a score of the inputs whose output is not always 0, and their scale.
 
-        ValueError when no network gives the labels that are asked of such inputs.
+        ValueError when no network gives the labels that are asked of the others.
         """
         zero = seen.zero[self.positions]
-        given = int(np.sum(zero & (self.labels == 0)))  # a tie is class 0, whatever the parameters
         kept = np.flatnonzero(~zero)
-        least, most = self.least - given, self.most - given
+        least, most = self._of_scored(kept)
         if least > len(kept) or most < 0:
             at = self.positions[np.flatnonzero(zero & (self.labels != 0))]
             where = f" at input {at[0]}" if len(at) else ""
@@ -104,12 +105,13 @@ class Right(Guide):
                 f"No network is in this class: the output{where} was exactly 0, a tie, which is class 0, in every "
                 "network tried. Give the model biases and the prior a bias_std, or change the label."
             )
-        if least <= 0 and most >= len(kept):
-            return None
-        kept_at = self.positions[kept]
-        size = float(np.mean(seen.mean_square[kept_at]))
-        labels = frozen(self.labels[kept], np.int32)
-        return Right(frozen(kept_at, np.int64), labels, max(least, 0), min(most, len(kept)), size)
+        size = float(np.mean(seen.mean_square[self.positions[kept]])) if len(kept) else 0.0
+        return replace(self, size=size, scored=frozen(kept, np.int64))
+
+    def _of_scored(self, scored: np.ndarray) -> tuple[int, int]:
+        """``least`` and ``most`` of the inputs that are scored: at all others the output is 0, a tie, class 0."""
+        given = int(np.sum(self.labels == 0)) - int(np.sum(self.labels[scored] == 0))
+        return self.least - given, self.most - given
 
     def onto(self, rows: np.ndarray) -> Right:
         return replace(self, positions=frozen(np.searchsorted(rows, self.positions), np.int64))
@@ -120,19 +122,19 @@ class Right(Guide):
         decided = at > 0 if outputs.ndim == 1 else jnp.argmax(at, axis=-1)
         return decided.astype(jnp.int32) == self.labels
 
-    def margins(self, outputs: Array) -> Array:
-        """[m]: by how much each label is given (> 0) or missed (< 0), in units of a typical output."""
-        at = outputs[self.positions]
+    def margins(self, outputs: Array, scored: np.ndarray) -> Array:
+        """By how much each scored label is given (> 0) or missed (< 0), in units of a typical output."""
+        at, labels = outputs[self.positions[scored]], self.labels[scored]
         if outputs.ndim == 1:
-            margin, size = at * (2 * self.labels - 1), jnp.mean(at**2)
+            margin, size = at * (2 * labels - 1), jnp.mean(at**2)
         else:
-            own = jnp.take_along_axis(at, self.labels[:, None], axis=1)
-            others = jnp.where(np.arange(at.shape[1]) == self.labels[:, None], -jnp.inf, at)
+            own = jnp.take_along_axis(at, labels[:, None], axis=1)
+            others = jnp.where(np.arange(at.shape[1]) == labels[:, None], -jnp.inf, at)
             margin, size = own[:, 0] - jnp.max(others, axis=1), jnp.mean((at - at.mean(axis=1, keepdims=True)) ** 2)
         # The part from the prior keeps the score from standing still: one margin over its own size is a sign.
-        size = size + self.size / len(self.labels)
-        margin = margin / jnp.sqrt(jnp.maximum(size, jnp.finfo(at.dtype).tiny))
-        return jnp.where((margin == 0) & ~self._right(outputs), -TIE_MARGIN, margin)
+        size = size + self.size / len(labels)
+        scaled = margin / jnp.sqrt(jnp.maximum(size, jnp.finfo(at.dtype).tiny))
+        return jnp.where(margin == 0, jnp.where(self._right(outputs)[scored], TIE_MARGIN, -TIE_MARGIN), scaled)
 
     def inside(self, outputs: Array) -> Array:
         right = self._right(outputs)
@@ -142,12 +144,16 @@ class Right(Guide):
         return (count >= self.least) & (count <= self.most)
 
     def score(self, outputs: Array) -> Array:
-        margins, m = self.margins(outputs), len(self.labels)
-        if self.least == m:
+        scored = np.arange(len(self.labels)) if self.scored is None else self.scored
+        if not len(scored):
+            return jnp.zeros((), outputs.dtype)
+        margins, m = self.margins(outputs, scored), len(scored)
+        least, most = self._of_scored(scored)
+        if least == m:
             return jnp.min(margins)
         rising = jnp.sort(margins)
-        enough = rising[m - self.least] if self.least else jnp.inf  # the least-th largest: > 0 where enough are right
-        few = -rising[m - 1 - self.most] if self.most < m else jnp.inf  # the next one: < 0 where not too many are
+        enough = rising[m - least] if least > 0 else jnp.inf  # the least-th largest: > 0 where enough are right
+        few = -rising[m - 1 - most] if most < m else jnp.inf  # the next one: < 0 where not too many are
         return jnp.minimum(enough, few)
 
 
@@ -161,9 +167,8 @@ class Every(Guide):
     def rows(self) -> np.ndarray:
         return np.unique(np.concatenate([part.rows for part in self.parts]))
 
-    def seen(self, seen: Seen) -> Guide | None:
-        parts = tuple(kept for part in self.parts if (kept := part.seen(seen)) is not None)
-        return replace(self, parts=parts) if parts else None
+    def seen(self, seen: Seen) -> Every:
+        return replace(self, parts=tuple(part.seen(seen) for part in self.parts))
 
     def onto(self, rows: np.ndarray) -> Every:
         return replace(self, parts=tuple(part.onto(rows) for part in self.parts))
@@ -240,9 +245,36 @@ def guide(
     index = bound.index(label)
     if score is None:
         return _of(bound, index, chain)
-    if isinstance(bound, BoundTruthTable):
+    _check_score(score, bound)
+    try:  # most classes are decided by their labels
         return Scored(_of(bound, index, False), bound.num_inputs, score)
+    except ValueError:
+        if bound.route == "table":
+            raise ValueError(
+                f"{bound.classifier!r} is decided from stored truth tables, not inside the compiled steps of "
+                "splitting: name one truth table, use Given(..., that classifier) for its shares within a class, or "
+                "volume.Direct."
+            ) from None
     return Scored(InClass(bound, index), bound.num_inputs, score)
+
+
+def _check_score(score: Callable[[Array], Any], bound: BoundClassifier) -> None:
+    """ValueError unless ``score`` traces and returns one number."""
+    shape = (bound.num_inputs,) if bound.num_outputs == 1 else (bound.num_inputs, bound.num_outputs)
+    name = getattr(score, "__qualname__", type(score).__name__)
+    try:
+        result = jax.eval_shape(score, jax.ShapeDtypeStruct(shape, jnp.float32))
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise ValueError(
+            f"The score {name} failed on outputs of shape {shape}, with {type(error).__name__}: {first}. "
+            "JAX compiles it: use jax.numpy, and jnp.where instead of if."
+        ) from error
+    if np.shape(result) != ():
+        raise ValueError(
+            f"The score {name} returned shape {np.shape(result)} for outputs of shape {shape}: return one number, for "
+            "example the smallest of several with jnp.min."
+        )
 
 
 def _of(bound: BoundClassifier, index: int, chain: bool) -> Guide:
