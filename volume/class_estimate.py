@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MAX_SPREAD = 1.0
 # Above this relative error the interval of an orthant is no Student's t (volume.orthant).
 MAX_RELATIVE_ERROR = 0.1
+# In the diagnostics of a part of another class's replicates: that class's label. It holds the other diagnostics.
+PART_OF = "part_of"
 DIGITS = 3  # of volumes in a table: all columns of a class then fit a terminal
 
 
@@ -139,12 +141,17 @@ class ReplicatedVolume(ClassEstimate):
         return sum(value == -math.inf for value in self.log_estimates)
 
     @property
+    def _lost(self) -> str:
+        """What befell a replicate with p_hat = 0."""
+        return "did not meet it" if PART_OF in self.diagnostics else "died"
+
+    @property
     def degrees(self) -> float:
         return self.num_replicates - 1
 
     def why_not_compared(self) -> str:
         if self.num_dead:
-            return f"{self.num_dead} of {self.num_replicates} replicates died"
+            return f"{self.num_dead} of {self.num_replicates} replicates {self._lost}"
         if self.headline != "interval":
             return f"replicates spread by {self.spread:.2g}, more than {MAX_SPREAD:g}"
         return ""
@@ -191,7 +198,7 @@ class ReplicatedVolume(ClassEstimate):
             self._heading: f"({interval})" if self.headline == "bound" and interval != "none" else interval,
             "lower bound": bound if self.headline != "none" else "none",
             "spread (ideal)": "none" if math.isnan(self.spread) else f"{self.spread:.2f}",
-            "replicates": f"{self.num_replicates}" + (f", {self.num_dead} died" if self.num_dead else ""),
+            "replicates": f"{self.num_replicates}" + (f", {self.num_dead} {self._lost}" if self.num_dead else ""),
         }
         if isinstance(ideal, (int, float)):
             found["spread (ideal)"] += f" ({ideal:.2f})"
@@ -208,7 +215,7 @@ class ReplicatedVolume(ClassEstimate):
             start = f"{self.label}: volume above {volume_text(self.log_bound)} at level {self.level:g}"
         else:
             start = f"{self.label}: not reached"
-        died = f", of which {self.num_dead} died" if self.num_dead else f" of spread {self.spread:.2g}"
+        died = f", of which {self.num_dead} {self._lost}" if self.num_dead else f" of spread {self.spread:.2g}"
         return f"{start}; {self.num_replicates} replicates{'' if self.num_replicates == 1 else died}"
 
 
@@ -234,15 +241,20 @@ def replicated_volume(
     spread = replicates.spread(logs) if len(logs) > 1 else math.nan
     ends, headline, note = (log_bound, 0.0), "bound", ""
     dead = sum(value == -math.inf for value in logs)
+    lost = "did not meet it" if PART_OF in (diagnostics or {}) else "died on the way"
     if dead == len(logs):
         headline = "none"
         note = (
-            f"None of {dead} replicates reached the class: this run cannot tell its volume from 0. "
-            "Give more particles, or check that the class is not empty."
+            ""
+            if PART_OF in (diagnostics or {})
+            else (
+                f"None of {dead} replicates reached the class: this run cannot tell its volume from 0. "
+                "Give more particles, or check that the class is not empty."
+            )
         )
     elif dead:
         note = (
-            f"{dead} of {len(logs)} replicates died on the way: they count as 0 in the mean, "
+            f"{dead} of {len(logs)} replicates {lost}: they count as 0 in the mean, "
             f"{volume_text(log_volume)}, and in the bound, and there is no interval. Give more particles or moves."
         )
     elif len(logs) == 1:

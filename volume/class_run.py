@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from volume import replicates
-from volume.class_estimate import ReplicatedVolume, replicated_volume
+from volume.class_estimate import MAX_SPREAD, PART_OF, ReplicatedVolume, replicated_volume
 from volume.classifier import BoundClassifier
 from volume.guides import Guide
 from volume.levels import Stage, Target, advance, draw, survey
@@ -22,6 +22,7 @@ from volume.logs import LN10
 from volume.models import Params
 from volume.pilot import Pilot, cost
 from volume.replicates import Share
+from volume.tables import pack
 
 STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group after the other
 COPIES = 6  # of a state while a level is computed
@@ -150,7 +151,8 @@ class ClassRun:
         start = len(self.log_estimates)
         state = sum(math.prod(p.shape) for p in self._target.arcs.model.parameters)
         held = STATE_BYTES // (COPIES * self._inputs.itemsize * state * self._target.num_particles)
-        size = min(self._replicates - start, max(1, held))
+        groups = math.ceil((self._replicates - start) / max(1, held))
+        size = math.ceil((self._replicates - start) / groups)  # alike: each size is compiled anew
         key = jax.random.fold_in(self._key, TRIAL if self._trial else RUN)
         keys = jax.numpy.stack([jax.random.fold_in(key, start + i) for i in range(size)])
         return _Group(self._target, keys, self._inputs, self._pilot.stages)
@@ -175,18 +177,23 @@ class ClassRun:
         """Set N by the trial's spread; its estimates are forgotten."""
         assert self._target_error is not None
         spread = replicates.spread(self.log_estimates)
-        wanted = _spread_for(self._target_error, self._replicates)
-        factor = 4.0 if math.isnan(spread) else max(1.0, (SPREAD_MARGIN * spread / wanted) ** 2)
+        # A wider interval than a spread of 1 gives would not lead (volume.class_estimate).
+        wanted = min(_spread_for(self._target_error, self._replicates), MAX_SPREAD)
         again = math.isnan(spread) or spread > 1.5  # too wide to be trusted: try again with more
-        num = min(MAX_PARTICLES, math.ceil(self._target.num_particles * min(factor, 16.0 if again else math.inf)))
-        if num == MAX_PARTICLES:
+        factor = 4.0 if math.isnan(spread) else max(1.0, (SPREAD_MARGIN * spread / wanted) ** 2)
+        if again:
+            factor = min(max(factor, 4.0), 16.0)
+        given = self._target.num_particles
+        num = max(given, min(MAX_PARTICLES, math.ceil(given * factor)))
+        if factor > 1 and num >= MAX_PARTICLES:
             self.notes.append(
                 f"The interval wanted would take more than {MAX_PARTICLES:,} particles: give more moves or replicates."
             )
             again = False
-        self._target = self._make_target(self._guide, num)
+        if num > given:
+            self._target = self._make_target(self._guide, num)
         self._trial = again
-        if again:  # levels set by few particles may be the reason
+        if again:  # draws of its own for the next trial; no other key is folded with a number this large
             self._key = jax.random.fold_in(self._key, num)
         self.log_estimates = []
 
@@ -208,16 +215,16 @@ class ClassRun:
         """The volume of one class of the split within this class, and its share."""
         assert self.shares is not None
         g = self.shares[:, index]
-        with np.errstate(divide="ignore"):
-            logs = np.array(self.log_estimates) + np.log(g)
+        met = g > 0  # neither is one that died on the way
+        logs = np.where(met, np.array(self.log_estimates) + np.log(np.where(met, g, 1)), -math.inf)
         share = replicates.share_interval(self.log_estimates, g, level)
         notes = []
         if share.num_hit < replicates.MIN_HIT:
             notes.append(
-                f"{label} was met by {share.num_hit} of {len(g)} replicates: its share is not resolved, below "
-                f"{share.high:.2g}. Give resolve=True for a run of its own."
+                f"Met by {share.num_hit} of {len(g)} replicates: its share is not resolved, below {share.high:.2g}. "
+                "Give resolve=True for a run of its own."
             )
-        return replicated_volume(label, logs, level, self._diagnostics(), notes, share)
+        return replicated_volume(label, logs, level, {PART_OF: self.label}, notes, share)
 
     def _share_of(self, within: ClassRun, level: float) -> Share:
         """The share from two independent runs: ends of intervals that hold at once with probability ``level``."""
@@ -260,7 +267,7 @@ class _Group:
     def __init__(self, target: Target, keys: Array, inputs: np.ndarray, stages: list[Stage]):
         self._target, self._keys, self._inputs, self._stages = target, keys, inputs, stages
         self.size = len(keys)
-        self.at = 0  # levels done
+        self.at = self.num_levels = 0  # levels done
         self.log_estimates = np.zeros(self.size)
         self.num_drawn = self.num_nonfinite = 0
         self._ideal = np.zeros(self.size)
@@ -274,7 +281,7 @@ class _Group:
 
     @property
     def evaluations(self) -> int:
-        return self.size * (self._target.num_particles + self.at * cost(self._target))
+        return self.size * (self._target.num_particles + self.num_levels * cost(self._target))
 
     def _level_keys(self, number: int) -> Array:
         return jax.vmap(lambda key: jax.random.fold_in(key, number))(self._keys)
@@ -295,6 +302,7 @@ class _Group:
         self._root = np.take_along_axis(self._root, np.asarray(found.parent), axis=1)
         self._moved.append(float(found.moved))
         self.at += 1
+        self.num_levels = self.at  # run, as against left out
         if np.all(self.log_estimates == -math.inf):
             self.at = len(self._stages)
 
@@ -303,8 +311,12 @@ class _Group:
         assert self._z is not None
         stage = self._stages[-1]._replace(level=math.inf, next_level=math.inf).cast(self._inputs.dtype)
         keys = self._level_keys(len(self._stages) + 1)
-        shares = survey(self._target, split, keys, self._z, inputs, rows, stage)
-        return np.where((self.log_estimates > -math.inf)[:, None], np.asarray(shares, float), np.nan)
+        found = np.asarray(survey(self._target, split, keys, self._z, inputs, rows, stage))
+        if split.route == "table":
+            found = split.classify_keys(pack(found.reshape(-1, found.shape[-1]), split.num_outputs))
+        assert split.num_classes is not None  # Splitting asked before
+        met = np.stack([np.bincount(classes, minlength=split.num_classes) for classes in found.reshape(self.size, -1)])
+        return np.where((self.log_estimates > -math.inf)[:, None], met / met.sum(axis=1, keepdims=True), np.nan)
 
     def facts(self) -> dict[str, np.ndarray]:
         alive = self.log_estimates > -math.inf

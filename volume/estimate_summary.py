@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from volume.class_estimate import ClassEstimate
+from volume.class_estimate import PART_OF, ClassEstimate
 from volume.naming import table_name
 from volume.summary import WIDTH, conventions, render, shorten, words
 
@@ -79,8 +79,11 @@ def _below(report: EstimateReport, shown: tuple[ClassEstimate, ...]) -> list[str
 
 
 def _for_machines(name: str, value: Any) -> bool:
-    """Tables of numbers are for the JSON record, and the ideal spread stands in the table above."""
-    return name == "ideal_spread" or (isinstance(value, list) and any(isinstance(item, list) for item in value))
+    """Tables of numbers are for the JSON record, the ideal spread stands in the table above, and which class a part
+    belongs to in the query."""
+    return name in ("ideal_spread", PART_OF) or (
+        isinstance(value, list) and any(isinstance(item, list) for item in value)
+    )
 
 
 def _wrapped(text: Any) -> list[str]:

@@ -29,6 +29,7 @@ from volume.classifier import BoundClassifier
 from volume.guides import Guide
 from volume.models import Params
 from volume.samplers import Arcs, Window, standard_normal
+from volume.tables import decision_dtype
 
 
 @dataclass(frozen=True)
@@ -256,24 +257,24 @@ def probe(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage) -
 def survey(
     target: Target, split: BoundClassifier, keys: Array, z: Params, inputs: Array, rows: Array, stage: Stage
 ) -> Array:
-    """How the class divides: the shares [R, K] of the classes of ``split`` among P more moves of every particle.
+    """How the class divides: the classes [R, N, P] of ``split`` that P more moves of every particle meet.
 
-    ``inputs`` are those the split reads; ``rows`` [M] of them are the ones that the guide reads.
+    ``inputs`` [M, ...] are those the split reads; ``rows`` of them are the ones that the guide reads. For a split that
+    is decided from truth tables, which nothing compiled can do, the decisions [R, N, P, M] instead.
     """
     model, prior = target.arcs.model, target.arcs.prior
-    assert split.num_classes is not None  # Splitting asked before
-    num_classes = split.num_classes
 
     def chain(key: Array, z: Params) -> Array:
         def step(z: Params, key: Array):
             z = move(target, key, z, inputs[rows], stage).z
             outputs = model.apply(prior.transform(z, model.parameters), inputs)
-            return z, split.classify_outputs(outputs[:, 0] if split.num_outputs == 1 else outputs)
+            if split.route == "device":
+                return z, split.classify_outputs(outputs[:, 0] if split.num_outputs == 1 else outputs)
+            decided = outputs[:, 0] > 0 if split.num_outputs == 1 else jnp.argmax(outputs, axis=1)
+            return z, decided.astype(decision_dtype(split.num_outputs))
 
-        z, classes = jax.lax.scan(step, z, jax.random.split(key, target.num_moves))
-        return jnp.zeros(num_classes, inputs.dtype).at[classes].add(1.0)
+        return jax.lax.scan(step, z, jax.random.split(key, target.num_moves))[1]
 
     with jax.default_matmul_precision(target.precision):
         keys = jax.vmap(lambda key: jax.random.split(key, target.num_particles))(keys)
-        counts = over_particles(target, chain, keys, z)
-    return jnp.mean(counts, axis=1) / target.num_moves
+        return over_particles(target, chain, keys, z)

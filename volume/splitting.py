@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from jax import Array
 
 from volume.class_estimate import ReplicatedVolume
 from volume.class_run import ClassRun
+from volume.classifier import MAX_DEVICE_CLASSES
 from volume.errors import unknown, whole
 from volume.estimate_report import EstimateReport
 from volume.given import BoundGiven
@@ -31,11 +33,12 @@ from volume.labels import BoundAccuracy, BoundFits
 from volume.levels import Target
 from volume.logs import LN10
 from volume.method import Facts
+from volume.models import Model
 from volume.plan import cast_inputs
 from volume.progress import Progress
 from volume.query import Query
 from volume.replicates import MIN_HIT
-from volume.samplers import arcs, standard_normal
+from volume.samplers import Prior, arcs, standard_normal
 
 BODY_POINTS, HEAD_POINTS = 4, 16  # of a window; benchmarks/rare_event.py --explore compares others
 BATCH_FLOATS = 1 << 19  # of windows that move at the same time: they stay in a CPU's caches
@@ -58,7 +61,8 @@ class Splitting:
         resolve: give each class of a `Given` that fewer than 4 replicates met a run of its own.
         target_error: half-width of the interval that is wanted, in log10. A trial sizes N; a fresh set of replicates
             with it is all that is reported.
-        body_points, head_points: points of a window (volume.samplers.Arcs).
+        body_points, head_points: points of a window (volume.samplers.Arcs). Default: 4 x 16; 16 where a network is moved
+            as a whole.
         floor: log10 of the volume below which a class is given up.
         dtype: "float32" or "float64".
         precision: matrix-product precision, as for `Direct`.
@@ -75,7 +79,7 @@ class Splitting:
     chain: bool = False
     resolve: bool = False
     target_error: float | None = None
-    body_points: int = BODY_POINTS
+    body_points: int | None = None
     head_points: int = HEAD_POINTS
     floor: float = FLOOR
     dtype: str = "float32"
@@ -127,7 +131,7 @@ class SplittingRun:
         self._method, self._query, self._key = method, query, key
         self._inputs = cast_inputs(query, method.dtype)
         bound = query.bound
-        self._seen = look(query, self._inputs, method.precision)
+        self._seen: Seen | None = None
         self._given = bound if isinstance(bound, BoundGiven) and method.labels is None else None
         if self._given is not None:
             self._check_split(self._given)
@@ -137,6 +141,8 @@ class SplittingRun:
             indices = [bound.index(label) for label in labels]
             if len(set(indices)) < len(indices):
                 raise ValueError(f"labels={labels!r} must name each class once.")
+            for index in indices:  # errors of any class come before anything is traced
+                guide(bound, bound.label(index), score=method.score, chain=method.chain)
             self._runs = [self._class_run(i, bound, index) for i, index in enumerate(indices)]
         self._resolved: dict[int, ClassRun] = {}  # by class of the split
 
@@ -144,11 +150,12 @@ class SplittingRun:
         method = self._method
         label = bound.label(index)
         asked = guide(bound, label, score=method.score, chain=method.chain)
-        lead = asked.seen(self._seen) or asked  # every network is in the class: any score will do
+        if self._seen is None:
+            self._seen = look(method, self._query, self._inputs)
         return ClassRun(
             label=label,
             make_target=lambda onto, particles: _target(method, self._query, onto, particles),
-            guide=lead,
+            guide=asked.seen(self._seen),
             inputs=self._inputs,
             split=split,
             key=jax.random.fold_in(self._key, number),
@@ -165,9 +172,11 @@ class SplittingRun:
         return self._runs
 
     def _check_split(self, bound: BoundGiven) -> None:
-        if bound.split.num_classes is None:
+        number = bound.split.num_classes
+        if number is None or number > MAX_DEVICE_CLASSES:
             raise ValueError(
-                "Splitting counts the classes of Given's split, and truth tables are too many: "
+                f"Splitting counts the classes of Given's split, at most {MAX_DEVICE_CLASSES:,}, and "
+                f"{bound.split.classifier!r} has {'one for each table' if number is None else f'{number:,}'}: "
                 "split by Ones, Accuracy, LempelZiv or Fits, or name the classes with labels=."
             )
 
@@ -233,6 +242,8 @@ class SplittingRun:
         """The class that is given, and every class of the split within it."""
         assert self._given is not None
         within = run.entry(level)
+        if any(within.label == self._given.label(index) for index in range(self._given.outside)):
+            within = replace(within, label=f"given {within.label}")  # the split has a class of that name
         entries = [within]
         if run.shares is None:
             return entries
@@ -271,31 +282,35 @@ def _target(method: Splitting, query: Query, onto: Any, particles: int) -> Targe
     )
 
 
-TRIED = 512  # networks of each kind in `look`
+TRIED = 256  # networks of each kind in `look`
+# Kinds: normals as they are, all positive, positive above the first layer; times a size. Large ones find outputs that
+# are 0 unless a parameter is far out.
+KINDS = tuple((kind, size) for kind in range(3) for size in (1.0, 5.0, 50.0))
 
 
-def look(query: Query, inputs: np.ndarray, precision: str) -> Seen:
+def look(method: Splitting, query: Query, inputs: np.ndarray) -> Seen:
     """What networks give at each input: which outputs are always 0, and how large the others are.
 
-    Half of the networks are prior draws; the others have all their normals made positive, so that a narrow ReLU network
-    that is mostly dead is not taken for one that can give nothing but 0.
+    A narrow ReLU network is mostly dead, and one with thresholds mostly below them: neither must be taken for one that
+    can give nothing but 0. So networks with positive weights and with large ones are tried beside prior draws.
     """
-    model, prior = query.model, query.prior
+    with jax.default_matmul_precision(method.precision), jax.enable_x64(method.dtype == "float64"):
+        zero, square = zip(*(_tried(query.model, query.prior, inputs, *kind) for kind in KINDS), strict=True)
+    finite = np.finfo(inputs.dtype).max ** 0.5
+    return Seen(np.all(zero, axis=0), np.nan_to_num(np.asarray(square[0], float), posinf=finite))
 
-    points = jnp.asarray(inputs)
 
-    def outputs(key: Array, positive: Array) -> Array:
-        z = standard_normal(key, model.parameters, points.dtype)
-        z = {name: jnp.where(positive, jnp.abs(value), value) for name, value in z.items()}
-        return model.apply(prior.transform(z, model.parameters), points)
+@partial(jax.jit, static_argnames=("model", "prior"))
+def _tried(model: Model, prior: Prior, inputs: Array, kind: int, size: float) -> tuple[Array, Array]:
+    """At each input [N]: whether every output of every network was 0, and the mean square of the finite outputs."""
 
-    @jax.jit
-    def tried(keys: Array, positive: Array) -> tuple[Array, Array]:
-        found = jax.lax.map(lambda one: outputs(*one), (keys, positive), batch_size=16)  # [T, N, C]
-        finite = jnp.where(jnp.isfinite(found), found, 0)
-        some = jnp.where(positive[:, None, None], 0, finite**2)
-        return jnp.all(found == 0, axis=(0, 2)), jnp.mean(some, axis=(0, 2)) * 2
+    def outputs(key: Array) -> Array:
+        z = standard_normal(key, model.parameters, inputs.dtype)
+        positive = {p.name: (kind == 1) | ((kind == 2) & (p.layer > 0)) for p in model.parameters}
+        z = {name: size * jnp.where(positive[name], jnp.abs(value), value) for name, value in z.items()}
+        return model.apply(prior.transform(z, model.parameters), inputs)
 
-    with jax.default_matmul_precision(precision), jax.enable_x64(inputs.dtype == np.float64):
-        zero, square = tried(jax.random.split(jax.random.key(0), 2 * TRIED), np.arange(2 * TRIED) % 2 == 1)
-    return Seen(np.asarray(zero), np.nan_to_num(np.asarray(square, float)))
+    keys = jax.random.split(jax.random.key(0), TRIED)
+    found = jax.lax.map(outputs, keys, batch_size=16)  # [T, N, C]
+    finite = jnp.where(jnp.isfinite(found), found, 0)
+    return jnp.all(found == 0, axis=(0, 2)), jnp.mean(finite**2, axis=(0, 2))
