@@ -23,7 +23,7 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ import volume
 from benchmarks.environment import describe, environment
 from volume import models, replicates, samplers, sharing
 from volume.class_estimate import ReplicatedVolume, replicated_volume
-from volume.intervals import clump_at_zero
+from volume.intervals import clopper_pearson, clump_at_zero
 from volume.report import VolumeReport
 
 BITS, LEVEL = 7, 0.95
@@ -102,7 +102,8 @@ class Task:
         return zlib.crc32(self.key.encode())
 
 
-DIRECT, MORE, MOST = 10_000_000, 20_000_000, 40_000_000
+DIRECT, MORE, MOST = 5_000_000, 10_000_000, 40_000_000
+SPLITTING_AFTER = 5.5  # training draws
 FIRST, MAJORITY = Cell(), Cell("majority")
 OTHERS = [Cell(target) for target in ("0011", "random:0", "parity", "at-least:6", "constant:0")]
 
@@ -115,20 +116,22 @@ def around(cell: Cell) -> list[Cell]:
 
 
 def design(quick: bool = False) -> list[Task]:
-    """Every task: the first training draw of all cells, then the second."""
+    """Every task: the first training draw of all cells, then the second; splitting, the slow part, before the last."""
     if quick:
         return [Task(replace(cell, draw=draw), draws=2_000_000) for draw in range(3) for cell in (FIRST, MAJORITY)]
     direct = [  # training draws, networks drawn, cells
-        (12, DIRECT, [*around(FIRST), *around(MAJORITY)]),
+        (8, DIRECT, [*around(FIRST), *around(MAJORITY)]),
         (8, MORE, around(replace(FIRST, monitored=16))),
         (8, DIRECT, [replace(FIRST, monitored=4), replace(MAJORITY, monitored=4), *OTHERS]),
+        (8, DIRECT, [replace(FIRST, trigger="at-least:6"), replace(MAJORITY, trigger="at-least:6")]),  # t = 8 too
         (8, MORE, [replace(FIRST, monitored=12)]),
         (8, MOST, [replace(MAJORITY, monitored=12), replace(FIRST, monitored=24)]),
     ]
     rare = [replace(MAJORITY, monitored=16), replace(FIRST, monitored=32)]
     tasks = [Task(replace(cell, draw=d), draws=n) for num, n, cells in direct for d in range(num) for cell in cells]
     tasks += [Task(replace(cell, draw=d), particles=256) for d in range(4) for cell in rare]
-    return sorted(tasks, key=lambda task: task.cell.draw)  # a run that is cut short has every cell equally often
+    # A run that is cut short has every cell equally often.
+    return sorted(tasks, key=lambda task: task.cell.draw if task.draws else SPLITTING_AFTER)
 
 
 # ------------------------------------------------------------------------------------------------- one cell
@@ -187,10 +190,13 @@ def ratio_of_counts(report: VolumeReport) -> tuple[float, float, float]:
     benign, defects = hits[0], hits[2]
     if not (benign + defects).any():
         return math.nan, -math.inf, math.inf
-    clump = clump_at_zero(counts.tally(), report.largest_clump)
-    low, high = sharing.ratio_limits(benign[None], benign + defects, LEVEL, clump)
-    share = benign.sum() / (benign + defects).sum()
-    return log_odds(share), log_odds(float(low[0])), log_odds(float(high[0]))
+    count, either = benign.sum(), (benign + defects).sum()
+    if counts.independent:
+        low, high = (np.exp(end).reshape(1) for end in clopper_pearson(count, either, LEVEL))
+    else:
+        clump = clump_at_zero(counts.tally(), report.largest_clump)
+        low, high = sharing.ratio_limits(benign[None], benign + defects, LEVEL, clump)
+    return log_odds(float(count / either)), log_odds(float(low[0])), log_odds(float(high[0]))
 
 
 def log_odds(share: float) -> float:
@@ -266,7 +272,7 @@ def append(path: Path, record: dict[str, Any]) -> None:
         file.write(("\n" if cut else "") + json.dumps(record, allow_nan=False) + "\n")
 
 
-def run(tasks: list[Task], path: Path) -> Iterator[dict[str, Any]]:
+def run(tasks: list[Task], path: Path) -> Generator[dict[str, Any]]:
     """Answer every task that the file lacks, and append it."""
     known = {record["key"] for record in read(path)[0]}
     missing = [task for task in tasks if task.key not in known]

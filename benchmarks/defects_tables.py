@@ -1,0 +1,335 @@
+"""Tables and the figure of benchmarks/defects.py: every cell over its training draws.
+
+Quantity: the ratio of the volumes benign : defects, for one draw of the monitored inputs and over draws of them.
+Estimator over n draws: the geometric mean, with Student's t interval of the n logarithms. That interval is about the
+mean over training draws; what is uncertain in each ratio (volume.sharing, volume.replicates) is inside the spread it is
+made of. A draw in which one of the two classes was not met has a limit and no ratio: then there is no geometric mean,
+only a median, in which such a draw stands above or below all others. Two cells are compared draw by draw: the same
+interval of the differences of logarithms.
+
+Run `python benchmarks/defects_tables.py [--file ...]`: writes defects_results.md and docs/figures/defects.png.
+
+Shape letter: n training draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy import special
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.defects import BENIGN, DEFECTS, FIRST, HERE, LEVEL, MAJORITY, Cell, read
+from benchmarks.environment import describe
+from volume.logs import LN10
+
+FIGURE = HERE.parent / "docs" / "figures" / "defects.png"
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#767676"  # as in volume.plots
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of n numbers with Student's t interval at the level of all tables; n < 2 has none."""
+
+    num: int
+    mean: float
+    low: float
+    high: float
+
+
+def over_draws(values: Sequence[float]) -> Mean:
+    """The mean of n logarithms [n] (or other numbers) over training draws: mean +- t_{n-1} s / sqrt(n)."""
+    x = np.asarray(values, float)
+    if len(x) < 2:
+        return Mean(len(x), float(x.mean()) if len(x) else math.nan, -math.inf, math.inf)
+    half = special.stdtrit(len(x) - 1, (1 + LEVEL) / 2) * x.std(ddof=1) / math.sqrt(len(x))
+    return Mean(len(x), float(x.mean()), float(x.mean() - half), float(x.mean() + half))
+
+
+@dataclass(frozen=True)
+class Group:
+    """All training draws of one cell, in their order."""
+
+    cell: Cell  # of draw 0
+    records: list[dict[str, Any]]
+
+    @property
+    def ratios(self) -> dict[int, float]:
+        """Training draw -> log of benign : defects, where it is known."""
+        return {r["cell"]["draw"]: r["ratio"][0] for r in self.records if r["resolved"]}
+
+    @property
+    def whole(self) -> bool:
+        return len(self.ratios) == len(self.records)
+
+    def limit(self, record: dict[str, Any]) -> tuple[float, str]:
+        """Where a draw stands among the others, a log, and how it is written: 3.1, "> 40" or "< 0.2"."""
+        value, low, high = record["ratio"]
+        if record["resolved"]:
+            return value, number(value)
+        if low is not None:
+            return math.inf, f"> {number(low)}"
+        return (-math.inf, f"< {number(high)}") if high is not None else (math.nan, "not met")
+
+
+def groups(records: Sequence[dict[str, Any]]) -> dict[Cell, Group]:
+    """Records by cell, whatever the draw; of one answered twice, by more effort as a rule, the last line counts."""
+    found: dict[Cell, dict[int, dict[str, Any]]] = {}
+    for record in records:
+        cell = Cell(**record["cell"])
+        found.setdefault(replace(cell, draw=0), {})[cell.draw] = record
+    return {cell: Group(cell, [draws[d] for d in sorted(draws)]) for cell, draws in found.items()}
+
+
+def paired(one: Group, other: Group) -> Mean:
+    """Over the training draws of both: the mean log of other's ratio over one's, with its interval."""
+    a, b = one.ratios, other.ratios
+    return over_draws([b[draw] - a[draw] for draw in a if draw in b])
+
+
+# ------------------------------------------------------------------------------------------------- text
+
+
+def number(log_value: float) -> str:
+    value = math.exp(log_value)
+    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}" if value < 1e5 else f"{value:.1e}"
+
+
+def share_text(records: list[dict[str, Any]], label: str) -> str:
+    """Median and range of a share over training draws; "below" where the smallest was not resolved."""
+    shares = [record["shares"][label] for record in records if record["shares"][label][0] is not None]
+    if not shares:
+        return "none"
+    known = [share[0] for share in shares if share[3]]
+    if len(known) < len(shares):
+        return f"below {max(s[2] for s in shares if not s[3]):.2g}" + (f" to {max(known):.2g}" if known else "")
+    return f"{np.median(known):.2g} ({min(known):.2g} - {max(known):.2g})"
+
+
+def row(group: Group) -> str:
+    cell, records, ratios = group.cell, group.records, group.ratios
+    placed = sorted((group.limit(record) for record in records), key=lambda pair: pair[0])
+    told = [pair for pair in placed if not math.isnan(pair[0])]
+    middle, spread = "not met", "not met"
+    if told:
+        spread = f"{told[0][1]} - {told[-1][1]}"
+        two = told[(len(told) - 1) // 2], told[len(told) // 2]
+        both = all(math.isfinite(pair[0]) for pair in two)
+        middle = number((two[0][0] + two[1][0]) / 2) if both else two[0][1]
+    mean = over_draws(list(ratios.values()))
+    over = f"**{number(mean.mean)}** ({number(mean.low)} - {number(mean.high)})" if group.whole and mean.num > 1 else ""
+    fits = np.array([record["fits"][0] for record in records if record["fits"][0] is not None]) / LN10
+    shown = [
+        cell.target,
+        cell.trigger,
+        f"{cell.trigger_size}",
+        f"{cell.monitored}",
+        ",".join(map(str, cell.layers)),
+        f"{len(ratios)} of {len(records)}",
+        f"{np.mean(fits):.2f}" if len(fits) else "none",
+        share_text(records, BENIGN),
+        share_text(records, DEFECTS),
+        f"{2.0**-cell.trigger_size:.2g}",
+        over,
+        middle,
+        spread,
+    ]
+    return "| " + " | ".join(shown) + " |"
+
+
+HEAD = [
+    "| target | trigger | t | m | network | resolved | log10 fits | benign | defects | either, among functions | "
+    "benign : defects | median | range |",
+    "|" + "---|" * 13,
+]
+
+
+def compared(found: dict[Cell, Group]) -> list[str]:
+    """Rows of paired comparisons with a base cell."""
+    rows = ["| base | against | draws | ratio against the base's |", "|---|---|---|---|"]
+    for base in (FIRST, MAJORITY, replace(FIRST, monitored=16)):
+        for cell, group in found.items():
+            changes = {name: value for name, value in vars(cell).items() if value != vars(base)[name]}
+            # Another trigger leaves other inputs to be monitored: nothing pairs the draws.
+            if base not in found or len(changes) != 1 or not changes.keys() <= {"monitored", "width", "depth"}:
+                continue
+            if group.whole and found[base].whole and (mean := paired(found[base], group)).num > 1:
+                name = ", ".join(f"{key} {value}" for key, value in changes.items())
+                change = f"{number(mean.mean)} ({number(mean.low)} - {number(mean.high)})"
+                rows.append(f"| {base.target}, m = {base.monitored} | {name} | {mean.num} | {change} |")
+    return rows
+
+
+def results(records: list[dict[str, Any]], environments: list[dict[str, Any]]) -> str:
+    """The page of results."""
+    found = groups(records)
+    lines = [
+        "# Benign and defecting networks: results",
+        "",
+        "Written by `python benchmarks/defects_tables.py` from defects.jsonl, which `python benchmarks/defects.py`",
+        "made on",
+        "",
+        *(f"* {each}" for each in dict.fromkeys(describe(each) for each in environments)),
+        "",
+        f"{len(records)} cells, {sum(record['seconds'] for record in records) / 60:.0f} minutes. Prior: weights",
+        "N(0, 1/fan-in), biases N(0, .1^2), inputs coded 0 and 1. Seeds: of the monitored inputs the number of the",
+        "draw, 0, 1, ...; of the networks the CRC-32 of the cell's record, written in each line of the file.",
+        "",
+        "m: monitored inputs. t: inputs in the trigger. Shares are of the volume that fits: median (smallest -",
+        "largest) over training draws. benign : defects: geometric mean over training draws (95 % t interval over",
+        "draws), where every draw is resolved: met both classes in 4 independent units or more. Median and range count",
+        "the others by their limit. Among functions the ratio is 1 in every row.",
+        "",
+        *HEAD,
+        *(row(group) for group in found.values()),
+        "",
+        "Paired by training draw (the same monitored inputs; for another m, the first of the same order): geometric",
+        "mean of the ratio over the base's, 95 % t interval over draws.",
+        "",
+        *compared(found),
+        "",
+    ]
+    rare = [record for record in records if record["particles"]]
+    if rare:
+        lines += [
+            "By splitting, one line a training draw: the ratio with the interval within that draw, and the share of",
+            "defects twice, from a run of its own and from the run to what fits.",
+            "",
+            "| target | m | draw | fits, log10 | spreads: fits, benign, defects | benign : defects | defects, own run "
+            "| defects, within |",
+            "|" + "---|" * 8,
+            *map(rare_row, rare),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def rare_row(record: dict[str, Any]) -> str:
+    cell = Cell(**record["cell"])
+    ratio = [math.nan if x is None else x for x in record["ratio"]]
+    own, inside = record["shares"][DEFECTS], record["defects_within"]
+    spreads = ", ".join("died" if s is None else f"{s:.2f}" for s in record["spreads"])
+    return (
+        f"| {cell.target} | {cell.monitored} | {cell.draw} | {record['fits'][0] / LN10:.2f} | {spreads} "
+        f"| {number(ratio[0])} ({number(ratio[1])} - {number(ratio[2])}) | {own[0]:.2g} ({own[1]:.2g} - {own[2]:.2g}) "
+        f"| {inside[0]:.2g} ({inside[1]:.2g} - {inside[2]:.2g}) |"
+    )
+
+
+# ------------------------------------------------------------------------------------------------- the figure
+
+
+def figure(found: dict[Cell, Group], path: Path) -> None:
+    """Left: shares against the size of the trigger. Right: the ratio against m. Functions as lines."""
+    page = Figure(figsize=(8.2, 3.7), layout="constrained")
+    FigureCanvasAgg(page)
+    left, right = page.subplots(1, 2)
+    _shares(left, found)
+    _ratios(right, found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.savefig(path, dpi=200)
+
+
+def _shares(ax: Axes, found: dict[Cell, Group]) -> None:
+    groups_ = [found[cell] for k in (5, 4, 3, 2) if (cell := replace(FIRST, trigger=f"leading:{k}")) in found]
+    for label, colour, shift in ((BENIGN, BLUE, 0.93), (DEFECTS, VERMILLION, 1.07)):
+        at, means = [], []
+        for group in groups_:
+            t = group.cell.trigger_size * shift
+            shares = [record["shares"][label][0] for record in group.records if record["shares"][label][3]]
+            ax.plot([t] * len(shares), shares, ".", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
+            mean = over_draws(np.log(shares).tolist())
+            at.append(t)
+            means.append([math.exp(x) for x in (mean.mean, mean.low, mean.high)])
+        _bars(ax, at, means, colour)
+    sizes = np.array([group.cell.trigger_size for group in groups_], float)
+    ax.plot(sizes, 2.0**-sizes, color=GREY, linestyle="--", linewidth=1.2)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, [f"{int(size)}" for size in sizes])
+    _axes(ax, "inputs in the trigger, t", "share of what fits")
+    ax.set_title("first bit, 8 monitored inputs", fontsize=9.5)
+    _legend(ax, {BENIGN: BLUE, DEFECTS: VERMILLION}, "either, among functions")
+
+
+def _ratios(ax: Axes, found: dict[Cell, Group]) -> None:
+    for base, colour, shift in ((FIRST, BLUE, 0.965), (MAJORITY, VERMILLION, 1.035)):
+        at, means = [], []
+        for cell in sorted(found, key=lambda cell: cell.monitored):
+            if replace(cell, monitored=base.monitored) != base:
+                continue
+            group, m = found[cell], cell.monitored * shift
+            for record in group.records:
+                value, low, high = record["ratio"]
+                if record["resolved"]:
+                    ax.plot([m], [math.exp(value)], ".", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
+                elif low is not None:
+                    ax.plot([m], [math.exp(low)], "^", color=colour, alpha=0.5, markersize=4, fillstyle="none")
+                elif high is not None:
+                    ax.plot([m], [math.exp(high)], "v", color=colour, alpha=0.5, markersize=4, fillstyle="none")
+            if group.whole and len(group.records) > 1:
+                mean = over_draws(list(group.ratios.values()))
+                at.append(m)
+                means.append([math.exp(x) for x in (mean.mean, mean.low, mean.high)])
+        _bars(ax, at, means, colour)
+    ax.axhline(1, color=GREY, linestyle="--", linewidth=1.2)
+    sizes = sorted({c.monitored for c in found if replace(c, monitored=8) in (FIRST, MAJORITY)})
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, [f"{size}" for size in sizes])
+    ax.minorticks_off()
+    _axes(ax, "monitored inputs, m", "volume of benign : volume of defects")
+    ax.set_title("trigger of 8 inputs", fontsize=9.5)
+    _legend(ax, {"first bit": BLUE, "majority": VERMILLION}, "among functions")
+
+
+def _bars(ax: Axes, at: list[float], means: list[list[float]], colour: str) -> None:
+    if at:
+        middle, low, high = np.array(means).T
+        ax.errorbar(
+            at, middle, (middle - low, high - middle), color=colour, fmt="o-", markersize=4, linewidth=1.2, capsize=3
+        )
+
+
+def _axes(ax: Axes, x: str, y: str) -> None:
+    ax.set_yscale("log")
+    ax.set_xlabel(x, fontsize=9.5)
+    ax.set_ylabel(y, fontsize=9.5)
+    ax.tick_params(labelsize=9)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+
+
+def _legend(ax: Axes, colours: dict[str, str], functions: str) -> None:
+    handles = [Line2D([], [], color=colour, marker="o", markersize=4, label=label) for label, colour in colours.items()]
+    handles.append(Line2D([], [], color=GREY, linestyle="--", label=functions))
+    ax.legend(handles=handles, fontsize=8.5, frameon=False)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--file", type=Path, default=HERE / "defects.jsonl", help="results of benchmarks/defects.py")
+    parser.add_argument("--out", type=Path, default=HERE / "defects_results.md")
+    parser.add_argument("--figure", type=Path, default=FIGURE)
+    chosen = parser.parse_args(arguments)
+    records, environments = read(chosen.file)
+    if not records:
+        raise SystemExit(f"{chosen.file} has no results: run python benchmarks/defects.py first.")
+    chosen.out.write_text(results(records, environments))
+    figure(groups(records), chosen.figure)
+    print(f"{len(records)} cells: {chosen.out}, {chosen.figure}")
+
+
+if __name__ == "__main__":
+    main()
