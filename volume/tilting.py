@@ -30,6 +30,8 @@ class Problem(NamedTuple):
     factor: np.ndarray  # [d, d] strictly lower triangular
     lower: np.ndarray  # [d], finite
     upper: np.ndarray  # [d], may be inf
+    pivots: np.ndarray  # [d], what was divided by
+    index: np.ndarray  # [d], the place of each variable before reordering
 
 
 class Tilt(NamedTuple):
@@ -58,7 +60,7 @@ def order(correlation: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Prob
     d = len(lower)
     work = correlation.copy()
     lower, upper = lower.copy(), upper.copy()
-    factor = np.zeros((d, d))
+    factor, index = np.zeros((d, d)), np.arange(d)
     # Variance that the variables chosen so far leave, and the conditional mean given theirs.
     variance, centre = np.diagonal(work).copy(), np.zeros(d)
     for k in range(d):
@@ -67,7 +69,7 @@ def order(correlation: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Prob
         spread = np.sqrt(variance[k:])
         low, high = (lower[k:] - centre[k:]) / spread, (upper[k:] - centre[k:]) / spread
         least = k + int(np.argmin(log_interval(low, high)))
-        for array in (lower, upper, variance, centre):
+        for array in (lower, upper, variance, centre, index):
             array[[k, least]] = array[[least, k]]
         work[:, [k, least]] = work[:, [least, k]]
         work[[k, least]] = work[[least, k]]
@@ -78,7 +80,7 @@ def order(correlation: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Prob
         variance[k + 1 :] -= factor[k + 1 :, k] ** 2
         centre[k + 1 :] += factor[k + 1 :, k] * (at_low - at_high)  # the mean of N(0, 1) restricted to (low, high)
     pivots = np.diagonal(factor)
-    return Problem(np.tril(factor / pivots[:, None], -1), lower / pivots, upper / pivots)
+    return Problem(np.tril(factor / pivots[:, None], -1), lower / pivots, upper / pivots, pivots, index)
 
 
 def _edge_densities(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,10 +176,23 @@ def saddle(problem: Problem) -> Tilt:
 
 def log_weights(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     """psi of tilted draws [S] made of uniforms [d - 1, S] in (0, 1); the last coordinate needs no draw."""
-    m, count = uniforms.shape
+    return _tilted(problem, mu, uniforms)[0]
+
+
+def weighted_draws(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(psi [S], X [d, S]): tilted draws of the variables, in the order before reordering, from uniforms [d, S]."""
+    psi, x = _tilted(problem, mu, uniforms)
+    values = np.empty_like(x)
+    values[problem.index] = problem.pivots[:, None] * (x + problem.factor @ x)
+    return psi, values
+
+
+def _tilted(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(psi [S], x [m, S]) of uniforms [m, S], m = d or d - 1; without a draw the last weight is known all the same."""
+    d, (m, count) = len(mu), uniforms.shape
     x = np.empty((m, count))
     total = np.zeros(count)
-    for k in range(m + 1):
+    for k in range(d):
         centre = mu[k] + problem.factor[k, :k] @ x[:k]
         low = problem.lower[k] - centre
         one_sided = np.isinf(problem.upper[k])
@@ -188,13 +203,13 @@ def log_weights(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> np.nd
             high = problem.upper[k] - centre
             total += log_interval(low, high)
         if k == m:
-            return total
+            break
         if one_sided:
             x[k] = mu[k] - ndtri_exp(log_low + np.log(uniforms[k]))
         else:
             x[k] = mu[k] + _between(low, high, uniforms[k])
         total += mu[k] * (0.5 * mu[k] - x[k])
-    return total
+    return total, x
 
 
 def _between(lower: np.ndarray, upper: np.ndarray, uniform: np.ndarray) -> np.ndarray:
