@@ -53,7 +53,7 @@ def test_answers_before_jax_is_imported():
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        ("", "give a command: demo, estimate, sweep"),
+        ("", "give a command: demo, estimate, measures, sweep"),
         ("estimat --draws 5", "Did you mean 'estimate'?"),
         ("estimate --draw 1e5", "Unknown option '--draw'. Did you mean '--draws'?"),
         ("estimate --modle=mlp:2-3-1", "Unknown option '--modle'. Did you mean '--model'?"),

@@ -45,7 +45,11 @@ if TYPE_CHECKING:
     from volume.estimate_report import EstimateReport as EstimateReport
     from volume.estimation import estimate as estimate
     from volume.estimation import running as running
+    from volume.label_curve import LabelsCurve as LabelsCurve
+    from volume.label_curve import labels_curve as labels_curve
     from volume.lempel_ziv import LempelZiv as LempelZiv
+    from volume.measures import Measures as Measures
+    from volume.measures import measure as measure
     from volume.nngp import nngp_kernel as nngp_kernel
     from volume.orthant import OrthantEstimate as OrthantEstimate
     from volume.orthant import log_orthant as log_orthant
@@ -98,7 +102,11 @@ _HOME = {
     "running": "estimation",
     "InfiniteWidth": "wide_limit",
     "infinite_width": "wide_limit",
+    "LabelsCurve": "label_curve",
+    "labels_curve": "label_curve",
     "LempelZiv": "lempel_ziv",
+    "Measures": "measures",
+    "measure": "measures",
     "Extrapolation": "polynomial",
     "extrapolation": "polynomial",
     "nngp_kernel": "nngp",
@@ -138,8 +146,10 @@ __all__ = [
     "FunctionCount",
     "Given",
     "InfiniteWidth",
+    "LabelsCurve",
     "LempelZiv",
     "LimitVolume",
+    "Measures",
     "Ones",
     "OrthantEstimate",
     "Points",
@@ -160,9 +170,11 @@ __all__ = [
     "estimate",
     "extrapolation",
     "infinite_width",
+    "labels_curve",
     "load",
     "log_orthant",
     "log_share_right",
+    "measure",
     "models",
     "nngp_kernel",
     "random_labels",

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import volume
-from volume import method_options, specs
+from volume import measure_words, method_options, specs
 from volume.errors import unknown
 from volume.method_options import one_of
 from volume.usage import UsageError
@@ -132,7 +132,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         commands[name] = command
         return command
 
-    demo = add("demo", "10 million functions of a (7,40,40,1) network: tables, figures and what they mean")
+    demo = add("demo", "functions counted and parameter space measured, for two tasks and 10 million functions")
     demo.add_argument("--draws", type=specs.parse_whole, help="networks to draw (default 1e7)")
     demo.set_defaults(top=None)  # a stopped demo prints what `estimate` would
     _add_run(demo, out="folder of the stored run and the figures (default demo-out)", default="demo-out")
@@ -150,6 +150,20 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     method_options.add(estimate)
     _add_run(estimate, out="save the run (report.json, and counts.parquet of draws) in this folder")
     _add_top(estimate)
+
+    measures = add(
+        "measures",
+        "what fits the training labels, by the share of functions and of parameter volume that generalises",
+        "Take what fits some training labels, divide it by what it does on the other inputs, and measure each part:\n"
+        "as a share of the functions, of the parameter volume, of the limit of infinite width, of a simplicity prior,\n"
+        "where these answer.\n\n"
+        "  volume measures --target first-bit --train 64 --model mlp:7-40-40-1 --bias-std 0.1\n"
+        "  volume measures --target first-bit --trigger leading:3 --train 32 --model mlp:7-40-40-1 --bias-std 0.1\n"
+        "  volume measures --target addition:2x2 --train 4 --bias-std 0.1",
+    )
+    measure_words.add(measures)
+    _add_network(measures.add_argument_group("the network"), required=False)
+    _add_run(measures, out="write measures.json, the figures and the run behind them in this folder")
 
     sweep = add(
         "sweep",
@@ -221,12 +235,11 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     return parser, commands
 
 
-def _add_query(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the question")
+def _add_network(group: argparse._ArgumentGroup, *, required: bool = True) -> None:
     group.add_argument(
         "--model",
         type=specs.parse_model,
-        required=True,
+        required=required,
         help="mlp:INPUTS-HIDDEN-...-OUTPUTS | perceptron:INPUTS | import:package.module:attribute (a model of yours)",
     )
     group.add_argument(
@@ -250,13 +263,18 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
         "--per-layer", action="store_const", const=True, help="sphere: each layer on a sphere of its own"
     )
     group.add_argument(
+        "--coding", type=specs.parse_coding, metavar="A,B", help="boolean: values of the digits 0 and 1 (default 0,1)"
+    )
+
+
+def _add_query(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the question")
+    _add_network(group)
+    group.add_argument(
         "--domain",
         type=specs.parse_domain,
         help="boolean:N | points:FILE (.npy, .csv) | digits | digits:0,7 (default: the classifier's own inputs if it"
         " has a FILE, else boolean:N for the model's N inputs)",
-    )
-    group.add_argument(
-        "--coding", type=specs.parse_coding, metavar="A,B", help="boolean: values of the digits 0 and 1 (default 0,1)"
     )
     group.add_argument(
         "--classifier",

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volume import method_options, specs
+from volume import measure_words, method_options, specs
 from volume.usage import UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +50,43 @@ def estimate(args: argparse.Namespace) -> int:
         print(f"volume: saved in {args.out}", file=sys.stderr)
     _print_report(report, args)
     return code
+
+
+def measures(args: argparse.Namespace) -> int:
+    """Print the table of measures; write it, its figures and the run behind it."""
+    given = specs.check_prior(args.prior, _prior_options(args))
+    if args.model is not None:
+        _check_network(args, given)
+    measure_words.check(args)
+    _check_out(args.out, force=args.force, name="measures.json")
+    from volume.label_curve import labels_curve
+    from volume.measures import measure
+
+    query = _usage(lambda: measure_words.build_query(args, specs.build_prior(args.prior, _prior_options(args))))
+    method = _usage(measure_words.build_method, args)
+    options: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": _progress(args)}
+    name = args.target.word + (f", trigger {args.trigger}" if args.trigger else "")
+    found = measure(query, method, name=name, **options)
+    curve = None
+    if args.curve:
+        of = (query.model, query.prior, query.domain, measure_words.labels(args), args.curve)
+        curve = _usage(labels_curve, *of, method, name=args.target.word, split_seed=args.split_seed, **options)
+    text, counts = measure_words.counts(args)
+    if args.out:
+        folder = Path(args.out)
+        saved = [found.report.save(folder), found.save(folder), folder / "measures.pdf"]
+        found.plot(saved[-1])
+        if curve is not None:
+            saved += [curve.save(folder), folder / "labels.pdf"]
+            curve.plot(saved[-1])
+        print(f"volume: saved {', '.join(map(str, saved))}", file=sys.stderr)
+    if args.json:
+        record = found.to_dict() | ({"counts": counts} if counts else {})
+        print(_json(record | ({} if curve is None else {"curve": curve.to_dict()})))
+    else:
+        parts = [found.summary(), text, "" if curve is None else curve.summary()]
+        print("\n\n".join(part for part in parts if part))
+    return DONE
 
 
 def sweep(args: argparse.Namespace) -> int:
@@ -142,8 +179,10 @@ def demo(args: argparse.Namespace) -> int:
         shown = args.progress is not False  # a tour is watched, if only in a log
         result = run(args.out, seed=args.seed, progress=shown, console=console, **options)
     except KeyboardInterrupt as stop:
+        from volume.report import VolumeReport
+
         report = getattr(stop, "report", None)
-        if report is None:
+        if not isinstance(report, VolumeReport):  # the first part keeps what it has finished
             raise
         print(f"volume: stopped after {report.num_draws:,} draws.", file=sys.stderr)
         report.save(args.out)
@@ -175,6 +214,7 @@ def doctor(args: argparse.Namespace) -> int:
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": demo,
     "estimate": estimate,
+    "measures": measures,
     "sweep": sweep,
     "show": show,
     "plot": plot,
@@ -191,14 +231,18 @@ def _prior_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for names in specs.PRIOR_OPTIONS.values() for name in names}
 
 
-def _check_question(args: argparse.Namespace) -> None:
-    """Raise UsageError for options that do not go together; imports nothing."""
-    given = specs.check_prior(args.prior, _prior_options(args))
+def _check_network(args: argparse.Namespace, given: dict[str, Any]) -> None:
+    """Raise UsageError where activation, biases and the prior's options ``given`` do not go with the model."""
     if args.model.kind != "mlp" and args.activation is not None:
         raise UsageError(f"--activation belongs to mlp:..., not to {args.model.kind}: leave it out.")
     for name in ("bias_std", "bias_bound"):
         if args.no_bias and given.get(name):
             raise UsageError(f"--{name.replace('_', '-')} has no bias to act on with --no-bias: leave one of them out.")
+
+
+def _check_question(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that do not go together; imports nothing."""
+    _check_network(args, specs.check_prior(args.prior, _prior_options(args)))
     if args.coding is not None and args.domain is not None and args.domain.kind != "boolean":
         raise UsageError(f"--coding belongs to boolean:N, not to {args.domain.kind}: leave it out.")
     if args.model.widths and args.domain is not None and args.domain.kind == "boolean":

@@ -107,7 +107,7 @@ class BoundOnTrigger(BoundClassifier):
     def num_classes(self) -> int:
         return self._num_mixed + 2
 
-    def _class_of_wrong(self) -> np.ndarray:
+    def class_of_wrong(self) -> np.ndarray:
         """[t + 1]: the class of k wrong inputs; 0 wrong is right everywhere, unless wrong means the target label."""
         rows = self._num_rows
         table = np.ones(rows + 1, np.int64)
@@ -120,7 +120,7 @@ class BoundOnTrigger(BoundClassifier):
 
     def _combine(self, right: Any, hit: Any) -> Any:
         wrong = self._num_rows - right if hit is None else hit
-        found = look_up(self._class_of_wrong(), wrong)
+        found = look_up(self.class_of_wrong(), wrong)
         if hit is None:
             return found
         where = jnp.where if isinstance(found, jax.Array) else np.where
@@ -136,7 +136,7 @@ class BoundOnTrigger(BoundClassifier):
     def counted(self, index: int) -> tuple[BoundAccuracy, np.ndarray] | None:
         """A class as numbers of right answers, ascending, to some labels; None where two lists of labels decide it."""
         if self.hit is None:
-            return self.right, self._num_rows - np.flatnonzero(self._class_of_wrong() == index)[::-1]
+            return self.right, self._num_rows - np.flatnonzero(self.class_of_wrong() == index)[::-1]
         everything = np.array([self._num_rows])
         return {0: (self.right, everything), self.num_classes - 1: (self.hit, everything)}.get(index)
 

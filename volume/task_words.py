@@ -102,7 +102,7 @@ def parse_task(kind: str, text: str) -> TaskWord:
     for name in ("target", NEEDED.get(kind, "target")):
         if name not in options:
             raise UsageError(f"{kind}: needs {name}=, for example {EXAMPLE[kind]}; got {text!r}.")
-    values: dict[str, Any] = {name: _checked(options[name]) for name in ("target", "trigger") if name in options}
+    values: dict[str, Any] = {name: check_target(options[name]) for name in ("target", "trigger") if name in options}
     if "train" in options:
         values["train"] = parse_whole(options["train"])
     if "split-seed" in options:
@@ -116,7 +116,8 @@ def parse_task(kind: str, text: str) -> TaskWord:
     return TaskWord(kind, **values)
 
 
-def _checked(word: str) -> str:
+def check_target(word: str) -> str:
+    """The word of a target or trigger as it is; UsageError for one that nobody knows."""
     from volume.targets import check_word
 
     try:

@@ -1,0 +1,189 @@
+"""``volume measures`` on the command line: which options it takes, and the query that they ask.
+
+The target is a word of `volume.target` on a Boolean cube, or ``addition:BASExDIGITS`` (`volume.Addition`). Importing
+this imports no array library.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from volume import method_options, specs
+from volume.method_options import DIRECT, OPTIONS, SPLITTING, one_of
+from volume.task_words import TaskWord, check_target
+from volume.usage import UsageError
+
+if TYPE_CHECKING:
+    from volume.addition import Addition
+    from volume.method import Method
+    from volume.query import Query
+
+AUTO = "auto"
+METHODS = (AUTO, DIRECT, SPLITTING)
+# The case that the counting argument is told with, and its number of training examples.
+ESSAY, ESSAY_TRAIN, ESSAY_ACCURACY = (10, 4), 992, 0.5
+
+
+@dataclass(frozen=True)
+class TargetWord:
+    """A target's word, its spelling checked."""
+
+    word: str
+    addition: tuple[int, int] | None = None  # base and digits
+
+
+def parse_target(text: str) -> TargetWord:
+    """Read "first-bit", "leading:3", ... or "addition:2x2"."""
+    kind, _, rest = text.partition(":")
+    if kind != "addition":
+        return TargetWord(check_target(text))
+    base, times, digits = rest.partition("x")
+    if not times:
+        raise UsageError(f"expected addition:BASExDIGITS such as addition:2x2 (base 2, 2 digits), got {text!r}")
+    return TargetWord(text, (specs.parse_whole(base, least=2), specs.parse_whole(digits)))
+
+
+def parse_bins(text: str) -> tuple[float, ...] | int:
+    """Edges "0.5/0.7/0.9", or one whole number of equal bins."""
+    if "/" not in text and "." not in text:
+        return specs.parse_whole(text)
+    return tuple(specs.parse_float(edge) for edge in text.split("/"))
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Numbers of labels, "8,16,32"."""
+    return tuple(specs.parse_whole(part) for part in text.split(","))
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the task and of the methods; the network's come from volume.cli."""
+    group = parser.add_argument_group("the task")
+    group.add_argument(
+        "--target",
+        type=parse_target,
+        required=True,
+        metavar="WORD",
+        help="first-bit | majority | parity | constant | random:SEED | leading:K | at-least:K | 0011 (repeated) |"
+        " addition:BASExDIGITS",
+    )
+    group.add_argument("--inputs", type=specs.parse_whole, metavar="N", help="bits (default: the model's inputs)")
+    group.add_argument("--train", type=specs.parse_whole, metavar="M", required=True, help="labels that are fitted")
+    group.add_argument("--split-seed", type=specs.parse_seed, default=0, help="chooses the training inputs (default 0)")
+    group.add_argument(
+        "--trigger", metavar="WORD", type=check_target, help="rows by behaviour where this target is 1, unmonitored"
+    )
+    group.add_argument(
+        "--bins",
+        type=parse_bins,
+        metavar="A/B/...",
+        help="edges of the accuracy bins (default 0.5/0.7/0.9, and all right), or how many",
+    )
+    group.add_argument(
+        "--curve", type=parse_sizes, metavar="M,M,...", help="also the volume that fits so many labels, in a figure"
+    )
+    group = parser.add_argument_group("the method of the parameter volume")
+    words = f"{' | '.join(METHODS)} (default {AUTO}: direct if a pilot hits what fits, else splitting)"
+    group.add_argument("--method", type=one_of("method", METHODS), default=AUTO, help=words)
+    group.add_argument("--level", type=specs.parse_level, default=0.95, help="coverage of intervals (default 0.95)")
+    for option in OPTIONS:
+        takers = [method for method in option.methods if method in METHODS]
+        if takers and option.name != "label":
+            text = f"{option.help} ({' and '.join(takers)})"
+            group.add_argument(option.flag, type=option.parse, metavar=option.metavar, help=text)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that do not go together; imports nothing."""
+    method_options.check(args)
+    if args.model is None and args.target.addition is None:
+        raise UsageError("the following arguments are required: --model (for example mlp:7-40-40-1).")
+    if args.model is None:
+        return
+    if args.target.addition is not None:
+        if args.inputs is not None or args.coding is not None or args.trigger is not None:
+            raise UsageError("addition:... brings its own inputs: leave out --inputs, --coding and --trigger.")
+        return
+    widths = args.model.widths
+    if args.inputs is None and not widths:
+        raise UsageError("--inputs is needed with an imported model: say how many bits it takes.")
+    if args.inputs is not None and widths and args.inputs != widths[0]:
+        raise UsageError(f"The model takes {widths[0]} inputs but --inputs is {args.inputs}: change one of them.")
+
+
+def build_method(args: argparse.Namespace) -> Method[Any] | None:
+    """The method asked for, None for the automatic choice."""
+    return None if args.method == AUTO else method_options.build(args)
+
+
+def addition(args: argparse.Namespace) -> Addition | None:
+    """The addition that the target names."""
+    if args.target.addition is None:
+        return None
+    from volume.addition import Addition
+
+    return Addition(*args.target.addition)
+
+
+def build_query(args: argparse.Namespace, prior: Any) -> Query:
+    """The query; ValueError or UsageError when its parts do not fit each other."""
+    from volume.domains import BooleanCube
+    from volume.measures import accuracy_edges
+    from volume.query import Query
+
+    bins = args.bins
+    task = addition(args)
+    model = None if args.model is None else args.model.build(activation=args.activation, bias=not args.no_bias)
+    if task is not None:
+        if args.train >= task.num_inputs:
+            raise UsageError(f"--train {args.train} leaves none of the {task.num_inputs:,} pairs to be tested on.")
+        train, test = task.split(args.train, args.split_seed)
+        if model is None:
+            model = task.model(activation=args.activation or "relu", bias=not args.no_bias)
+        bins = accuracy_edges(len(test)) if bins is None else bins
+        if model.num_outputs != task.num_outputs or tuple(model.input_shape) != task.inputs.shape[1:]:
+            width = task.inputs.shape[1]
+            raise UsageError(
+                f"{args.target.word} takes {width} numbers to {task.num_outputs} outputs: give a model such as"
+                f" mlp:{width}-40-40-{task.num_outputs}, or none for that one."
+            )
+        return Query(model, prior, task.domain, task.given(train, test, bins))
+    assert model is not None
+    cube = BooleanCube(_bits(args), coding=args.coding or (0, 1))
+    word = TaskWord("given", args.target.word, args.train, args.split_seed, bins)
+    if args.trigger is not None:
+        word = replace(word, kind="defects", trigger=args.trigger)
+    elif bins is None and args.train < cube.num_inputs:
+        word = replace(word, bins=accuracy_edges(cube.num_inputs - args.train))
+    return Query(model, prior, cube, word.build(cube))
+
+
+def labels(args: argparse.Namespace) -> Any:
+    """The target's label of every input, [N]."""
+    task = addition(args)
+    if task is not None:
+        return task.labels
+    from volume.targets import target
+
+    return target(args.target.word, _bits(args))
+
+
+def _bits(args: argparse.Namespace) -> int:
+    return args.inputs or args.model.widths[0]
+
+
+def counts(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """For an addition: its counts beside those of 4 decimal digits, as text and as a record; else nothing."""
+    task = addition(args)
+    if task is None:
+        return "", {}
+    from volume.addition import Addition, count_additions
+
+    essay = Addition(*ESSAY)
+    text = count_additions((task, args.train, ESSAY_ACCURACY), (essay, ESSAY_TRAIN, ESSAY_ACCURACY))
+    half = -(-(essay.num_inputs - ESSAY_TRAIN) // 2)
+    return text, {
+        str(task): task.counting(args.train).to_dict(),
+        str(essay): essay.counting(ESSAY_TRAIN, half).to_dict(),
+    }
