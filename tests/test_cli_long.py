@@ -16,7 +16,7 @@ import pytest
 from cli_runs import ROOT, SMALL, answer, run, stop_after_first_step
 
 import volume
-from volume import doctor
+from volume import demo_measures, doctor
 
 # --- stopping ---
 
@@ -81,7 +81,9 @@ def _read_all(descriptor: int, text: list[str]) -> None:
 # --- sweep, demo, doctor ---
 
 
-def test_demo(capsys, tmp_path):
+def test_demo(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_measures, "TASKS", (("majority", 2),))
+    monkeypatch.setattr(demo_measures, "METHOD", volume.Direct(draws=5000))
     (tmp_path / "report.json").write_text("an earlier demo is replaced")
     code, out, err = run(capsys, "demo", "--draws", "2e4", "--out", tmp_path, "--json")
     assert code == 0, err
@@ -90,11 +92,16 @@ def test_demo(capsys, tmp_path):
     assert "perceptron" in found["text"]
     assert "The largest classes" in err  # the tables
     assert {path.name for path in tmp_path.iterdir()} >= {"report.json", "counts.parquet", "rank.pdf", "balance.pdf"}
+    assert [one["task"] for one in found["measures"]] == ["majority"]
+    assert (tmp_path / "measures-majority-2.pdf").read_bytes().startswith(b"%PDF")
     assert volume.VolumeReport.load(tmp_path).num_draws == 20_000
 
 
 def test_stopped_demo(capsys, tmp_path, monkeypatch):
     stop_after_first_step(monkeypatch)
+    code, _, err = run(capsys, "demo", "--draws", "1e8", "--out", tmp_path)
+    assert (code, err) == (3, "volume: stopped; nothing was saved.\n")  # in the pilot of the first task
+    monkeypatch.setattr(demo_measures, "TASKS", ())
     code, out, err = run(capsys, "demo", "--draws", "1e8", "--out", tmp_path)
     assert code == 3
     assert "Unseen mass" in out

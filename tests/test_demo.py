@@ -12,17 +12,20 @@ import pytest
 from rich.console import Console
 
 import volume
-from volume import demo
+from volume import demo, demo_measures
 from volume.plot_data import complexity_data
 
 DRAWS = 40_000
+TASKS = [("first-bit", 2)]
+METHOD = volume.Direct(draws=10_000)
 
 
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "new" / "folder"
     screen = Console(file=io.StringIO(), width=80)
-    made = demo.run(folder, draws=DRAWS, seed=3, progress=None, console=screen, suffix=".png")
+    tasks = {"tasks": TASKS, "method": METHOD}
+    made = demo.run(folder, draws=DRAWS, seed=3, progress=None, console=screen, suffix=".png", **tasks)
     assert isinstance(screen.file, io.StringIO)
     return made, screen.file.getvalue(), folder
 
@@ -36,10 +39,27 @@ def test_everything_is_written_and_named(tour):
     made, text, folder = tour
     names = sorted(path.name for path in folder.iterdir())
     assert {"rank.png", "complexity.png", "balance.png", "report.json"} <= set(names)
+    assert {"measures-first-bit-2.json", "measures-first-bit-2.png"} <= set(names)
     assert all(path.exists() and path.stat().st_size > 0 for path in made.saved)
-    assert len(made.saved) == 4
+    assert len(made.saved) == 6
     for path in made.saved:
         assert path.name in text
+
+
+def test_it_opens_with_the_measures(tour):
+    made, text, folder = tour
+    (first,) = made.measures
+    assert words(text).startswith("A counting argument: of all functions")
+    assert text.index("How what fits 2 labels") < text.index("Drawing 40,000 networks")
+    assert words(first.text) in words(text)
+    record = json.loads((folder / "measures-first-bit-2.json").read_text())
+    assert record == json.loads(json.dumps(first.to_dict()))
+    # Its wide limit is within .1 of the network's volume, 10,000 draws within .08 (2 standard errors of these).
+    assert abs(first["volume"].log_total - first["infinite width"].log_total) < 0.3
+
+
+def test_it_opens_with_first_bit_and_majority():
+    assert demo_measures.TASKS == (("first-bit", 64), ("majority", 32))
 
 
 def test_the_stored_run_answers_the_same(tour):
@@ -51,7 +71,7 @@ def test_the_stored_run_answers_the_same(tour):
 
 def test_the_table_shows_the_largest_classes(tour):
     made, text, _ = tour
-    rows = [line for line in text.splitlines() if re.match(r"(all|1 only at|x\d|0x)", line)]
+    rows = [line for line in text.splitlines() if re.match(r"(all [01]|1 only at|x\d|0x)", line)]
     assert len(rows) == demo.SHOWN
     largest = made.report.classes(top=demo.SHOWN)
     for entry, row in zip(largest, rows, strict=True):
@@ -125,7 +145,7 @@ def test_complexities_in_the_paragraph_are_medians_of_the_sample(tour):
 def test_other_draws_give_other_numbers(tour, tmp_path):
     made, _, _ = tour
     screen = Console(file=io.StringIO(), width=80)
-    other = demo.run(tmp_path, draws=10_000, seed=4, progress=None, console=screen, suffix=".svg")
+    other = demo.run(tmp_path, draws=10_000, tasks=(), seed=4, progress=None, console=screen, suffix=".svg")
     assert other.text != made.text
     assert "10,000 draws" in other.text
 
@@ -137,7 +157,8 @@ def test_record_is_strict_json(tour):
     assert len(record["balance"]) == 129
     assert record["num_draws"] == DRAWS
     assert record["text"] == made.text
-    assert len(record["saved"]) == 4
+    assert len(record["saved"]) == 6
+    assert [one["task"] for one in record["measures"]] == ["first-bit"]
 
 
 def test_bad_arguments_are_refused_before_drawing(tmp_path):

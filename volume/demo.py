@@ -1,13 +1,13 @@
-"""The tour behind ``volume demo``: ten million functions of a small network, as tables, figures and a paragraph.
+"""The tour behind ``volume demo``: the counting argument measured, then ten million functions of a small network.
 
-The network is the (7,40,40,1) ReLU network without biases, on all 128 inputs {0,1}^7. Every number in the closing
-paragraph is computed from the run.
+It opens with two tasks under every measure (volume.demo_measures). The network of the second part is the (7,40,40,1)
+ReLU network without biases, on all 128 inputs {0,1}^7. Every number in the paragraphs is computed from the runs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from volume import lempel_ziv, plots, tables
+from volume import demo_measures, lempel_ziv, plots, tables
 from volume.class_volume import ClassTable
 from volume.classifiers import Ones
 from volume.direct import Direct
 from volume.domains import BooleanCube
 from volume.estimation import estimate
+from volume.measures import Measures
+from volume.method import Method
 from volume.models import MLP
 from volume.naming import table_name
 from volume.plot_data import RELIABLE_HITS, ComplexityData, complexity_data
@@ -41,14 +43,16 @@ FIGURES = ("rank", "complexity", "balance")
 class Demo:
     """What the tour made."""
 
+    measures: tuple[Measures, ...]  # of the tasks it opens with
     report: VolumeReport
     balance: VolumeReport  # the same draws by number of inputs in class 1
     saved: tuple[Path, ...]  # the stored run and the figures
     text: str  # what the numbers mean
 
     def to_dict(self, top: int = SHOWN) -> dict[str, Any]:
-        """JSON-able: the report, the volume by class balance, the paths and the closing paragraph."""
+        """JSON-able: the measures, the report, the volume by class balance, the paths and the closing paragraph."""
         record = self.report.to_dict(top=top)
+        record["measures"] = [one.to_dict() for one in self.measures]
         record["balance"] = [entry.to_dict() for entry in self.balance.classes()]
         return record | {"saved": [str(path) for path in self.saved], "text": self.text}
 
@@ -62,6 +66,8 @@ def run(
     out: str | Path,
     *,
     draws: float = 10_000_000,
+    tasks: Sequence[tuple[str, int]] | None = None,
+    method: Method[Any] | None = None,
     seed: Any = 0,
     level: float = 0.95,
     progress: bool | Callable[[Progress], None] | None = True,
@@ -72,7 +78,9 @@ def run(
 
     Args:
         out: folder for the stored run and the figures; made when it does not exist.
-        draws: networks to draw.
+        draws: networks to draw in the second part.
+        tasks: (target, number of training labels) of the first part. Default: `volume.demo_measures.TASKS`.
+        method: of the first part. Default: `volume.demo_measures.METHOD`.
         seed: a whole number or a JAX key.
         level: coverage of the intervals.
         progress: as in `volume.estimate`.
@@ -81,15 +89,27 @@ def run(
     """
     folder = Path(out)
     figures = {kind: plots.check_path(folder / f"{kind}{suffix}") for kind in FIGURES}
-    method, query = Direct(draws=draws), demo_query()
+    direct, query = Direct(draws=draws), demo_query()
+    tasks = demo_measures.TASKS if tasks is None else tasks
     folder.mkdir(parents=True, exist_ok=True)
     console = console or Console(highlight=False)
     say = partial(console.print, width=min(console.width, 100), highlight=False)
+    measures, saved = demo_measures.run(
+        folder,
+        partial(say, markup=False),
+        tasks=tasks,
+        method=demo_measures.METHOD if method is None else method,
+        width=min(console.width, 100),
+        seed=seed,
+        level=level,
+        progress=progress,
+        suffix=suffix,
+    )
     say(
-        f"Drawing {method.draws:,} networks {WIDTHS}, ReLU, no biases, weights N(0, 1/fan-in), and the function that"
+        f"\nDrawing {direct.draws:,} networks {WIDTHS}, ReLU, no biases, weights N(0, 1/fan-in), and the function that"
         " each computes on all 128 inputs {0,1}^7."
     )
-    report = estimate(query, method, seed=seed, level=level, progress=progress)
+    report = estimate(query, direct, seed=seed, level=level, progress=progress)
     balance = report.group_by(Ones())
     text = paragraph(report, balance, complexity_data(report))
     say(_run_line(report))
@@ -100,13 +120,13 @@ def run(
     say("\n" + _unseen(report))
     say("\nVolume by class balance, beside a perceptron without bias (1/128 for T = 0 to 127, a theorem):\n")
     say(balance_table(balance))
-    saved = [report.save(folder)]
+    saved.append(report.save(folder))
     for kind, path in figures.items():
         getattr(plots, kind)(report, path=path)
         saved.append(path)
     say("\n" + text + "\n")
     say("Saved: " + ", ".join(str(path) for path in saved), soft_wrap=True)
-    return Demo(report, balance, tuple(saved), text)
+    return Demo(tuple(measures), report, balance, tuple(saved), text)
 
 
 # --- what is printed ---
