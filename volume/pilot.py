@@ -1,7 +1,7 @@
 """The run before the run: a splitting pilot finds levels and window steps, and is thrown away.
 
 One replicate climbs adaptively. At each level it first turns the steps of the windows until about a tenth of a window's
-other points on either ellipse lie inside (on a single ellipse: about one point), then sets the next level at the score
+other points on either ellipse lie inside (of a single ellipse .15), then sets the next level at the score
 that a fifth of the states exceed. What it found becomes constants of the replicates that follow; nothing it drew enters
 any estimate.
 
@@ -26,7 +26,7 @@ from volume.models import Params
 
 SHARE_ABOVE = 0.2  # of the states that go on to the next level
 OTHERS_INSIDE = 0.1  # share of a torus's other points, on either ellipse, that lie inside the level
-ALONE_INSIDE = 1.1  # other points of a single ellipse that do
+ALONE_INSIDE, ALONE_LEAST = 0.15, 1.1  # share of a single ellipse's other points that do, but at least so many
 _BAND = (0.6, 1.7)  # of that, within which steps are left alone
 MAX_TUNING = 12  # probes of one level that only turn the steps
 MAX_STALLED = 6  # probes in a row that see no score above the level
@@ -113,7 +113,7 @@ class Pilot:
             steps = []
             points = (self.target.arcs.body_points, self.target.arcs.head_points)
             for step, whole, others, num in zip(self._steps, full, np.asarray(seen.others), points, strict=True):
-                wanted = OTHERS_INSIDE if min(points) > 1 else ALONE_INSIDE / max(num - 1, 1)
+                wanted = OTHERS_INSIDE if min(points) > 1 else max(ALONE_INSIDE, ALONE_LEAST / max(num - 1, 1))
                 factor = float(others) / wanted
                 if num > 1 and not _BAND[0] <= factor <= _BAND[1]:
                     step = min(max(step * min(max(factor, 0.4), 1.6), SMALLEST_STEP), whole)
