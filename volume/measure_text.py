@@ -43,8 +43,8 @@ def cell_words(cell: Cell, exact: bool, narrow: bool = False) -> str:
 
 
 def _with_ends(log_share: float, log_low: float, log_high: float, narrow: bool = False) -> str:
-    between = "\n" if narrow else " "
-    return f"{share_words(log_share)}{between}({share_words(log_low)} - {share_words(log_high)})"
+    ends = f"{share_words(log_low)} - {share_words(log_high)}"
+    return f"{share_words(log_share)}\n{ends}" if narrow else f"{share_words(log_share)} ({ends})"
 
 
 def total_words(column: Column, narrow: bool = False) -> str:
@@ -59,7 +59,7 @@ def total_words(column: Column, narrow: bool = False) -> str:
 def summarise(found: Measures, width: int = WIDTH) -> str:
     """The text of `Measures.summary`."""
     narrow = width < WIDTH
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    table = Table(box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0), header_style="")
     table.add_column("on the other inputs" if found.num_other > 1 else "on the other input", no_wrap=True)
     table.add_column("right", justify="right", no_wrap=True)
     for column in found.columns:
@@ -72,7 +72,8 @@ def summarise(found: Measures, width: int = WIDTH) -> str:
     below = [f"{_capital(TITLES[c.name])}: {c.how}." for c in found.columns if c.name != FUNCTIONS]
     below += [f"No column for {TITLES[name]}: {_sentence(why)}" for name, why in found.absent.items()]
     below += [f"Note on {TITLES[c.name]}: {note}" for c in found.columns for note in c.notes]
-    below.append(f"Intervals in brackets at {100 * found.level:g} %, each for itself. Seed {found.report.seed}.")
+    where = "below their shares" if narrow else "in brackets"
+    below.append(f"Intervals {where} at {100 * found.level:g} %, each for itself. Seed {found.report.seed}.")
     if any(not cell.resolved for column in found.columns for cell in column.cells):
         below.append('"below x": met too rarely to be told from 0; x is the upper end of its interval.')
     title = f"How what fits {found.num_train} labels divides by the other {found.num_other} of {_name(found)}"

@@ -230,7 +230,7 @@ def measure(
     log_fit = -num_train * math.log(classes)
     exact = [Column(FUNCTIONS, log_fit, log_fit, log_fit, tuple(Cell(x, x, x) for x in logs), True, "counted, exact")]
     absent: dict[str, str] = {}
-    how = "as asked"
+    how = ""
     if method is None:
         method, how = _choose(query, jax.random.fold_in(key, 1))
     report = estimate(query, method, seed=seed, level=level, progress=progress)
@@ -300,10 +300,12 @@ def _choose(query: Query, key: jax.Array) -> tuple[Method[Any], str]:
     hits = PILOT_DRAWS - pilot["outside"].count - int(pilot.num_nonfinite)
     if hits < PILOT_HITS:
         if not query.prior.has_transform:
-            return Direct(draws=MOST_DRAWS), f"a pilot hit {hits} times in {PILOT_DRAWS:,} draws, and splitting cannot"
-        return fallback, f"a pilot of {PILOT_DRAWS:,} direct draws hit {hits} networks that fit"
+            return Direct(
+                draws=MOST_DRAWS
+            ), f" (a pilot hit {hits} times in {PILOT_DRAWS:,} draws, and splitting cannot)"
+        return fallback, f" (a pilot of {PILOT_DRAWS:,} direct draws hit {hits} networks that fit)"
     draws = min(MOST_DRAWS, max(PILOT_DRAWS, math.ceil(HITS * PILOT_DRAWS / hits)))
-    return Direct(draws=draws), f"a pilot of {PILOT_DRAWS:,} direct draws hit {hits:,} networks that fit"
+    return Direct(draws=draws), f" (a pilot of {PILOT_DRAWS:,} direct draws hit {hits:,} networks that fit)"
 
 
 # --- the columns ---
@@ -335,7 +337,7 @@ def _volume_column(report: VolumeReport | EstimateReport, given: BoundGiven, how
         *ends,
         tuple(cells) if len(cells) == given.outside else (),
         False,
-        f"{words} ({how})",
+        words + how,
         resolved=total.headline == "interval",
         notes=total.notes,
     )
@@ -354,7 +356,7 @@ def _counted_column(report: VolumeReport, given: BoundGiven, how: str) -> Column
     cells = tuple(
         Cell(_log(s.share) if s.num_within else math.nan, _log(s.low), _log(s.high), s.resolved) for s in found
     )
-    words = f"{report.num_draws:,} direct draws, {fits.count:,} that fit ({how})"
+    words = f"{report.num_draws:,} direct draws, {fits.count:,} that fit{how}"
     enough = fits.count > 0
     return Column(VOLUME, fits.log_volume, fits.log_low, fits.log_high, cells, False, words, resolved=enough)
 
