@@ -16,6 +16,7 @@ Shape letters: R replicates, N particles of one, P moves, G points of a window, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -153,8 +154,12 @@ def over_particles(target: Target, function, *arrays):
     """``function`` of one particle's arrays, over the leading axes [R, N] of ``arrays``, ``target.batch`` at a time."""
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), arrays)
     count = jax.tree.leaves(flat)[0].shape[0]
-    result = jax.lax.map(lambda one: function(*one), flat, batch_size=min(target.batch, count))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, target.num_particles, *leaf.shape[1:]), result)
+    batches = math.ceil(count / target.batch)
+    size = math.ceil(count / batches)
+    if more := batches * size - count:  # a few done twice: a smaller last batch would be compiled as well
+        flat = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[:more]]), flat)
+    result = jax.lax.map(lambda one: function(*one), flat, batch_size=size)
+    return jax.tree.map(lambda leaf: leaf[:count].reshape(-1, target.num_particles, *leaf.shape[1:]), result)
 
 
 @partial(jax.jit, static_argnames="target")
