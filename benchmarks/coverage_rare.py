@@ -12,8 +12,8 @@ Truths are exact: log p = 0 after subtraction, or a share that is a ratio of kno
 
 "Printed" is what a report prints first, over ALL groups: the interval where no replicate died and the spread is at
 most 1, else the lower bound (`volume.class_estimate`). "Interval" grades the interval in every group without a dead
-replicate, "after the gate" only where it was printed. Real splitting runs: see `Given` below. NumPy on the CPU in
-double precision.
+replicate, "after the gate" only where it was printed. Real splitting runs: benchmarks/coverage_splitting.py. NumPy on
+the CPU in double precision.
 
 Shape letters: S groups, R replicates, N particles, K levels.
 """
@@ -191,25 +191,7 @@ class Part:
         }
 
 
-@dataclass(frozen=True)
-class Given:
-    """PLUG IN HERE: real splitting runs, `groups` groups of `replicates` on a class of known log p.
-
-    ``file`` is an .npz with log_estimates [S, R] and log_truth; whoever runs the sampler writes it, and
-    `--runs FILE ...` grades it beside the simulated designs.
-    """
-
-    file: str
-    section: ClassVar[str] = "Splitting runs"
-
-    def grade(self, rng: np.random.Generator, groups: int) -> dict[str, Any]:
-        with np.load(self.file) as data:
-            x = np.asarray(data["log_estimates"], float) - float(data["log_truth"])
-            depth = float(data["log_truth"]) / math.log(10)
-        return grade_volumes(x, runs=Path(self.file).stem, depth=depth)
-
-
-Job = Lognormal | Ideal | HiddenPart | Part | Given
+Job = Lognormal | Ideal | HiddenPart | Part
 
 # share, spread of the part, spread of the rest, chance that a replicate holds it, particles that show it.
 PARTS = (
@@ -305,7 +287,6 @@ def run_job(job: Job, stream: np.random.SeedSequence, groups: int) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", type=int, default=10_000, help="groups of replicates graded per line")
-    parser.add_argument("--runs", nargs="*", default=[], metavar="FILE.npz", help="real runs to grade too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--json", type=Path, help="write all rows here")
@@ -313,7 +294,7 @@ def main() -> None:
     options = parser.parse_args()
 
     start = time.time()
-    todo = [*jobs(), *(Given(file) for file in options.runs)]
+    todo = jobs()
     streams = np.random.SeedSequence(options.seed).spawn(len(todo))
     sections: dict[str, list[dict[str, Any]]] = {}
     with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
