@@ -103,35 +103,37 @@ class Task:
 
 
 DIRECT, MORE, MOST = 5_000_000, 10_000_000, 40_000_000
-SPLITTING_AFTER = 5.5  # training draws
+PARTICLES, BODY_POINTS = 256, 4
 FIRST, MAJORITY = Cell(), Cell("majority")
 OTHERS = [Cell(target) for target in ("0011", "random:0", "parity", "at-least:6", "constant:0")]
 
 
 def around(cell: Cell) -> list[Cell]:
-    """The cell, and each cell that differs from it in the trigger, the width or the depth."""
+    """Each cell that differs from this one in the trigger, the width or the depth."""
     triggers = [replace(cell, trigger=f"leading:{k}") for k in (3, 5, 2)]
     networks = [replace(cell, width=width) for width in (20, 80)] + [replace(cell, depth=depth) for depth in (1, 3)]
-    return [cell, *triggers, *networks]
+    return triggers + networks
 
 
 def design(quick: bool = False) -> list[Task]:
-    """Every task: the first training draw of all cells, then the second; splitting, the slow part, before the last."""
+    """Every task, in an order in which a run that is cut short has the same share of the draws of every cell."""
     if quick:
         return [Task(replace(cell, draw=draw), draws=2_000_000) for draw in range(3) for cell in (FIRST, MAJORITY)]
-    direct = [  # training draws, networks drawn, cells
-        (8, DIRECT, [*around(FIRST), *around(MAJORITY)]),
-        (8, MORE, around(replace(FIRST, monitored=16))),
-        (8, DIRECT, [replace(FIRST, monitored=4), replace(MAJORITY, monitored=4), *OTHERS]),
-        (8, DIRECT, [replace(FIRST, trigger="at-least:6"), replace(MAJORITY, trigger="at-least:6")]),  # t = 8 too
-        (8, MORE, [replace(FIRST, monitored=12)]),
-        (8, MOST, [replace(MAJORITY, monitored=12), replace(FIRST, monitored=24)]),
+    sixteen = replace(FIRST, monitored=16)
+    four = [replace(FIRST, monitored=4), replace(MAJORITY, monitored=4)]
+    ones = [replace(FIRST, trigger="at-least:6"), replace(MAJORITY, trigger="at-least:6")]  # t = 8 too, another shape
+    parts = [  # training draws, networks drawn or particles, cells
+        (16, {"draws": DIRECT}, [FIRST, MAJORITY]),
+        (16, {"draws": MORE}, [sixteen]),
+        (8, {"draws": DIRECT}, [*around(FIRST), *around(MAJORITY), *four, *ones, *OTHERS]),
+        (8, {"draws": MORE}, [*around(sixteen), replace(FIRST, monitored=12)]),
+        (8, {"draws": MOST}, [replace(MAJORITY, monitored=12), replace(FIRST, monitored=24)]),
+        (4, {"particles": PARTICLES}, [replace(MAJORITY, monitored=16), replace(FIRST, monitored=32)]),
     ]
-    rare = [replace(MAJORITY, monitored=16), replace(FIRST, monitored=32)]
-    tasks = [Task(replace(cell, draw=d), draws=n) for num, n, cells in direct for d in range(num) for cell in cells]
-    tasks += [Task(replace(cell, draw=d), particles=256) for d in range(4) for cell in rare]
-    # A run that is cut short has every cell equally often.
-    return sorted(tasks, key=lambda task: task.cell.draw if task.draws else SPLITTING_AFTER)
+    tasks = [
+        (d / num, Task(replace(cell, draw=d), **how)) for num, how, cells in parts for d in range(num) for cell in cells
+    ]
+    return [task for _, task in sorted(tasks, key=lambda each: each[0])]
 
 
 # ------------------------------------------------------------------------------------------------- one cell
@@ -204,7 +206,8 @@ def log_odds(share: float) -> float:
 
 
 def _by_splitting(query: volume.Query, task: Task) -> dict[str, Any]:
-    method = volume.Splitting(particles=task.particles, moves=task.moves, replicates=task.replicates)
+    sizes = {"particles": task.particles, "moves": task.moves, "replicates": task.replicates}
+    method = volume.Splitting(**sizes, body_points=BODY_POINTS)
     inside: Any = volume.estimate(query, method, seed=task.seed, level=LEVEL)
     own: Any = volume.estimate(query, replace(method, labels=(DEFECTS,)), seed=task.seed ^ 1, level=LEVEL)
     alone = own[DEFECTS]

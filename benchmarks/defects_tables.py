@@ -32,10 +32,19 @@ from scipy import special
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.defects import BENIGN, DEFECTS, FIRST, HERE, LEVEL, MAJORITY, Cell, read
+from benchmarks.defects import BENIGN, DEFECTS, FIRST, HERE, LEVEL, MAJORITY, Cell, design, read
 from benchmarks.environment import describe
+from volume import Defects, Fits
 from volume.logs import LN10
 
+# Cells whose trigger has one right label.
+ALIKE = [
+    replace(base, monitored=m, trigger=trigger)
+    for base in (FIRST, MAJORITY)
+    for m in (4, 8, 16)
+    for trigger in ("leading:5", "leading:4", "leading:3")
+    if (base, trigger) != (MAJORITY, "leading:3")
+]
 FIGURE = HERE.parent / "docs" / "figures" / "defects.png"
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#767676"  # as in volume.plots
 
@@ -86,12 +95,14 @@ class Group:
 
 
 def groups(records: Sequence[dict[str, Any]]) -> dict[Cell, Group]:
-    """Records by cell, whatever the draw; of one answered twice, by more effort as a rule, the last line counts."""
+    """Records by cell, whatever the draw, in the order of the design; of one answered twice the last line counts."""
     found: dict[Cell, dict[int, dict[str, Any]]] = {}
     for record in records:
         cell = Cell(**record["cell"])
         found.setdefault(replace(cell, draw=0), {})[cell.draw] = record
-    return {cell: Group(cell, [draws[d] for d in sorted(draws)]) for cell, draws in found.items()}
+    order = {cell: number for number, cell in enumerate(dict.fromkeys(replace(t.cell, draw=0) for t in design()))}
+    cells = sorted(found, key=lambda cell: (order.get(cell, len(order)), cell.words))
+    return {cell: Group(cell, [found[cell][d] for d in sorted(found[cell])]) for cell in cells}
 
 
 def paired(one: Group, other: Group) -> Mean:
@@ -202,6 +213,16 @@ def results(records: list[dict[str, Any]], environments: list[dict[str, Any]]) -
         *compared(found),
         "",
     ]
+    lines += [
+        "Why training draws differ: the ratio of every draw beside the number of its m monitored inputs that have the",
+        "trigger's own label, which is one label in these cells; r is the correlation of that number with the ratio's",
+        "logarithm. Number: ratio; in the order of the numbers.",
+        "",
+        "| target | trigger | m | r | number: ratio |",
+        "|---|---|---|---|---|",
+        *(alike_row(found[cell]) for cell in ALIKE if cell in found and found[cell].whole),
+        "",
+    ]
     rare = [record for record in records if record["particles"]]
     if rare:
         lines += [
@@ -215,6 +236,24 @@ def results(records: list[dict[str, Any]], environments: list[dict[str, Any]]) -
             "",
         ]
     return "\n".join(lines)
+
+
+def alike_row(group: Group) -> str:
+    """Monitored inputs with the trigger's label and the ratio, for every training draw."""
+    pairs = sorted((alike(replace(group.cell, draw=draw)), ratio) for draw, ratio in group.ratios.items())
+    numbers, ratios = np.array(pairs, float).T
+    some = len(pairs) > 2 and numbers.std() > 0 and ratios.std() > 0
+    told = f"{np.corrcoef(numbers, ratios)[0, 1]:.2f}" if some else "none"
+    listed = ", ".join(f"{count}: {number(ratio)}" for count, ratio in pairs)
+    return f"| {group.cell.target} | {group.cell.trigger} | {group.cell.monitored} | {told} | {listed} |"
+
+
+def alike(cell: Cell) -> int:
+    """How many monitored inputs have the label that is most common in the trigger."""
+    question = cell.query().classifier
+    assert isinstance(question, Defects)
+    assert isinstance(question.within, Fits)
+    return int(np.sum(question.within.labels == np.bincount(question.trigger.labels).argmax()))
 
 
 def rare_row(record: dict[str, Any]) -> str:
@@ -251,12 +290,13 @@ def _shares(ax: Axes, found: dict[Cell, Group]) -> None:
             t = group.cell.trigger_size * shift
             shares = [record["shares"][label][0] for record in group.records if record["shares"][label][3]]
             ax.plot([t] * len(shares), shares, ".", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
-            mean = over_draws(np.log(shares).tolist())
+            mean = over_draws(special.logit(shares).tolist())  # so that an interval stays below 1
             at.append(t)
-            means.append([math.exp(x) for x in (mean.mean, mean.low, mean.high)])
+            means.append([float(special.expit(x)) for x in (mean.mean, mean.low, mean.high)])
         _bars(ax, at, means, colour)
     sizes = np.array([group.cell.trigger_size for group in groups_], float)
-    ax.plot(sizes, 2.0**-sizes, color=GREY, linestyle="--", linewidth=1.2)
+    line = np.geomspace(min(sizes, default=1), max(sizes, default=1))
+    ax.plot(line, 2.0**-line, color=GREY, linestyle="--", linewidth=1.2)
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, [f"{int(size)}" for size in sizes])
     _axes(ax, "inputs in the trigger, t", "share of what fits")

@@ -116,8 +116,8 @@ def test_no_task_is_asked_twice_and_every_draw_of_a_cell_is_asked_alike():
         effort.setdefault(replace(task.cell, draw=0), set()).add(replace(task, cell=Cell()))
         assert bool(task.draws) != bool(task.particles)
     assert all(len(kinds) == 1 for kinds in effort.values())
-    direct = [task.cell.draw for task in tasks if task.draws]
-    assert direct == sorted(direct)
+    half = {replace(task.cell, draw=0) for task in tasks[: len(tasks) // 2]}
+    assert half == {replace(task.cell, draw=0) for task in tasks}  # half of a run has every cell
 
 
 def test_a_run_goes_on_where_it_was_killed(tmp_path, monkeypatch):
