@@ -206,7 +206,7 @@ def log_odds(share: float) -> float:
 
 
 def _by_splitting(query: volume.Query, task: Task) -> dict[str, Any]:
-    sizes = {"particles": task.particles, "moves": task.moves, "replicates": task.replicates}
+    sizes: Any = {"particles": task.particles, "moves": task.moves, "replicates": task.replicates}
     method = volume.Splitting(**sizes, body_points=BODY_POINTS)
     inside: Any = volume.estimate(query, method, seed=task.seed, level=LEVEL)
     own: Any = volume.estimate(query, replace(method, labels=(DEFECTS,)), seed=task.seed ^ 1, level=LEVEL)
@@ -301,10 +301,13 @@ def sentence(record: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="six cells of few draws, into a file of their own")
+    parser.add_argument(
+        "--direct", action="store_true", help="leave out the cells that splitting answers, the slow ones"
+    )
     parser.add_argument("--out", type=Path, help="file of results (default: defects.jsonl beside this script)")
     chosen = parser.parse_args(arguments)
     path = chosen.out or HERE / ("defects_quick.jsonl" if chosen.quick else "defects.jsonl")
-    tasks = design(chosen.quick)
+    tasks = [task for task in design(chosen.quick) if task.draws or not chosen.direct]
     done = len({task.key for task in tasks} & {record["key"] for record in read(path)[0]})
     print(f"{describe(environment())}\n{len(tasks)} cells, {done} in {path.name} already", flush=True)
     try:
