@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .adapters import check_outputs
 from .descriptions import from_description
 from .function import FunctionModel, from_function
+from .interpolants import Interpolants, interpolation
 from .mlp import ACTIVATIONS, MLP, Perceptron
 from .model import Head, Model, Parameter, Params
 from .paths import flat_names
@@ -23,6 +24,7 @@ __all__ = [
     "FlaxModel",
     "FunctionModel",
     "Head",
+    "Interpolants",
     "Model",
     "Parameter",
     "Params",
@@ -34,6 +36,7 @@ __all__ = [
     "from_function",
     "from_linen",
     "from_nnx",
+    "interpolation",
 ]
 
 

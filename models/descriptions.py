@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .interpolants import Interpolants
 from .mlp import MLP, Perceptron
 from .model import Model
 from .polynomial import Polynomial
@@ -19,4 +20,6 @@ def from_description(description: Mapping[str, Any]) -> Model | None:
         return Perceptron(description["n"], description["bias"])
     if name == "polynomial":
         return Polynomial(description["degree"])
+    if name == "interpolants":
+        return Interpolants(*(description[field] for field in ("degree", "inputs", "labels", "weight_std")))
     return None

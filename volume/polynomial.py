@@ -4,11 +4,11 @@ Quantity: P(|p(x_i) - y_i| <= eps at every test point | p(x_j) = y_j at every tr
 a given degree with independent coefficients c_k ~ N(0, s_k^2): the prior ``Gaussian(weight_std=s)`` on ``Polynomial``.
 
 Conditioned on the training points the coefficients are Gaussian on the affine space of interpolants, of dimension
-f = degree + 1 - m: with D = diag(s), V the powers and A = V D, c = D u and u | A u = y is N(A^+ y, I - A^+ A)
-(Rasmussen and Williams 2006, A.2). Test values are b + L w, w ~ N(0, I_r), r = min(t, f), L lower trapezoidal. With
-one test point or one free dimension the answer is a difference of normal distribution functions, exact to rounding;
-otherwise a Gaussian box probability, by separation of variables (Genz 1992, J. Comp. Graph. Stat. 1:141) on scrambled
-Sobol points, whose spread over independent scramblings is the stated error. All in logs.
+f = degree + 1 - m (`volume.models.Interpolants`, which samplers use). Test values are b + L w, w ~ N(0, I_r),
+r = min(t, f), L lower trapezoidal. With one test point or one free dimension the answer is a difference of normal
+distribution functions, exact to rounding; otherwise a Gaussian box probability, by separation of variables (Genz 1992,
+J. Comp. Graph. Stat. 1:141) on scrambled Sobol points, whose spread over independent scramblings is the stated error.
+All in logs.
 
 Shape letters: m training points, t test points, f free dimensions, r = min(t, f), S Sobol points.
 """
@@ -24,7 +24,8 @@ from numpy.typing import ArrayLike
 from scipy import special
 from scipy.stats import qmc
 
-MAX_CONDITION = 1e10  # of the scaled powers at the training points: beyond, under six digits of the answer are left
+from volume.models import interpolation
+
 MIN_EPS = 1e-9  # relative to the values, where rounding decides whether too many conditions hold at once
 _REPLICATES, _LOG2_POINTS = 16, 12
 MAX_DIMENSION = 64  # r; the Sobol estimate's error is stated, but grows with r
@@ -129,19 +130,10 @@ def extrapolation(
 
 def _values(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means [t] and the factor L [t, r] of the values at the test points, given those at the training points."""
-    powers = np.vander(x, len(std), increasing=True) * std
-    size = np.linalg.norm(powers, axis=1, keepdims=True)  # rows scaled to length 1: units of y do not matter
-    q, r = np.linalg.qr((powers / size).T, mode="complete")
-    m = len(x)
-    if not np.isfinite(size).all() or np.linalg.cond(r[:m]) > MAX_CONDITION:
-        raise ValueError(
-            f"The powers of the {m} training inputs up to x^{len(std) - 1} are too nearly dependent for float64: scale"
-            " the inputs to about [-1, 1], spread them out, or give fewer."
-        )
-    u = q[:, :m] @ np.linalg.solve(r[:m].T, y / size[:, 0])
+    u, free = interpolation(x, y, std)
     test_powers = np.vander(x_test, len(std), increasing=True) * std
     # LQ: a rotation of w, under which its law does not change, makes the factor lower trapezoidal.
-    triangle = np.asarray(np.linalg.qr((test_powers @ q[:, m:]).T, mode="r"))
+    triangle = np.asarray(np.linalg.qr((test_powers @ free).T, mode="r"))
     return test_powers @ u, triangle.T
 
 
