@@ -61,8 +61,7 @@ class Splitting:
         resolve: give each class of a `Given` that fewer than 4 replicates met a run of its own.
         target_error: half-width of the interval that is wanted, in log10. A trial sizes N; a fresh set of replicates
             with it is all that is reported.
-        body_points, head_points: points of a window (volume.samplers.Arcs). Default: 4 x 16; 16 where a network is moved
-            as a whole.
+        body_points, head_points: points of a window (volume.samplers.Arcs).
         floor: log10 of the volume below which a class is given up.
         dtype: "float32" or "float64".
         precision: matrix-product precision, as for `Direct`.
@@ -79,7 +78,7 @@ class Splitting:
     chain: bool = False
     resolve: bool = False
     target_error: float | None = None
-    body_points: int | None = None
+    body_points: int = BODY_POINTS
     head_points: int = HEAD_POINTS
     floor: float = FLOOR
     dtype: str = "float32"
