@@ -154,7 +154,7 @@ class ClassRun:
         groups = math.ceil((self._replicates - start) / max(1, held))
         size = math.ceil((self._replicates - start) / groups)  # alike: each size is compiled anew
         key = jax.random.fold_in(self._key, TRIAL if self._trial else RUN)
-        keys = jax.numpy.stack([jax.random.fold_in(key, start + i) for i in range(size)])
+        keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(np.arange(start, start + size))
         return _Group(self._target, keys, self._inputs, self._pilot.stages)
 
     def _finish(self, group: _Group) -> None:
