@@ -87,11 +87,12 @@ class Group:
     def limit(self, record: dict[str, Any]) -> tuple[float, str]:
         """Where a draw stands among the others, a log, and how it is written: 3.1, "> 40" or "< 0.2"."""
         value, low, high = record["ratio"]
+        benign, defects = (record["shares"][label][3] for label in (BENIGN, DEFECTS))
         if record["resolved"]:
             return value, number(value)
-        if low is not None:
+        if benign and low is not None:
             return math.inf, f"> {number(low)}"
-        return (-math.inf, f"< {number(high)}") if high is not None else (math.nan, "not met")
+        return (-math.inf, f"< {number(high)}") if defects and high is not None else (math.nan, "not met")
 
 
 def groups(records: Sequence[dict[str, Any]]) -> dict[Cell, Group]:
@@ -312,13 +313,13 @@ def _ratios(ax: Axes, found: dict[Cell, Group]) -> None:
                 continue
             group, m = found[cell], cell.monitored * shift
             for record in group.records:
-                value, low, high = record["ratio"]
-                if record["resolved"]:
-                    ax.plot([m], [math.exp(value)], ".", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
-                elif low is not None:
-                    ax.plot([m], [math.exp(low)], "^", color=colour, alpha=0.5, markersize=4, fillstyle="none")
-                elif high is not None:
-                    ax.plot([m], [math.exp(high)], "v", color=colour, alpha=0.5, markersize=4, fillstyle="none")
+                place = group.limit(record)[0]
+                _, low, high = record["ratio"]
+                if math.isfinite(place):
+                    ax.plot([m], [math.exp(place)], ".", color=colour, alpha=0.35, markersize=6, markeredgewidth=0)
+                elif not math.isnan(place):
+                    at_, mark = (low, "^") if place > 0 else (high, "v")
+                    ax.plot([m], [math.exp(at_)], mark, color=colour, alpha=0.6, markersize=4, fillstyle="none")
             if group.whole and len(group.records) > 1:
                 mean = over_draws(list(group.ratios.values()))
                 at.append(m)
@@ -331,7 +332,7 @@ def _ratios(ax: Axes, found: dict[Cell, Group]) -> None:
     ax.minorticks_off()
     _axes(ax, "monitored inputs, m", "volume of benign : volume of defects")
     ax.set_title("trigger of 8 inputs", fontsize=9.5)
-    _legend(ax, {"first bit": BLUE, "majority": VERMILLION}, "among functions")
+    _legend(ax, {"first bit": BLUE, "majority": VERMILLION}, "among functions", "at least")
 
 
 def _bars(ax: Axes, at: list[float], means: list[list[float]], colour: str) -> None:
@@ -351,9 +352,12 @@ def _axes(ax: Axes, x: str, y: str) -> None:
         ax.spines[side].set_visible(False)
 
 
-def _legend(ax: Axes, colours: dict[str, str], functions: str) -> None:
+def _legend(ax: Axes, colours: dict[str, str], functions: str, limit: str = "") -> None:
     handles = [Line2D([], [], color=colour, marker="o", markersize=4, label=label) for label, colour in colours.items()]
     handles.append(Line2D([], [], color=GREY, linestyle="--", label=functions))
+    if limit:
+        shape: dict[str, Any] = {"marker": "^", "markersize": 4, "fillstyle": "none", "linestyle": "none"}
+        handles.append(Line2D([], [], color=GREY, label=limit, **shape))
     ax.legend(handles=handles, fontsize=8.5, frameon=False)
 
 

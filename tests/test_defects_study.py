@@ -151,6 +151,14 @@ def record_of(task, ratio, **changes):
     )
 
 
+# Defects were not met: only a lower limit of the ratio.
+LIMIT = {
+    "ratio": [None, 3.0, None],
+    "resolved": False,
+    "shares": {"benign": [0.1, 0.05, 0.2, True], "defects": [0.0, 0.0, 0.01, False]},
+}
+
+
 def test_over_draws_is_students_interval():
     x = [0.5, -1.0, 2.0, 0.0, 3.5]
     found = defects_tables.over_draws(x)
@@ -166,12 +174,16 @@ def test_tables_over_draws():
     found = defects_tables.groups(records)
     (group,) = found.values()
     assert "**7.4** (0.051 - 1,062)" in defects_tables.row(group)  # t_2 = 4.303: 2 -+ 4.303 * 2 / sqrt(3)
-    records[2] = records[2] | {"ratio": [None, 3.0, None], "resolved": False}
+    records[2] = records[2] | LIMIT
     (group,) = defects_tables.groups(records).values()
     text = defects_tables.row(group)
     assert "2 of 3" in text
     assert "**" not in text
     assert "| 7.4 | 1 - > 20 |" in text
+    records[0] = records[0] | LIMIT | {"ratio": [None, None, 1.0]}
+    records[0]["shares"] = {"benign": LIMIT["shares"]["defects"], "defects": LIMIT["shares"]["benign"]}
+    (group,) = defects_tables.groups(records).values()
+    assert "| 7.4 | < 2.7 - > 20 |" in defects_tables.row(group)
     wide = [record_of(Task(Cell(draw=d, width=80)), 2.0 * d + 1 + 0.1 * d) for d in range(3)]
     other = defects_tables.groups(wide)[Cell(width=80)]
     assert defects_tables.paired(found[Cell()], other).mean == pytest.approx(1.1)
@@ -184,8 +196,7 @@ def test_page_and_figure_are_made(tmp_path, small):
     for draw in range(3):
         for m in (8, 16):
             defects.append(path, record_of(Task(Cell(draw=draw, monitored=m)), draw - 1.0))
-    limit = {"ratio": [None, 3.0, None], "resolved": False}
-    defects.append(path, record_of(Task(Cell("majority")), 0.0) | limit)
+    defects.append(path, record_of(Task(Cell("majority")), 0.0) | LIMIT)
     page, figure = tmp_path / "page.md", tmp_path / "figure.png"
     defects_tables.main(["--file", str(path), "--out", str(page), "--figure", str(figure)])
     assert "| first-bit | leading:4 | 8 | 16 |" in page.read_text()
