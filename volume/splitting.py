@@ -38,9 +38,11 @@ from volume.plan import cast_inputs
 from volume.progress import Progress
 from volume.query import Query
 from volume.replicates import MIN_HIT
-from volume.samplers import Prior, arcs, standard_normal
+from volume.samplers import Prior, arcs, can_share_heads, standard_normal
 
-BODY_POINTS, HEAD_POINTS = 4, 16  # of a window; benchmarks/rare_event.py --explore compares others
+# Of a window: on a torus every point of the body's ellipse costs an evaluation, and more of them buy less than more
+# moves do; small functions that are moved as a whole are cheap. benchmarks/rare_event.py --explore compares.
+BODY_POINTS, HEAD_POINTS, ALONE_POINTS = 4, 16, 16
 BATCH_FLOATS = 1 << 19  # of windows that move at the same time: they stay in a CPU's caches
 FLOOR = -1500.0  # log10
 
@@ -61,7 +63,8 @@ class Splitting:
         resolve: give each class of a `Given` that fewer than 4 replicates met a run of its own.
         target_error: half-width of the interval that is wanted, in log10. A trial sizes N; a fresh set of replicates
             with it is all that is reported.
-        body_points, head_points: points of a window (volume.samplers.Arcs).
+        body_points, head_points: points of a window (volume.samplers.Arcs). Default: 4 x 16; 16 where a network is
+            moved as a whole.
         floor: log10 of the volume below which a class is given up.
         dtype: "float32" or "float64".
         precision: matrix-product precision, as for `Direct`.
@@ -73,12 +76,12 @@ class Splitting:
     particles: int = 256
     replicates: int = 8
     moves: int = 16
-    labels: tuple[Any, ...] | None = None
+    labels: Sequence[Any] | None = None
     score: Callable[[Array], Any] | None = None
     chain: bool = False
     resolve: bool = False
     target_error: float | None = None
-    body_points: int = BODY_POINTS
+    body_points: int | None = None
     head_points: int = HEAD_POINTS
     floor: float = FLOOR
     dtype: str = "float32"
@@ -92,6 +95,8 @@ class Splitting:
             if getattr(self, what) not in names:
                 raise ValueError(unknown(what, getattr(self, what), names))
         for name, least in (("particles", 2), ("replicates", 2), ("moves", 1), ("body_points", 2), ("head_points", 2)):
+            if name == "body_points" and self.body_points is None:
+                continue
             object.__setattr__(self, name, whole(name, getattr(self, name), least=least))
         if self.score is not None and not callable(self.score):
             raise TypeError(f"score={self.score!r} is not a function of one network's outputs.")
@@ -268,7 +273,9 @@ def _default_labels(bound: Any) -> tuple[Any, ...]:
 
 
 def _target(method: Splitting, query: Query, onto: Any, particles: int) -> Target:
-    found = arcs(query.model, query.prior, body_points=method.body_points, head_points=method.head_points)
+    split = can_share_heads(query.model, query.prior)
+    body_points = method.body_points or (BODY_POINTS if split else ALONE_POINTS)
+    found = arcs(query.model, query.prior, body_points=body_points, head_points=method.head_points)
     size = sum(math.prod(p.shape) for p in query.model.parameters)
     window = found.body_points * (size + 2 * len(onto.rows) * query.model.num_outputs * found.head_points)
     return Target(
