@@ -30,7 +30,10 @@ def share_words(log_value: float, digits: int = DIGITS) -> str:
     if log_value == -math.inf:
         return "0"
     log10 = log_value / LN10
-    return f"10^{log10:.1f}" if log10 < -300 else volume_text(log_value, digits)
+    if log10 < -300:
+        return f"10^{log10:.1f}"
+    near_one = -0.015 < log_value < -5e-5  # 0.9987 rather than 1.0
+    return f"{math.exp(log_value):.4f}" if near_one else volume_text(log_value, digits)
 
 
 def cell_words(cell: Cell, exact: bool, narrow: bool = False) -> str:
@@ -133,8 +136,8 @@ def _ends(found: Measures, functions: Column, volume: Column) -> list[str]:
         for index, (a, b) in enumerate(zip(functions.cells, volume.cells, strict=True))
         if b.resolved and math.isfinite(a.log_share) and math.isfinite(b.log_share)
     }
-    if gaps:
-        far = max(gaps, key=lambda index: abs(gaps[index]))
+    far = max(gaps, key=lambda index: abs(gaps[index]), default=0)
+    if gaps and abs(gaps[far]) > 0.1:  # a quarter more or a fifth less
         share = cell_words(volume.cells[far], False)
         sentences.append(
             f'The resolved row where they differ most is "{words[far]}": {share} of the volume is {_times(gaps[far])}'

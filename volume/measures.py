@@ -9,7 +9,7 @@ within A, the functions that fit the training labels, under
 * infinite width: the same for the wide limit of the network (volume.wide_shares), with an interval;
 * simplicity: weights 2^-K(f), K the Lempel-Ziv complexity (volume.simplicity), exact, for at most 16 inputs.
 
-References: the counting argument in Carlsmith 2023 ("Scheming AIs", section 4.2) and its critique by Belrose and Pope
+References: the counting argument in Carlsmith 2023 ("Scheming AIs") and its critique by Belrose and Pope
 2024 ("Counting arguments provide no evidence for AI doom").
 
 Shape letters: N inputs, C classes of one input, M other inputs, K rows (classes of behaviour).
@@ -390,6 +390,6 @@ def _simplicity_column(query: Query, given: BoundGiven) -> Column:
 
 
 def accuracy_edges(num_other: int) -> tuple[float, ...]:
-    """The bins by default: half, .7, .9, and right everywhere as a bin of its own."""
-    last = 1 - 0.5 / num_other
-    return (*(edge for edge in (0.5, 0.7, 0.9) if edge < last), last)
+    """The bins by default: half, .7, .9, and right everywhere as a bin of its own; none without a count in it."""
+    fewest = {math.ceil(edge * num_other - 1e-9): edge for edge in (0.9, 0.7, 0.5)}
+    return (*(edge for count, edge in sorted(fewest.items()) if count < num_other), 1 - 0.5 / num_other)
