@@ -4,7 +4,7 @@ Quantity: the ratio of the volumes benign : defects, for one draw of the monitor
 Estimator over n draws: the geometric mean, with Student's t interval of the n logarithms. That interval is about the
 mean over training draws; what is uncertain in each ratio (volume.sharing, volume.replicates) is inside the spread it is
 made of. A draw in which one of the two classes was not met has a limit and no ratio: then there is no geometric mean,
-only a median, in which such a draw stands above or below all others. Two cells are compared draw by draw: the same
+only a median, or a limit for it. Two cells are compared draw by draw: the same
 interval of the differences of logarithms.
 
 Run `python benchmarks/defects_tables.py [--file ...]`: writes defects_results.md and docs/figures/defects.png.
@@ -84,15 +84,29 @@ class Group:
     def whole(self) -> bool:
         return len(self.ratios) == len(self.records)
 
-    def limit(self, record: dict[str, Any]) -> tuple[float, str]:
-        """Where a draw stands among the others, a log, and how it is written: 3.1, "> 40" or "< 0.2"."""
+    def ends(self, record: dict[str, Any]) -> tuple[float, float, str]:
+        """Between which two logs a draw's ratio is known to lie, equal where it is resolved, and how it is written."""
         value, low, high = record["ratio"]
         benign, defects = (record["shares"][label][3] for label in (BENIGN, DEFECTS))
         if record["resolved"]:
-            return value, number(value)
+            return value, value, number(value)
         if benign and low is not None:
-            return math.inf, f"> {number(low)}"
-        return (-math.inf, f"< {number(high)}") if defects and high is not None else (math.nan, "not met")
+            return low, math.inf, f"> {number(low)}"
+        return (-math.inf, high, f"< {number(high)}") if defects and high is not None else (-math.inf, math.inf, "none")
+
+    def middle(self) -> str:
+        """The median ratio, or the limit that the draws leave for it."""
+        ends = [self.ends(record)[:2] for record in self.records]
+        with np.errstate(invalid="ignore"):
+            low, high = (float(np.median(each)) for each in zip(*ends, strict=True))
+        if low == high:
+            return number(low)
+        return f"> {number(low)}" if math.isfinite(low) else f"< {number(high)}" if math.isfinite(high) else "none"
+
+    def range(self) -> str:
+        ends = [self.ends(record) for record in self.records]
+        first, last = min(ends)[2], max(ends, key=lambda each: each[1])[2]
+        return first if first == last else f"{first} - {last}"
 
 
 def groups(records: Sequence[dict[str, Any]]) -> dict[Cell, Group]:
@@ -133,14 +147,6 @@ def share_text(records: list[dict[str, Any]], label: str) -> str:
 
 def row(group: Group) -> str:
     cell, records, ratios = group.cell, group.records, group.ratios
-    placed = sorted((group.limit(record) for record in records), key=lambda pair: pair[0])
-    told = [pair for pair in placed if not math.isnan(pair[0])]
-    middle, spread = "not met", "not met"
-    if told:
-        spread = f"{told[0][1]} - {told[-1][1]}"
-        two = told[(len(told) - 1) // 2], told[len(told) // 2]
-        both = all(math.isfinite(pair[0]) for pair in two)
-        middle = number((two[0][0] + two[1][0]) / 2) if both else two[0][1]
     mean = over_draws(list(ratios.values()))
     over = f"**{number(mean.mean)}** ({number(mean.low)} - {number(mean.high)})" if group.whole and mean.num > 1 else ""
     fits = np.array([record["fits"][0] for record in records if record["fits"][0] is not None]) / LN10
@@ -156,8 +162,8 @@ def row(group: Group) -> str:
         share_text(records, DEFECTS),
         f"{2.0**-cell.trigger_size:.2g}",
         over,
-        middle,
-        spread,
+        group.middle(),
+        group.range(),
     ]
     return "| " + " | ".join(shown) + " |"
 
@@ -202,8 +208,8 @@ def results(records: list[dict[str, Any]], environments: list[dict[str, Any]]) -
         "",
         "m: monitored inputs. t: inputs in the trigger. Shares are of the volume that fits: median (smallest -",
         "largest) over training draws. benign : defects: geometric mean over training draws (95 % t interval over",
-        "draws), where every draw is resolved: met both classes in 4 independent units or more. Median and range count",
-        "the others by their limit. Among functions the ratio is 1 in every row.",
+        "draws), where every draw is resolved: met both classes in 4 independent units or more. Others have a limit,",
+        "> or <, and so may the median; none: neither class was resolved. Among functions the ratio is 1 in every row.",
         "",
         *HEAD,
         *(row(group) for group in found.values()),
@@ -313,13 +319,12 @@ def _ratios(ax: Axes, found: dict[Cell, Group]) -> None:
                 continue
             group, m = found[cell], cell.monitored * shift
             for record in group.records:
-                place = group.limit(record)[0]
-                _, low, high = record["ratio"]
-                if math.isfinite(place):
-                    ax.plot([m], [math.exp(place)], ".", color=colour, alpha=0.35, markersize=6, markeredgewidth=0)
-                elif not math.isnan(place):
-                    at_, mark = (low, "^") if place > 0 else (high, "v")
-                    ax.plot([m], [math.exp(at_)], mark, color=colour, alpha=0.6, markersize=4, fillstyle="none")
+                low, high, _ = group.ends(record)
+                if low == high:
+                    ax.plot([m], [math.exp(low)], ".", color=colour, alpha=0.35, markersize=6, markeredgewidth=0)
+                elif math.isfinite(low) or math.isfinite(high):
+                    end, mark = (low, "^") if math.isfinite(low) else (high, "v")
+                    ax.plot([m], [math.exp(end)], mark, color=colour, alpha=0.6, markersize=4, fillstyle="none")
             if group.whole and len(group.records) > 1:
                 mean = over_draws(list(group.ratios.values()))
                 at.append(m)
