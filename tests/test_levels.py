@@ -5,6 +5,7 @@ False alarms: means are held to 5.5 standard errors (4e-8 each), about fifteen o
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,10 +43,15 @@ def run(target, inputs, levels, steps, key, replicates):
     factors = []
     for number, (low, high) in enumerate(zip((-np.inf, *levels), (*levels, np.inf), strict=True)):
         keys = jax.vmap(lambda key, at=number: jax.random.fold_in(key, at))(keys)
-        found = advance(target, keys, z, inputs, Stage(low, high, *steps).cast(np.float32))
+        found = advance(target, keys, z, inputs, Stage(low, high, *steps).cast(np.dtype(np.float32)))
         factors.append(np.asarray(found.factor, float))
         z = found.z
     return np.prod(factors, axis=0), np.array(factors)
+
+
+def num_traces() -> int:
+    step: Any = advance
+    return step._cache_size()
 
 
 def z_score(values, truth):
@@ -58,9 +64,9 @@ def test_unbiased_with_a_handful_of_particles(particles, moves):
     """Many replicates die, and the mean is the truth all the same; 2 % (5 particles) to 5 % would be seen."""
     truth = 0.07
     target, inputs = target_of(sector([1, 0], 2 * math.pi * truth), "fits", particles, moves, 4096)
-    before = advance._cache_size()
+    before = num_traces()
     p, factors = run(target, inputs, (-0.6, -0.15), (0.3, 0.25), jax.random.key(1), 30_000)
-    assert advance._cache_size() == before + 1  # levels and steps are data
+    assert num_traces() == before + 1  # levels and steps are data
     assert abs(z_score(p, truth)) < 5.5
     assert 0.01 < np.mean(p == 0) < 0.8
     assert p.std() / truth / math.sqrt(len(p)) < 0.012
@@ -92,7 +98,7 @@ def test_batches_and_groups_change_nothing():
         np.testing.assert_allclose(run(replace(target, batch=batch), inputs, levels, steps, key, 6)[0], whole, 1e-5)
     keys = jax.random.split(key, 6)
     z, _ = draw(target, keys, inputs)
-    stage = Stage(-np.inf, -0.6, *steps).cast(np.float32)
+    stage = Stage(-np.inf, -0.6, *steps).cast(np.dtype(np.float32))
     together = advance(target, keys, z, inputs, stage)
     for rows in (slice(2, 6),):
         alone, _ = draw(target, keys[rows], inputs)
@@ -123,7 +129,7 @@ def test_nobody_above_keeps_the_particles():
     target, inputs = target_of(sector([1, 0], 0.4), "fits", 4, 2, 3)
     keys = jax.random.split(jax.random.key(7), 6)
     z, _ = draw(target, keys, inputs)
-    found = advance(target, keys, z, inputs, Stage(-np.inf, 3.0e38, 0.3, 0.3).cast(np.float32))
+    found = advance(target, keys, z, inputs, Stage(-np.inf, 3.0e38, 0.3, 0.3).cast(np.dtype(np.float32)))
     dead = np.asarray(found.factor) == 0
     assert dead.any()
     np.testing.assert_array_equal(np.asarray(found.z["0.weight"])[dead], np.asarray(z["0.weight"])[dead])
@@ -139,7 +145,7 @@ def test_probes_stay_inside_and_surveys_count_classes():
     turns = jax.random.uniform(jax.random.key(1), (20, 64)) * angle + start
     z = {"0.weight": jnp.stack([jnp.cos(turns), jnp.sin(turns)], axis=-1)[..., None] * 1.3}
     keys = jax.random.split(jax.random.key(2), 20)
-    stage = Stage(np.inf, np.inf, 0.1, 0.2).cast(np.float32)
+    stage = Stage(np.inf, np.inf, 0.1, 0.2).cast(np.dtype(np.float32))
     seen = probe(target, keys, z, inputs, stage)
     assert np.isposinf(seen.score).all()
     assert seen.score.shape == (20, 64, 8)

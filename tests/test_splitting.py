@@ -6,6 +6,7 @@ degrees: 5e-4 each were the seeds drawn anew), of which the spread's limit says 
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +30,20 @@ GIVEN = volume.Query(
 )
 
 
+def estimate(*args: Any, **options: Any) -> Any:
+    """Entries of every kind, for type checkers."""
+    return volume.estimate(*args, **options)
+
+
+def estimate_of(path) -> Any:
+    return volume.load(path)
+
+
+def num_traces() -> int:
+    step: Any = advance
+    return step._cache_size()
+
+
 def check(entry, truth, *, spread=0.7, error=0.0):
     assert entry.headline == ("interval" if entry.spread <= 1 else "bound")
     assert entry.spread < spread
@@ -47,7 +62,7 @@ def check(entry, truth, *, spread=0.7, error=0.0):
 )
 def test_rare_truths(name, particles, moves):
     case = CASES[name]
-    report = volume.estimate(case.query, replace(SMALL, particles=particles, moves=moves, labels=(case.label,)), seed=1)
+    report = estimate(case.query, replace(SMALL, particles=particles, moves=moves, labels=(case.label,)), seed=1)
     check(report[case.label], case.log_volume, spread=1.6 if name.endswith("1e-300") else 0.7)  # of 430 levels
 
 
@@ -55,7 +70,7 @@ def test_rare_truths(name, particles, moves):
 def test_ties_of_narrow_networks():
     """2-3-1: labels 111 have .2507, while {score >= 0} has .3779."""
     case = CASES["ReLU 2-3-1 ties"]
-    report = volume.estimate(case.query, replace(SMALL, labels=(case.label,)), seed=2)
+    report = estimate(case.query, replace(SMALL, labels=(case.label,)), seed=2)
     check(report[case.label], case.log_volume, spread=0.15, error=case.error)
 
 
@@ -63,16 +78,16 @@ def test_ties_of_narrow_networks():
 def test_perceptrons_balance():
     """Without a bias each number of ones from 0 to 2^n - 1 has volume 2^-n (Mingard et al. 2019), and 2^n has none."""
     query = volume.Query(models.Perceptron(3, bias=False), samplers.Gaussian(1.0), volume.BooleanCube(3), volume.Ones())
-    report = volume.estimate(query, replace(SMALL, labels=("5",)), seed=3)
+    report = estimate(query, replace(SMALL, labels=("5",)), seed=3)
     check(report["5"], -3 * math.log(2), spread=0.15)
     with pytest.raises(ValueError, match="No network is in this class"):
-        volume.estimate(query, replace(SMALL, labels=("8",)))
+        estimate(query, replace(SMALL, labels=("8",)))
 
 
 def test_agrees_with_direct_draws():
     """XOR's table at 6e-4, within a given class and by itself; shares within the class."""
-    direct = volume.estimate(GIVEN, volume.Direct(400_000), seed=4)
-    report = volume.estimate(GIVEN, replace(SMALL, particles=128), seed=5)
+    direct = estimate(GIVEN, volume.Direct(400_000), seed=4)
+    report = estimate(GIVEN, replace(SMALL, particles=128), seed=5)
     assert list(report) == ["given fits", "misses", "fits"]  # the split's own names are kept
     compared = volume.compare(direct, report)
     assert {row.label for row in compared.rows} == {"misses", "fits"}
@@ -89,20 +104,20 @@ def test_agrees_with_direct_draws():
 
 def test_same_seed_same_answer_and_round_trip(tmp_path):
     query = volume.Query(NETWORK, PRIOR, SQUARE, volume.Fits([[0, 0], [1, 1]], [1, 0]))
-    first = volume.estimate(query, SMALL, seed=6)
-    before = advance._cache_size()
-    again, other = volume.estimate(query, SMALL, seed=6), volume.estimate(query, SMALL, seed=7)
-    assert advance._cache_size() == before  # another seed has other levels and steps, no other program
+    first = estimate(query, SMALL, seed=6)
+    before = num_traces()
+    again, other = estimate(query, SMALL, seed=6), estimate(query, SMALL, seed=7)
+    assert num_traces() == before  # another seed has other levels and steps, no other program
     assert first.entries == again.entries
     assert first["fits"].log_estimates != other["fits"].log_estimates
     assert len(set(first["fits"].log_estimates)) == 8
-    assert volume.load(first.save(tmp_path / "run")).entries == first.entries
+    assert estimate_of(first.save(tmp_path / "run")).entries == first.entries
     assert first.run["nonfinite_checked"] == 8 * 64
     # Two groups of replicates instead of one: the same replicates.
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("volume.class_run.STATE_BYTES", 6 * 4 * 13 * 64 * 4)
-        grouped = volume.estimate(query, SMALL, seed=6, progress=lambda progress: seen.append(progress.words))
+        grouped = estimate(query, SMALL, seed=6, progress=lambda progress: seen.append(progress.words))
         np.testing.assert_allclose(grouped["fits"].log_estimates, first["fits"].log_estimates, rtol=1e-4)
 
         def stop(progress):
@@ -110,12 +125,13 @@ def test_same_seed_same_answer_and_round_trip(tmp_path):
                 raise KeyboardInterrupt
 
         with pytest.raises(Interrupted) as caught:
-            volume.estimate(query, SMALL, seed=6, progress=stop)
+            estimate(query, SMALL, seed=6, progress=stop)
     assert any(words.startswith("pilot at level 1") for words in seen)
     assert any(words.startswith("replicates 5 to 8 of 8, level 1") for words in seen)
-    part = caught.value.report["fits"]
+    stopped: Any = caught.value.report
+    part = stopped["fits"]
     assert part.log_estimates == grouped["fits"].log_estimates[:4]
-    assert any("stopped early" in sentence for sentence in caught.value.report.warnings)
+    assert any("stopped early" in sentence for sentence in stopped.warnings)
 
 
 def test_interrupted_in_the_pilot():
@@ -123,7 +139,7 @@ def test_interrupted_in_the_pilot():
         raise KeyboardInterrupt
 
     with pytest.raises(Interrupted) as caught:
-        volume.estimate(GIVEN, SMALL, seed=6, progress=stop)
+        estimate(GIVEN, SMALL, seed=6, progress=stop)
     assert caught.value.report is None
     assert "pilot at level 1, log10 volume about" in caught.value.progress.words
 
@@ -133,7 +149,7 @@ def test_replicates_that_die():
     few = volume.Splitting(particles=2, moves=1, replicates=6, body_points=2, head_points=2)
     fits = volume.Fits([[0, 0], [1, 1], [0, 1]], [1, 0, 1])
     query = volume.Query(NETWORK, PRIOR, SQUARE, volume.Given(fits, volume.Ones()))
-    report = volume.estimate(query, few, seed=8)
+    report = estimate(query, few, seed=8)
     within = report["fits"]
     assert 0 < within.num_dead < 6
     assert any("died on the way" in note for note in within.notes)
@@ -154,14 +170,14 @@ def test_a_split_by_complexity_is_counted_from_tables():
     query = volume.Query(
         NETWORK, PRIOR, SQUARE, volume.Given(volume.Fits([[0, 0], [1, 1]], [1, 0]), volume.LempelZiv())
     )
-    report = volume.estimate(query, SMALL, seed=5)
+    report = estimate(query, SMALL, seed=5)
     shares = {entry.label: entry.share.share for entry in report.entries if entry.label != "fits"}
     assert sum(shares.values()) == pytest.approx(1)
     assert {label for label, share in shares.items() if share} == {"5", "6"}
     ones = volume.Ones()
     huge = volume.Given(volume.Fits([[0] * 4], [1]), ones * ones * ones * ones)
     with pytest.raises(ValueError, match=r"at most 65,536, and .* 83,521"):
-        volume.estimate(volume.Query(models.Perceptron(4), PRIOR, volume.BooleanCube(4), huge), SMALL)
+        estimate(volume.Query(models.Perceptron(4), PRIOR, volume.BooleanCube(4), huge), SMALL)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +191,7 @@ def test_a_split_by_complexity_is_counted_from_tables():
 def test_scores_that_lead_nowhere(score, sentence):
     far = volume.Predicate(lambda outputs: jnp.max(outputs) > 40.0, names=("near", "far"))
     query = volume.Query(models.Perceptron(2), PRIOR, SQUARE, far)
-    entry = volume.estimate(query, replace(SMALL, particles=256, labels=("far",), score=score), seed=1)["far"]
+    entry = estimate(query, replace(SMALL, particles=256, labels=("far",), score=score), seed=1)["far"]
     assert entry.headline == "none"
     assert (entry.log_volume, entry.log_low, entry.log_high) == (-math.inf, -math.inf, 0)
     assert any(sentence in note for note in entry.notes)
@@ -187,18 +203,18 @@ def test_a_good_score_of_ones_own():
     tail = volume.Predicate(lambda outputs: outputs[0] > 5, names=("near", "far"))
     query = volume.Query(models.Perceptron(1, bias=False), samplers.Gaussian(1.0), volume.Points([[1.0]]), tail)
     method = replace(SMALL, labels=("far",), score=lambda outputs: outputs[0])
-    check(volume.estimate(query, method, seed=1)["far"], math.log(2.866515719e-7))
+    check(estimate(query, method, seed=1)["far"], math.log(2.866515719e-7))
 
 
 def test_labels_that_contradict_each_other():
     """No perceptron gives XOR."""
     query = volume.Query(models.Perceptron(2), PRIOR, SQUARE, volume.TruthTable())
-    report = volume.estimate(query, replace(SMALL, particles=16, labels=("0110",)), seed=1)
+    report = estimate(query, replace(SMALL, particles=16, labels=("0110",)), seed=1)
     entry = report["0110"]
     assert entry.headline == "none"
     assert any("The class may be empty" in note for note in entry.notes)
     assert entry.diagnostics["pilot_log_volume"] < -3
-    shallow = volume.estimate(query, replace(SMALL, particles=16, labels=("0110",), floor=-3.0), seed=1)["0110"]
+    shallow = estimate(query, replace(SMALL, particles=16, labels=("0110",), floor=-3.0), seed=1)["0110"]
     assert any("below 10^-3, the floor" in note for note in shallow.notes)
 
 
@@ -208,32 +224,32 @@ def test_target_error_sizes_and_then_starts_afresh():
     query = volume.Query(models.Perceptron(2), PRIOR, SQUARE, volume.TruthTable())
     method = volume.Splitting(particles=4, moves=2, labels=("0001",), target_error=0.15)
     words = []
-    entry = volume.estimate(query, method, seed=2, progress=lambda progress: words.append(progress.words))["0001"]
+    entry = estimate(query, method, seed=2, progress=lambda progress: words.append(progress.words))["0001"]
     assert any("trial replicates 1 to 8" in each for each in words)
     assert entry.diagnostics["particles"] > 8
     assert (entry.log_high - entry.log_low) / 2 < 1.4 * 0.15 * math.log(10)
-    direct = volume.estimate(query, volume.Direct(200_000), seed=3)["0001"]
+    direct = estimate(query, volume.Direct(200_000), seed=3)["0001"]
     check(entry, direct.log_volume, error=0.01)
     assert entry.num_replicates == 8
-    wide = volume.estimate(query, replace(method, target_error=30.0), seed=2)["0001"]
+    wide = estimate(query, replace(method, target_error=30.0), seed=2)["0001"]
     assert wide.num_replicates == 8
 
 
 @pytest.mark.slow
 def test_float64():
     case = CASES["half-space 5-d 1e-6"]
-    report = volume.estimate(case.query, replace(SMALL, labels=(case.label,), dtype="float64"), seed=1)
+    report = estimate(case.query, replace(SMALL, labels=(case.label,), dtype="float64"), seed=1)
     check(report[case.label], case.log_volume)
     assert report.conventions["dtype"] == "float64"
 
 
 def test_queries_that_it_cannot_answer():
     with pytest.raises(ValueError, match=r"pass labels=, for example"):
-        volume.estimate(volume.Query(NETWORK, PRIOR, SQUARE, volume.TruthTable()), SMALL)
+        estimate(volume.Query(NETWORK, PRIOR, SQUARE, volume.TruthTable()), SMALL)
     with pytest.raises(KeyError):
-        volume.estimate(GIVEN, replace(SMALL, labels=("nothing",)))
+        estimate(GIVEN, replace(SMALL, labels=("nothing",)))
     with pytest.raises(ValueError, match="must name each class once"):
-        volume.estimate(GIVEN, replace(SMALL, labels=("fits", "fits")))
+        estimate(GIVEN, replace(SMALL, labels=("fits", "fits")))
     for wrong in (
         {"particles": 1},
         {"replicates": 1},
@@ -244,7 +260,7 @@ def test_queries_that_it_cannot_answer():
         {"dtype": "float16"},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            volume.Splitting(**wrong)
+            volume.Splitting(**wrong)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="score"):
         volume.Splitting(score=3)  # type: ignore[arg-type]
 
