@@ -131,7 +131,7 @@ def paired(one: Group, other: Group) -> Mean:
 
 def number(log_value: float) -> str:
     value = math.exp(log_value)
-    return f"{value:.2g}" if value < 99.5 else f"{value:,.0f}" if value < 1e5 else f"{value:.1e}"
+    return f"{value:#.2g}".rstrip(".") if value < 99.5 else f"{value:,.0f}" if value < 1e5 else f"{value:.1e}"
 
 
 def share_text(records: list[dict[str, Any]], label: str) -> str:

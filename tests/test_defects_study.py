@@ -179,7 +179,7 @@ def test_tables_over_draws():
     text = defects_tables.row(group)
     assert "2 of 3" in text
     assert "**" not in text
-    assert "| 7.4 | 1 - > 20 |" in text
+    assert "| 7.4 | 1.0 - > 20 |" in text
     records[0] = records[0] | LIMIT | {"ratio": [None, None, 1.0]}
     records[0]["shares"] = {"benign": LIMIT["shares"]["defects"], "defects": LIMIT["shares"]["benign"]}
     (group,) = defects_tables.groups(records).values()
