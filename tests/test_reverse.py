@@ -39,12 +39,13 @@ def test_inverse_estimates_average_the_inverse_volume(half_space):
     near .026, and 5 of them (false alarms 6e-7 with the fixed seed's one try) see a bias of .13. Choosing the parents
     in sorted order, so that the retained particle replaced the smallest, gave 1.12 +- .028 over 250 draws."""
     case, run, draws = half_space
-    inverse = [
-        np.mean(
-            np.exp(case.log_volume - reverse_runs(run.target, run.stages, z, run.inputs, jax.random.key(100 + i), 16))
-        )
-        for i, z in enumerate(draws[:200])
-    ]
+
+    def one(number: int) -> float:
+        key = jax.random.key(100 + number)
+        logs = reverse_runs(run.target, run.stages, draws[number], run.inputs, key, 16, run.data)
+        return float(np.mean(np.exp(case.log_volume - logs)))
+
+    inverse = [one(number) for number in range(200)]
     error = np.std(inverse, ddof=1) / math.sqrt(len(inverse))
     assert error < 0.035
     assert abs(np.mean(inverse) - 0.984) < 5 * error
@@ -55,10 +56,11 @@ def test_the_retained_path_survives_where_all_others_die(half_space):
     _, run, draws = half_space
     first = run.stages[0]
     straight = [first._replace(level=-math.inf, next_level=math.inf)]  # one level: volume .01 at a blow
-    logs = reverse_runs(run.target, straight, draws[0], run.inputs, jax.random.key(0), 50)
+    logs = reverse_runs(run.target, straight, draws[0], run.inputs, jax.random.key(0), 50, run.data)
     assert np.all(np.isfinite(logs))
-    # 8 particles, 3 moves: at least the path's own point of a window counts, 1 / (8 * 3 * 4).
-    assert logs.min() >= math.log(1 / (8 * 3 * 4)) - 1e-5
+    # 8 particles, 3 moves: at least the path's own point of a window counts, 1 / (8 * 3 * 16).
+    assert run.target.arcs.body_points == 16
+    assert logs.min() >= math.log(1 / (8 * 3 * 16)) - 1e-5
 
 
 @pytest.mark.slow

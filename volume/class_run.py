@@ -67,13 +67,15 @@ class ClassRun:
         self.log_estimates: list[float] = []
         self.notes: list[str] = []
         self._rows, self._domain_inputs = guide.rows, inputs
-        self._guide, self._make_target = guide.onto(guide.rows), make_target
+        onto = guide.onto(guide.rows)
+        # Classes of one shape share their compiled steps: what differs is data.
+        self._guide, self.data, self._make_target = onto.blank(), onto.data(), make_target
         self._inputs = inputs[guide.rows]
         self._key, self._replicates = key, replicates
         self._target_error, self._x64 = target_error, dtype == "float64"
         self._trial = target_error is not None  # still to do
         self._target = make_target(self._guide, particles)
-        self._pilot = Pilot(self._target, self._inputs, jax.random.fold_in(key, PILOT), floor)
+        self._pilot = Pilot(self._target, self._inputs, jax.random.fold_in(key, PILOT), floor, self.data)
         self._group: _Group | None = None
         self._facts: list[dict[str, Any]] = []  # of finished groups
         self._splits: list[np.ndarray] = []
@@ -155,7 +157,7 @@ class ClassRun:
         size = math.ceil((self._replicates - start) / groups)  # alike: each size is compiled anew
         key = jax.random.fold_in(self._key, TRIAL if self._trial else RUN)
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(np.arange(start, start + size))
-        return _Group(self._target, keys, self._inputs, self._pilot.stages)
+        return _Group(self._target, keys, self._inputs, self._pilot.stages, self.data)
 
     def _finish(self, group: _Group) -> None:
         self.evaluations += group.evaluations
@@ -264,8 +266,10 @@ class ClassRun:
 class _Group:
     """Replicates that go level by level together, each with its own key."""
 
-    def __init__(self, target: Target, keys: Array, inputs: np.ndarray, stages: list[Stage]):
-        self._target, self._keys, self._inputs, self._stages = target, keys, inputs, stages
+    def __init__(
+        self, target: Target, keys: Array, inputs: np.ndarray, stages: list[Stage], data: tuple[Any, ...] = ()
+    ):
+        self._target, self._keys, self._inputs, self._stages, self._data = target, keys, inputs, stages, data
         self.size = len(keys)
         self.at = self.num_levels = 0  # levels done
         self.log_estimates = np.zeros(self.size)
@@ -292,7 +296,7 @@ class _Group:
             self.num_drawn = finite.size
             self.num_nonfinite = int(finite.size - np.sum(finite))
         stage = self._stages[self.at].cast(self._inputs.dtype)
-        found = advance(self._target, self._level_keys(self.at + 1), self._z, self._inputs, stage)
+        found = advance(self._target, self._level_keys(self.at + 1), self._z, self._inputs, stage, self._data)
         self._z = found.z
         factor = np.asarray(found.factor, float)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -311,7 +315,7 @@ class _Group:
         assert self._z is not None
         stage = self._stages[-1]._replace(level=math.inf, next_level=math.inf).cast(self._inputs.dtype)
         keys = self._level_keys(len(self._stages) + 1)
-        found = np.asarray(survey(self._target, split, keys, self._z, inputs, rows, stage))
+        found = np.asarray(survey(self._target, split, keys, self._z, inputs, rows, stage, self._data))
         if split.route == "table":
             found = split.classify_keys(pack(found.reshape(-1, found.shape[-1]), split.num_outputs))
         assert split.num_classes is not None  # Splitting asked before

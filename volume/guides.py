@@ -12,7 +12,7 @@ Shape letters: N inputs of the domain, M inputs looked at, C outputs, m labelled
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -68,6 +68,18 @@ class Guide(ByContent, ABC):
     def onto(self, rows: np.ndarray) -> Guide:
         """The same guide, reading outputs at the inputs ``rows`` (ascending, all of its own among them) alone."""
 
+    def data(self) -> tuple[Any, ...]:
+        """What differs between classes of one shape: passed to the compiled steps instead of compiled into them."""
+        return ()
+
+    def blank(self) -> Guide:
+        """The guide without its data, alike for all classes of one shape."""
+        return self
+
+    def filled(self, data: Iterator[Any]) -> Guide:
+        """A blank guide with its data, traced or not, taken in order."""
+        return self
+
     def __call__(self, outputs: Array) -> Array:
         """The score; +inf inside the class, -inf where it is NaN or an output is not finite."""
         score = jnp.minimum(self.score(outputs), jnp.finfo(outputs.dtype).max)
@@ -85,6 +97,7 @@ class Right(Guide):
     most: int
     size: float = 0.0  # mean square of an output under the prior
     scored: np.ndarray | None = None  # which of the m make up the score; None: all
+    given: int = 0  # of the others, right for every network: their output is 0, a tie, class 0, as asked
 
     @property
     def rows(self) -> np.ndarray:
@@ -97,8 +110,8 @@ class Right(Guide):
         """
         zero = seen.zero[self.positions]
         kept = np.flatnonzero(~zero)
-        least, most = self._of_scored(kept)
-        if least > len(kept) or most < 0:
+        given = int(np.sum(zero & (self.labels == 0)))
+        if self.least - given > len(kept) or self.most < given:
             at = self.positions[np.flatnonzero(zero & (self.labels != 0))]
             where = f" at input {at[0]}" if len(at) else ""
             raise ValueError(
@@ -106,12 +119,16 @@ class Right(Guide):
                 "network tried. Give the model biases and the prior a bias_std, or change the label."
             )
         size = float(np.mean(seen.mean_square[self.positions[kept]])) if len(kept) else 0.0
-        return replace(self, size=size, scored=frozen(kept, np.int64))
+        return replace(self, size=size, scored=frozen(kept, np.int64), given=given)
 
-    def _of_scored(self, scored: np.ndarray) -> tuple[int, int]:
-        """``least`` and ``most`` of the inputs that are scored: at all others the output is 0, a tie, class 0."""
-        given = int(np.sum(self.labels == 0)) - int(np.sum(self.labels[scored] == 0))
-        return self.least - given, self.most - given
+    def data(self) -> tuple[Any, ...]:
+        return self.labels, np.float64(self.size)
+
+    def blank(self) -> Right:
+        return replace(self, labels=frozen(np.zeros_like(self.labels), np.int32), size=0.0)
+
+    def filled(self, data: Iterator[Any]) -> Right:
+        return replace(self, labels=next(data), size=next(data))
 
     def onto(self, rows: np.ndarray) -> Right:
         return replace(self, positions=frozen(np.searchsorted(rows, self.positions), np.int64))
@@ -148,7 +165,7 @@ class Right(Guide):
         if not len(scored):
             return jnp.zeros((), outputs.dtype)
         margins, m = self.margins(outputs, scored), len(scored)
-        least, most = self._of_scored(scored)
+        least, most = self.least - self.given, self.most - self.given
         if least == m:
             return jnp.min(margins)
         rising = jnp.sort(margins)
@@ -172,6 +189,15 @@ class Every(Guide):
 
     def onto(self, rows: np.ndarray) -> Every:
         return replace(self, parts=tuple(part.onto(rows) for part in self.parts))
+
+    def data(self) -> tuple[Any, ...]:
+        return sum((part.data() for part in self.parts), ())
+
+    def blank(self) -> Every:
+        return replace(self, parts=tuple(part.blank() for part in self.parts))
+
+    def filled(self, data: Iterator[Any]) -> Every:
+        return replace(self, parts=tuple(part.filled(data) for part in self.parts))
 
     def inside(self, outputs: Array) -> Array:
         return jnp.all(jnp.stack([part.inside(outputs) for part in self.parts]))

@@ -17,7 +17,7 @@ Shape letters: R replicates, N particles of one, P moves, G points of a window, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -43,6 +43,10 @@ class Target:
     num_moves: int  # P
     batch: int  # particles that move at the same time
     precision: str
+
+    def filled(self, data: tuple[Any, ...]) -> Target:
+        """With the data of a blank guide, inside a traced function; without any, as it is."""
+        return replace(self, guide=self.guide.filled(iter(data))) if data else self
 
 
 class Stage(NamedTuple):
@@ -186,14 +190,20 @@ class Retained(NamedTuple):
 
 @partial(jax.jit, static_argnames="target")
 def advance(
-    target: Target, keys: Array, z: Params, inputs: Array, stage: Stage, retained: Retained | None = None
+    target: Target,
+    keys: Array,
+    z: Params,
+    inputs: Array,
+    stage: Stage,
+    data: tuple[Any, ...] = (),
+    retained: Retained | None = None,
 ) -> Found:
     """One level of R replicates at once, each with its own key [R].
 
     A replicate without a single particle above the next level keeps its particles and has the factor 0. With a
     ``retained`` path particles are resampled independently, and particle 0 is never replaced.
     """
-    num = target.num_particles
+    num, target = target.num_particles, target.filled(data)
 
     def move_all(keys: Array) -> tuple[Array, Array]:
         pairs = jax.vmap(jax.random.split)(keys)
@@ -242,8 +252,9 @@ class Probe(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="target")
-def probe(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage) -> Probe:
+def probe(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage, data: tuple[Any, ...] = ()) -> Probe:
     """P moves of every particle inside a level, without a next one."""
+    target = target.filled(data)
 
     def chain(key: Array, z: Params):
         def step(z: Params, key: Array):
@@ -260,13 +271,21 @@ def probe(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage) -
 
 @partial(jax.jit, static_argnames=("target", "split"))
 def survey(
-    target: Target, split: BoundClassifier, keys: Array, z: Params, inputs: Array, rows: Array, stage: Stage
+    target: Target,
+    split: BoundClassifier,
+    keys: Array,
+    z: Params,
+    inputs: Array,
+    rows: Array,
+    stage: Stage,
+    data: tuple[Any, ...] = (),
 ) -> Array:
     """How the class divides: the classes [R, N, P] of ``split`` that P more moves of every particle meet.
 
     ``inputs`` [M, ...] are those the split reads; ``rows`` of them are the ones that the guide reads. For a split that
     is decided from truth tables, which nothing compiled can do, the decisions [R, N, P, M] instead.
     """
+    target = target.filled(data)
     model, prior = target.arcs.model, target.arcs.prior
 
     def chain(key: Array, z: Params) -> Array:

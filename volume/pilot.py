@@ -16,6 +16,7 @@ Shape letters: N particles, P moves.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -36,8 +37,8 @@ SMALLEST_STEP = 1e-7  # radians: below, float32 cannot tell a window's points ap
 class Pilot:
     """Levels and steps of one class, found level by level; advance until ``done``."""
 
-    def __init__(self, target: Target, inputs: np.ndarray, key: Array, floor: float):
-        self.target = target
+    def __init__(self, target: Target, inputs: np.ndarray, key: Array, floor: float, data: tuple[Any, ...] = ()):
+        self.target, self._data = target, data
         self.stages: list[Stage] = []
         self.log_volume = 0.0  # of {score >= level}, adaptive and so slightly biased
         self.evaluations = 0
@@ -67,7 +68,7 @@ class Pilot:
                 f"{MAX_STALLED * self.target.num_particles * self.target.num_moves:,} moves found a higher one. The "
                 "class may be empty, the score flat (give score= one that rises further), or the moves too few"
             )
-        found = advance(self.target, self._next_key(), self._z, self._inputs, self._cast(level))
+        found = advance(self.target, self._next_key(), self._z, self._inputs, self._cast(level), self._data)
         self.evaluations += cost(self.target)
         factor = float(found.factor[0])
         if factor == 0:  # too few to be met again: the level stays, and is tried once more
@@ -98,7 +99,7 @@ class Pilot:
 
     def _probe(self) -> Probe:
         assert self._z is not None
-        seen = probe(self.target, self._next_key(), self._z, self._inputs, self._cast(math.inf))
+        seen = probe(self.target, self._next_key(), self._z, self._inputs, self._cast(math.inf), self._data)
         self._z = seen.z
         self.evaluations += cost(self.target)
         return seen

@@ -51,8 +51,11 @@ DRAW, FORWARD, REVERSE = 0, 1, 2  # their keys
 
 
 @partial(jax.jit, static_argnames="target")
-def backwards(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage) -> Retained:
+def backwards(
+    target: Target, keys: Array, z: Params, inputs: Array, stage: Stage, data: tuple[Any, ...] = ()
+) -> Retained:
     """From the states z [R, ...] that entered the next level to those that entered this one, with their weights [R]."""
+    target = target.filled(data)
 
     def steps(key: Array, z: Params, count: Array) -> tuple[Params, Array]:
         """The state after ``count`` of P - 1 moves, and the sum of their shares."""
@@ -81,7 +84,13 @@ def backwards(target: Target, keys: Array, z: Params, inputs: Array, stage: Stag
 
 
 def reverse_runs(
-    target: Target, stages: list[Stage], z: Params, inputs: np.ndarray, key: Array, num_runs: int
+    target: Target,
+    stages: list[Stage],
+    z: Params,
+    inputs: np.ndarray,
+    key: Array,
+    num_runs: int,
+    data: tuple[Any, ...] = (),
 ) -> np.ndarray:
     """log p_hat [R] of runs that keep a path to the state ``z``, a draw from the prior within the class."""
     keys = jax.random.split(key, num_runs)
@@ -92,14 +101,14 @@ def reverse_runs(
     here = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_runs, *leaf.shape)), dict(z))
     path: list[Retained] = []  # by level, from the last: where the path enters the next one, and its weight
     for number, stage in reversed(list(enumerate(stages))):
-        found = backwards(target, at(2 * number + 1), here, inputs, stage.cast(inputs.dtype))
+        found = backwards(target, at(2 * number + 1), here, inputs, stage.cast(inputs.dtype), data)
         path.append(Retained(here, found.weight))
         here = found.z
     particles, _ = draw(target, at(0), inputs)
     particles = jax.tree.map(lambda all_, one: all_.at[:, 0].set(one), particles, here)
     total = np.zeros(num_runs)
     for number, (stage, retained) in enumerate(zip(stages, reversed(path), strict=True)):
-        step = advance(target, at(2 * number + 2), particles, inputs, stage.cast(inputs.dtype), retained)
+        step = advance(target, at(2 * number + 2), particles, inputs, stage.cast(inputs.dtype), data, retained)
         particles = step.z
         total += np.log(np.asarray(step.factor, float))
     return total
@@ -146,8 +155,9 @@ def bracket(
     assert isinstance(entry, ReplicatedVolume)
     if run.problem:
         return replace(report, seed=record)
+    back = jax.random.fold_in(key, REVERSE)
     with jax.enable_x64(method.dtype == "float64"):
-        logs = reverse_runs(run.target, run.stages, z, run.inputs, jax.random.fold_in(key, REVERSE), method.replicates)
+        logs = reverse_runs(run.target, run.stages, z, run.inputs, back, method.replicates, run.data)
     upper = min(0.0, replicates.reverse_upper_bound(-logs, 1 - level))
     note = (
         f"The class holds a draw from the prior: its volume is below {volume_text(upper)} at level {level:g}, whatever "
