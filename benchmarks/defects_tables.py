@@ -45,6 +45,7 @@ ALIKE = [
     for trigger in ("leading:5", "leading:4", "leading:3")
     if (base, trigger) != (MAJORITY, "leading:3")
 ]
+MIN_DRAWS = 3  # two draws leave an interval of ten orders
 FIGURE = HERE.parent / "docs" / "figures" / "defects.png"
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#767676"  # as in volume.plots
 
@@ -148,7 +149,11 @@ def share_text(records: list[dict[str, Any]], label: str) -> str:
 def row(group: Group) -> str:
     cell, records, ratios = group.cell, group.records, group.ratios
     mean = over_draws(list(ratios.values()))
-    over = f"**{number(mean.mean)}** ({number(mean.low)} - {number(mean.high)})" if group.whole and mean.num > 1 else ""
+    over = (
+        f"**{number(mean.mean)}** ({number(mean.low)} - {number(mean.high)})"
+        if group.whole and mean.num >= MIN_DRAWS
+        else ""
+    )
     fits = np.array([record["fits"][0] for record in records if record["fits"][0] is not None]) / LN10
     shown = [
         cell.target,
@@ -184,7 +189,7 @@ def compared(found: dict[Cell, Group]) -> list[str]:
             # Another trigger leaves other inputs to be monitored: nothing pairs the draws.
             if base not in found or len(changes) != 1 or not changes.keys() <= {"monitored", "width", "depth"}:
                 continue
-            if group.whole and found[base].whole and (mean := paired(found[base], group)).num > 1:
+            if group.whole and found[base].whole and (mean := paired(found[base], group)).num >= MIN_DRAWS:
                 name = ", ".join(f"{key} {value}" for key, value in changes.items())
                 change = f"{number(mean.mean)} ({number(mean.low)} - {number(mean.high)})"
                 rows.append(f"| {base.target}, m = {base.monitored} | {name} | {mean.num} | {change} |")
@@ -325,7 +330,7 @@ def _ratios(ax: Axes, found: dict[Cell, Group]) -> None:
                 elif math.isfinite(low) or math.isfinite(high):
                     end, mark = (low, "^") if math.isfinite(low) else (high, "v")
                     ax.plot([m], [math.exp(end)], mark, color=colour, alpha=0.6, markersize=4, fillstyle="none")
-            if group.whole and len(group.records) > 1:
+            if group.whole and len(group.records) >= MIN_DRAWS:
                 mean = over_draws(list(group.ratios.values()))
                 at.append(m)
                 means.append([math.exp(x) for x in (mean.mean, mean.low, mean.high)])
