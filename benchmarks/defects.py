@@ -7,7 +7,8 @@ target, and the ratio is 1. Each cell is repeated over draws of the monitored in
 
 Estimators: `Direct` where its draws reach the class, with the intervals of `volume.sharing` (after Cochran 1977 and
 Clopper and Pearson 1934); else `Splitting`, one run to "fits" and an independent one to "defects" (`volume.replicates`,
-which cites its sources). Which one answers a cell is part of the design below, fixed before any result.
+which cites its sources). Which one answers a cell is part of the design below, the
+same for all its draws; it was chosen after trials on the first draw of some cells.
 
 Run `python benchmarks/defects.py` (`--quick`: a minute). Every finished cell is a line of benchmarks/defects.jsonl; run
 it again after Ctrl-C or a kill and it goes on. The tables and the figure: benchmarks/defects_tables.py.
