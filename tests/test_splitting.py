@@ -140,7 +140,10 @@ def test_interrupted_in_the_pilot():
 
     with pytest.raises(Interrupted) as caught:
         estimate(GIVEN, SMALL, seed=6, progress=stop)
-    assert caught.value.report is None
+    learnt: Any = caught.value.report
+    assert learnt["fits"].headline == "none"
+    assert "a region of volume about 10^-0." in learnt["fits"].notes[0]
+    assert "stopped before a replicate had ended" in learnt["fits"].notes[0]
     assert "pilot at level 1, log10 volume about" in caught.value.progress.words
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -107,7 +108,7 @@ class ClassRun:
     @property
     def some(self) -> bool:
         """Whether there is anything to report."""
-        return (self._pilot.done and bool(self._pilot.problem)) or (not self._trial and bool(self.log_estimates))
+        return bool(self._pilot.problem) or bool(self._pilot.stages)
 
     @property
     def fraction(self) -> float:
@@ -204,12 +205,16 @@ class ClassRun:
     def entry(self, level: float, within: ClassRun | None = None) -> ReplicatedVolume:
         """The class's volume; with ``within``, a run of the class that is given, also its share of that."""
         pilot = self._pilot
-        if pilot.problem:
-            reached = (
-                f"The pilot stopped at a region of volume about 10^{pilot.log_volume / LN10:.2f} that holds all of the "
-                f"class: {pilot.problem}."
-            )
-            return replicated_volume(self.label, [-math.inf], level, self._diagnostics(), [reached, *self.notes])
+        if pilot.problem or self._trial or not self.log_estimates:
+            why = pilot.problem or "the run was stopped before a replicate had ended"
+            where = f"about 10^{pilot.log_volume / LN10:.2f}"
+            if pilot.level == math.inf:
+                where = f"the class, of volume {where}"
+            else:
+                where = f"a region of volume {where} that holds all of the class"
+            reached = f"The pilot, one adaptive run, reached {where}: {why}."
+            entry = replicated_volume(self.label, [-math.inf], level, self._diagnostics())
+            return replace(entry, notes=(reached, *self.notes))  # there was no replicate that could die
         share = None if within is None else self._share_of(within, level)
         return replicated_volume(self.label, self.log_estimates, level, self._diagnostics(), self.notes, share)
 
