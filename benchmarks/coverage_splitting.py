@@ -36,9 +36,9 @@ REPLICATES = 8
 LINES = (
     ("half-space 5-d 1e-2", 25, 4, 16),
     ("outside a ball 6-d 1e-2", 50, 4, 16),
-    ("orthant 3-d 1e-6", 100, 8, 16),
-    ("half-space 5-d 1e-6", 50, 8, 16),
-    ("half-space 5-d 1e-30", 100, 8, 8),
+    ("half-space 5-d 1e-6", 50, 8, 8),
+    ("orthant 3-d 1e-6", 64, 8, 8),
+    ("half-space 5-d 1e-30", 64, 8, 4),
 )
 
 

@@ -40,19 +40,15 @@ from volume.targets import random_labels
 # (case, particles, moves): enough for a spread of log p_hat below 1.
 TRUTHS = (
     ("half-space 5-d 1e-6", 256, 16),
-    ("cap 8-d 1e-6", 256, 16),
     ("two correlated -.6 1e-6", 256, 16),
     ("independent signs 20-d", 256, 16),
-    ("half-space 500-d 1e-30", 256, 16),
     ("corner 24-d 1e-30", 256, 16),
-    ("independent signs 100-d", 512, 32),
     ("three correlated 1e-30", 512, 32),
     ("wide limit, 32 random labels", 512, 32),
     ("half-space 5-d 1e-300", 512, 16),
-    ("cap 400-d 1e-300", 512, 16),
     ("half-space 5-d 1e-1000", 1024, 16),
 )
-QUICK = 4  # of them
+QUICK = 3  # of them
 NETWORK = (7, 40, 40, 1)
 SETTINGS = ((128, 16), (256, 32))  # particles and moves for the random labels
 
@@ -147,7 +143,7 @@ def peers(best: dict[str, Any], replicates: int, max_seconds: float) -> list[dic
         flush=True,
     )
     rows = [{"peer": "volume", "price": ours_price}]
-    for moves, steps, live in (("slice", 40, 200), ("slice", 160, 200), ("elliptical", 25, 200)):
+    for moves, steps, live in (("slice", 40, 200), ("elliptical", 25, 200)):
         runs = nested(
             random_label_query(), "fits", live=live, inner_steps=steps, replicates=replicates, seed=0, delete=20,
             moves=moves, normalise=True, max_seconds=max_seconds,
