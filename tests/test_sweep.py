@@ -131,7 +131,7 @@ def test_a_jax_key_is_a_seed():
 def test_progress_is_told_of_every_query():
     query = volume.Query(models.Perceptron(2, bias=False), Gaussian(), CUBE2, volume.Ones())
     seen = []
-    sweep({1: query, 2: query}, SMALL, "1", progress=lambda state: seen.append(state.draws))
+    sweep({1: query, 2: query}, SMALL, "1", progress=lambda state: seen.append(state.done))
     assert seen.count(2000) == 2
 
 

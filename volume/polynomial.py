@@ -160,8 +160,8 @@ def _log_box(factor: np.ndarray, centre: np.ndarray, eps: float, seed: int) -> t
             log_weight += _log_interval(*interval)
             if i < dimension - 1:
                 w[i] = _draw(*interval, points[:, i])
-        replicates.append(special.logsumexp(log_weight) - math.log(len(points)))
-    log_share = float(special.logsumexp(replicates)) - math.log(_REPLICATES)
+        replicates.append(np.logaddexp.reduce(log_weight) - math.log(len(points)))
+    log_share = float(np.logaddexp.reduce(replicates)) - math.log(_REPLICATES)
     if log_share == -math.inf:
         return log_share, math.inf  # no point hit: a share that this method cannot resolve
     relative = np.exp(np.array(replicates) - log_share)

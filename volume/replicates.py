@@ -224,7 +224,7 @@ def lower_bounds(log_estimates: np.ndarray, alpha: float = 0.05) -> np.ndarray:
     root = np.where(np.isfinite(root), root, 0.0)
     for _ in range(_STEPS):
         at = terms - k * root[..., None]
-        log_e = np.asarray(special.logsumexp(at, axis=-1))
+        log_e = np.logaddexp.reduce(at, axis=-1)
         with np.errstate(invalid="ignore"):
             steepness = np.sum(np.exp(at - log_e[..., None]) * k, axis=-1)
             step = np.where(np.isfinite(log_e), (log_e - target) / steepness, 0.0)
@@ -343,8 +343,8 @@ def _jackknife(x: np.ndarray, g: np.ndarray, tail: float) -> tuple[np.ndarray, n
     with np.errstate(divide="ignore"):
         part, rest = x + np.log(g), x + np.log1p(-g)
     left_out = np.where(np.eye(num, dtype=bool), -np.inf, 0.0)
-    odds = special.logsumexp(part, axis=-1) - special.logsumexp(rest, axis=-1)
-    without = [special.logsumexp(each[:, None, :] + left_out, axis=-1) for each in (part, rest)]
+    odds = np.logaddexp.reduce(part, axis=-1) - np.logaddexp.reduce(rest, axis=-1)
+    without = [np.logaddexp.reduce(each[:, None, :] + left_out, axis=-1) for each in (part, rest)]
     without = without[0] - without[1]
     error = np.sqrt((num - 1) * without.var(axis=-1))
     degrees = np.maximum(np.minimum(_effective(part), _effective(rest)) - 1, 1)
@@ -354,7 +354,7 @@ def _jackknife(x: np.ndarray, g: np.ndarray, tail: float) -> tuple[np.ndarray, n
 
 def _effective(x: np.ndarray) -> np.ndarray:
     """(sum w)^2 / sum w^2 of weights exp(x), [..., R] -> [...]: how many replicates carry a sum."""
-    return np.exp(2 * special.logsumexp(x, axis=-1) - special.logsumexp(2 * x, axis=-1))
+    return np.exp(2 * np.logaddexp.reduce(x, axis=-1) - np.logaddexp.reduce(2 * x, axis=-1))
 
 
 def _two_lognormal(x: np.ndarray, g: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -431,7 +431,7 @@ def _top(x: np.ndarray) -> np.ndarray:
 
 
 def _log_mean(x: np.ndarray) -> np.ndarray:
-    return special.logsumexp(x, axis=-1) - math.log(x.shape[-1])
+    return np.logaddexp.reduce(x, axis=-1) - math.log(x.shape[-1])
 
 
 def _mean_and_spread(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
