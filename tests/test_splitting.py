@@ -141,9 +141,10 @@ def test_interrupted_in_the_pilot():
     with pytest.raises(Interrupted) as caught:
         estimate(GIVEN, SMALL, seed=6, progress=stop)
     learnt: Any = caught.value.report
-    assert learnt["fits"].headline == "none"
-    assert "a region of volume about 10^-0." in learnt["fits"].notes[0]
-    assert "stopped before a replicate had ended" in learnt["fits"].notes[0]
+    (entry,) = learnt.entries
+    assert entry.headline == "none"
+    assert "a region of volume about 10^-0." in entry.notes[0]
+    assert "stopped before a replicate had ended" in entry.notes[0]
     assert "pilot at level 1, log10 volume about" in caught.value.progress.words
 
 
