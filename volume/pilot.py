@@ -6,7 +6,7 @@ that a fifth of the states exceed. What it found becomes constants of the replic
 any estimate.
 
 So few, because wide windows that mostly miss still mix faster than narrow ones that mostly hit (32 random labels on
-(7,40,40,1) in a prototype, variance times evaluations: .4 worst, .2 some four times better, .1 another five). A fifth, because
+(7,40,40,1) in a prototype, variance times evaluations: .4 worst, .2 four times better, .1 another five). A fifth, as
 the variance per evaluation of K = log p / log p0 independent levels is least at p0 = .2032 (Botev and Kroese 2008,
 Methodology and Computing in Applied Probability 10, section 3).
 
