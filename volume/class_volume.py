@@ -16,18 +16,23 @@ import numpy as np
 from volume.class_estimate import ClassEstimate
 from volume.counts import Counts, Tally
 from volume.intervals import design_effect, interval, largest_share
-from volume.logs import finite
+from volume.logs import finite, volume_text
 
 
 @dataclass(frozen=True)
 class ClassVolume(ClassEstimate):
-    """The prior mass of one class of functions from counted draws; its ``log_volume`` is log(count / num_draws)."""
+    """The prior mass of one class of functions from counted draws; its ``log_volume`` is log(count / num_draws).
+
+    Where every parameterisation was counted (``complete``) the draws are these, and both ends of the interval are the
+    volume itself.
+    """
 
     count: int  # draws in this class
     num_draws: int  # draws that estimate it: all of them, or those that had no part in choosing it
     units_hit: int  # independent units with at least one hit
     largest_unit_share: float  # share of the hits that the luckiest unit has; nan when there are none
     design_effect: float  # variance of the count over the variance of as many iid draws; nan when it cannot be told
+    complete: bool = False  # every parameterisation was counted
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -37,9 +42,15 @@ class ClassVolume(ClassEstimate):
             "units_hit": self.units_hit,
             "largest_unit_share": finite(self.largest_unit_share),
             "design_effect": finite(self.design_effect),
+            "complete": self.complete,
         }
 
     def sentence(self) -> str:
+        if self.complete:
+            return (
+                f"{self.label}: volume {volume_text(self.log_volume)}, exactly {self.count:,} of {self.num_draws:,} "
+                "parameterisations"
+            )
         return f"{super().sentence()}, {self.count:,} hits in {self.num_draws:,} draws"
 
 
@@ -58,6 +69,7 @@ class ClassTable:
     level: float
     num_draws: int
     name: Callable[[np.ndarray], list[str]]  # labels of keys [K', W]
+    complete: bool = False
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -90,6 +102,7 @@ class ClassTable:
             level=self.level,
             num_draws=self.num_draws,
             name=self.name,
+            complete=self.complete,
         )
 
     def by_volume(self) -> ClassTable:
@@ -102,6 +115,7 @@ class ClassTable:
             label=label,
             level=self.level,
             num_draws=self.num_draws,
+            complete=self.complete,
             **{column: getattr(self, column)[row].item() for column in COLUMNS},
         )
 
@@ -158,7 +172,9 @@ def estimate_tally(
         level=level,
         simultaneous=simultaneous,
         clump=clump,
+        complete=counts.complete,
     )
+    unknown = np.full(len(tally.count), np.nan)  # of complete counts: one unit, and nothing varies
     return ClassTable(
         keys=keys,
         log_volume=log_volume,
@@ -166,14 +182,17 @@ def estimate_tally(
         log_high=log_high,
         count=tally.count,
         units_hit=tally.units,
-        largest_unit_share=largest_share(tally),
+        largest_unit_share=unknown if counts.complete else largest_share(tally),
         # Independent draws have a design effect of 1; an estimate from a few stored units would only add noise.
         design_effect=np.where(tally.count > 0, 1.0, np.nan)
         if counts.independent
+        else unknown
+        if counts.complete
         else design_effect(tally, units, counts.unit_size),
         level=1 - (1 - level) / simultaneous,
         num_draws=units * counts.unit_size,
         name=name,
+        complete=counts.complete,
     )
 
 
@@ -199,5 +218,6 @@ def tally_of(counts: Counts, rows: np.ndarray, start: int = 0) -> Tally:
 def tally_nonfinite(counts: Counts) -> Tally:
     """Column sums of the draws that gave NaN or inf, as one class [1]."""
     hits = np.asarray(counts.nonfinite, np.int64)
-    sums = (hits.sum(), (hits * hits).sum(), hits.max(initial=0), (hits > 0).sum())
+    square = 0 if counts.complete else (hits * hits).sum()
+    sums = (hits.sum(), square, hits.max(initial=0), (hits > 0).sum())
     return Tally(*(np.array([value], np.int64) for value in sums))

@@ -38,7 +38,10 @@ FEW_CLASSES = 100  # up to so many classes named in advance are listed as left o
 
 
 class ComparedClass(NamedTuple):
-    """One class in two reports; log volumes in nats, -inf where it was not drawn. z > 0: larger in the first."""
+    """One class in two reports; log volumes in nats, -inf where it was not drawn. z > 0: larger in the first.
+
+    Two exact volumes have z = 0 or, where they differ, infinity (None in a record).
+    """
 
     label: str
     log_volume_a: float
@@ -49,7 +52,7 @@ class ComparedClass(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         entry = self._asdict()
-        return {**entry, "log_volume_a": finite(self.log_volume_a), "log_volume_b": finite(self.log_volume_b)}
+        return {name: finite(value) if isinstance(value, float) else value for name, value in entry.items()}
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Comparison:
             "classes": [row.to_dict() for row in self.rows],
             "num_compared": self.num_compared,
             "left_out": [{"label": label, "why": why} for label, why in self.left_out],
-            "max_abs_z": self.max_abs_z,
+            "max_abs_z": finite(self.max_abs_z),
             "p_value": self.p_value,
             "alpha": self.alpha,
             "agree": self.agree,
@@ -213,7 +216,7 @@ def _labels(a: Report, b: Report) -> list[str]:
 
 def _why_not(entry: ClassEstimate, min_count: int) -> str:
     """Why this entry cannot be compared; empty when it can."""
-    if isinstance(entry, ClassVolume) and entry.count < min_count:
+    if isinstance(entry, ClassVolume) and entry.count < min_count and not entry.complete:
         return f"it has {entry.count} hits, fewer than {min_count}"
     return entry.why_not_compared() or ("" if math.isfinite(entry.log_low) else "its interval has no lower end")
 
@@ -263,6 +266,8 @@ def _differing(mine: Any, other: Any) -> str:
 
 
 def _check_independent(a: Report, b: Report) -> None:
+    if any(isinstance(report, VolumeReport) and report.complete for report in (a, b)):
+        return  # nothing was drawn
     if _words(a.seed) == _words(b.seed) and a.method.get("name") == b.method.get("name"):
         raise ValueError(
             f"Both reports were drawn by {a.method.get('name')!r} from seed {a.seed}, so they may share draws and "

@@ -15,8 +15,13 @@ I the regularised incomplete beta function, which takes the fractional x that cl
 * Clumped draws: d = v / y, v the variance between units (volume.intervals); pooled over both reports when their units
   are alike, so that chance in v cannot lend weight to one side.
 
+* Every parameterisation counted on one side (`volume.exact`): its volume p is known, and x = y/d of the other side is
+  binomial in n/d trials with probability p, d = 1 for iid draws, else v / (y (1 - y/n)): z is the normal score of its
+  mid-p value. On both sides: z = 0 where the volumes are equal, else infinity.
+
 Classes are taken by the hits and units of both together, which under equal volumes tell nothing of their difference:
-asking for hits in each would hide the largest differences there are.
+asking for hits in each would hide the largest differences there are. Beside a known volume they are taken by the hits
+that it lets expect, and a class that it says is empty by any hit.
 
 Shape letters: K classes compared, W words of a key.
 """
@@ -48,7 +53,8 @@ def compare_counts(
 
     Raises ValueError when no class was drawn often enough.
     """
-    keys = _candidates(a.counts, b.counts, min_count)
+    complete = a.complete or b.complete
+    keys = _candidates(a.counts, b.counts, 1 if complete else min_count)
     tally_a, tally_b = (tally_of(report.counts, look_up(report.counts, keys)) for report in (a, b))
     labels = a.bound.labels(keys) if len(keys) else []
     if a.num_nonfinite or b.num_nonfinite:
@@ -58,16 +64,26 @@ def compare_counts(
             for tally, report in ((tally_a, a), (tally_b, b))
         )
     alike = _layout(a) == _layout(b)
-    kept = np.flatnonzero(
-        (tally_a.count + tally_b.count >= min_count) & _enough_clumps(tally_a, a, tally_b, b, alike=alike)
-    )
+    if complete:
+        enough = _enough_exact(tally_a, a, tally_b, b, min_count)
+    else:
+        enough = tally_a.count + tally_b.count >= min_count
+        enough &= _enough_clumps(tally_a, a, tally_b, b, alike=alike)
+    kept = np.flatnonzero(enough)
     tally_a, tally_b = Tally(*(c[kept] for c in tally_a)), Tally(*(c[kept] for c in tally_b))
     if not len(kept):
         raise ValueError(
             f"No class can be compared: none has {min_count} hits in both reports together, from enough independent "
             "units to know how hits clump. Draw more, use smaller units, or group both reports by a coarser classifier."
         )
-    z = z_scores(tally_a, a.counts, tally_b, b.counts, alike=alike)
+    if a.complete and b.complete:
+        z = _exact_z(tally_a, a, tally_b, b)
+    elif a.complete:
+        z = -_known_z(tally_b, b, tally_a.count / a.num_draws)
+    elif b.complete:
+        z = _known_z(tally_a, a, tally_b.count / b.num_draws)
+    else:
+        z = z_scores(tally_a, a.counts, tally_b, b.counts, alike=alike)
     return [labels[i] for i in kept], tally_a, tally_b, z
 
 
@@ -115,6 +131,49 @@ def _enough_clumps(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeRep
             clump = (tally.count + report.largest_clump) / (tally.units + 1)
             enough &= pooled * report.num_draws >= MIN_CLUMPS * clump
     return enough
+
+
+def _enough_exact(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeReport, min_count: int) -> np.ndarray:
+    """Whether the hits of a class can be judged by a known volume, [K]; always where both volumes are known."""
+    enough = np.ones(len(tally_a.count), bool)
+    for known, exact, tally, report in ((tally_a, a, tally_b, b), (tally_b, b, tally_a, a)):
+        if report.complete:
+            continue
+        expected = known.count / exact.num_draws * report.num_draws
+        some = expected >= min_count
+        if not report.counts.independent:
+            clump = (tally.count + report.largest_clump) / (tally.units + 1)
+            some &= (expected >= MIN_CLUMPS * clump) & (report.counts.num_units >= MIN_UNITS)
+        enough = some | ((known.count == 0) & (tally.count > 0))
+    return enough
+
+
+def _known_z(tally: Tally, report: VolumeReport, p: np.ndarray) -> np.ndarray:
+    """z [K] of drawn hits beside volumes p [K] that are known; infinite where a class of volume 0 (or all) was hit
+    (missed)."""
+    counts, n = report.counts, float(report.num_draws)
+    y = tally.count.astype(float)
+    d = np.ones(len(y))
+    if not counts.independent:
+        iid = y * (1 - y / n)
+        clumped = _variance(tally, counts) / np.where(iid > 0, iid, 1)
+        # Without a hit (or a miss) the data show no clump: take one as large as any can be.
+        d = np.maximum(np.where(iid > 0, clumped, report.largest_clump), 1)
+    x = np.stack([y, n - y]) / d
+    low, high = _mid_p(x, p), _mid_p(x[::-1], 1 - p)
+    z = np.where(low < high, special.ndtri(low), -special.ndtri(high))
+    inside = (p > 0) & (p < 1)
+    far = inside & (np.minimum(low, high) <= 1e-290)
+    z = np.where(far, _signed_root(x, np.where(inside, p, 0.5)), z)
+    impossible = ((p <= 0) & (y > 0)) | ((p >= 1) & (y < n))
+    return np.where(impossible, np.where(p <= 0, np.inf, -np.inf), np.where(inside, z, 0.0))
+
+
+def _exact_z(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeReport) -> np.ndarray:
+    """z [K] of volumes that are both known: 0 or infinite, by whole numbers of any size."""
+    pairs = zip(tally_a.count.tolist(), tally_b.count.tolist(), strict=True)
+    difference = [count_a * b.num_draws - count_b * a.num_draws for count_a, count_b in pairs]
+    return np.array([math.copysign(math.inf, d) if d else 0.0 for d in difference])
 
 
 def _mid_p(x: np.ndarray, f: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Hits of every class in every independent unit: the sparse matrix that all of Direct's answers are computed from.
+"""Hits of every class in every independent unit: the sparse matrix that all counted answers are computed from.
+
+Direct's units are blocks of draws. An enumeration (:class:`volume.Exact`) is one unit that holds every parameterisation
+once: its counts are ``complete``, and nothing about them is left to chance.
 
 Shape letters: B independent units, K classes seen, R non-zero entries, W 64-bit words of a key.
 """
@@ -15,8 +18,8 @@ class Tally(NamedTuple):
     """Column sums of the matrix, one entry per class; all an interval needs."""
 
     count: np.ndarray  # [K] int64, hits y
-    square: np.ndarray  # [K] int64, sum over units of k_b^2
-    largest: np.ndarray  # [K] int32, the largest k_b
+    square: np.ndarray  # [K] int64, sum over units of k_b^2; 0 for complete counts, which do not vary
+    largest: np.ndarray  # [K] int32 (complete: int64), the largest k_b
     units: np.ndarray  # [K] int64, units hit
 
 
@@ -31,11 +34,19 @@ class Counts:
     keys: np.ndarray  # [K, W] uint64: packed truth tables (volume.tables), or a [K, 1] class index
     offsets: np.ndarray  # [K + 1] int64
     unit: np.ndarray  # [R] int32
-    hits: np.ndarray  # [R] int32
+    hits: np.ndarray  # [R] int32; int64 in complete counts
     num_units: int  # B
     unit_size: int  # draws in one unit
     independent: bool  # True: the draws inside a unit are iid too, so hits are binomial
     nonfinite: np.ndarray  # [B] int64 draws of each unit whose network gave NaN or inf; in no class above
+    complete: bool = False  # True: one unit, in which every parameterisation of a finite prior stands once
+
+    def __post_init__(self) -> None:
+        if self.complete and (self.num_units != 1 or self.independent):
+            raise ValueError(
+                f"Complete counts with {self.num_units} units, independent={self.independent}: give one unit that "
+                "holds every parameterisation, independent=False."
+            )
 
     @property
     def num_draws(self) -> int:
@@ -58,9 +69,11 @@ class Counts:
             inside = (self.unit >= start) & (self.unit < stop)
             hits, units = np.where(inside, self.hits, 0), np.add.reduceat(inside, first, dtype=np.int64)
         # Sums are made in int64 without a copy of the hits: there may be tens of millions.
+        count = np.add.reduceat(hits, first, dtype=np.int64)
         return Tally(
-            np.add.reduceat(hits, first, dtype=np.int64),
-            np.add.reduceat(np.square(hits, dtype=np.int64), first),
+            count,
+            # Counts of an enumeration may reach 2^62, whose square no integer here holds, and nobody asks for it.
+            np.zeros_like(count) if self.complete else np.add.reduceat(np.square(hits, dtype=np.int64), first),
             np.maximum.reduceat(hits, first),
             units,
         )
@@ -88,6 +101,7 @@ class Counts:
             unit_size=self.unit_size,
             independent=self.independent,
             nonfinite=self.nonfinite,
+            complete=self.complete,
         )
 
     @staticmethod
@@ -101,9 +115,12 @@ class Counts:
         unit_size: int,
         independent: bool,
         nonfinite: np.ndarray,
+        complete: bool = False,
     ) -> Counts:
         """From (class, unit, hits) triples in any order; equal cells add up, classes never hit are left out."""
         classes = np.asarray(classes, np.int64)
+        if complete:
+            return Counts.of_all(classes.astype(np.uint64)[:, None], hits, num_points=unit_size, nonfinite=nonfinite)
         numbers = None
         if num_classes * num_units >= 1 << 62:  # a cell number would overflow: number the classes seen instead
             numbers, classes = np.unique(classes, return_inverse=True)
@@ -129,6 +146,31 @@ class Counts:
             unit_size=unit_size,
             independent=independent,
             nonfinite=np.asarray(nonfinite, np.int64),
+        )
+
+    @staticmethod
+    def of_all(keys: np.ndarray, hits: np.ndarray, *, num_points: int, nonfinite: np.ndarray | int) -> Counts:
+        """Complete counts: ``hits`` [R] of all ``num_points`` parameterisations under ``keys`` [R, W], in any order.
+
+        Equal keys add up, exactly, and keys without hits are left out.
+        """
+        keys, hits = np.asarray(keys, np.uint64), np.asarray(hits, np.int64)
+        keys, hits = keys[hits > 0], hits[hits > 0]
+        order = np.lexsort(keys.T[::-1])
+        keys, hits = keys[order], hits[order]
+        new = np.ones(len(keys), bool)
+        new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+        first = np.flatnonzero(new)
+        return Counts(
+            keys=keys[first],
+            offsets=np.arange(len(first) + 1),
+            unit=np.zeros(len(first), np.int32),
+            hits=np.add.reduceat(hits, first) if len(first) else hits,
+            num_units=1,
+            unit_size=num_points,
+            independent=False,
+            nonfinite=np.asarray(nonfinite, np.int64).reshape(1),
+            complete=True,
         )
 
     @staticmethod

@@ -123,12 +123,14 @@ def interval(
     level: float = 0.95,
     simultaneous: int = 1,
     clump: ArrayLike | None = None,
+    complete: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(log_volume, log_low, log_high) of every class in the tally, [K] nats each: what a report prints.
 
     ``independent``: the draws inside a unit are iid too, so hits are binomial. ``simultaneous``: number of
     classes whose intervals shall hold together; each gets (1 - level) / simultaneous (Bonferroni). ``clump``:
     the w of classes never seen when draws are clustered; None means a whole unit, the most cautious value.
+    ``complete``: every parameterisation was counted, so both ends are the volume itself.
     Raises ValueError for a level outside (0, 1), ``simultaneous < 1`` or a run without draws.
     """
     if simultaneous < 1:
@@ -139,6 +141,10 @@ def interval(
     if draws < 1:
         raise ValueError(f"No interval from {num_units} units of {unit_size} draws; a run needs at least one draw.")
     each = 1 - (1 - level) / simultaneous
+    if complete:
+        with np.errstate(divide="ignore"):
+            exact = np.log(tally.count / draws)
+        return exact, exact, exact
     # Millions of classes share a few thousand distinct tallies: most were seen once.
     some, back = _distinct(tally)
     if independent:

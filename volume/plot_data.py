@@ -45,14 +45,14 @@ class RankData(NamedTuple):
     low: np.ndarray  # [P] pointwise interval of the class at that rank; NaN below RELIABLE_HITS hits
     high: np.ndarray  # [P]
     num_classes: int  # K
-    num_reliable: int  # classes with RELIABLE_HITS hits or more; they come first
+    num_reliable: int  # classes with RELIABLE_HITS hits or more (all, when counts are complete); they come first
 
 
 def rank_data(report: VolumeReport) -> RankData:
     """The curve of :func:`volume.plots.rank`. Intervals are pointwise, for the class at that rank by its count."""
     tally = report.counts.tally()
     order = np.argsort(-tally.count, kind="stable")
-    num_reliable = int(np.count_nonzero(tally.count >= RELIABLE_HITS))
+    num_reliable = len(order) if report.complete else int(np.count_nonzero(tally.count >= RELIABLE_HITS))
     kept = thin(len(order))
     chosen = order[kept]
     _, low, high = interval(
@@ -61,6 +61,7 @@ def rank_data(report: VolumeReport) -> RankData:
         report.counts.unit_size,
         independent=report.counts.independent,
         level=report.level,
+        complete=report.complete,
     )
     reliable = kept < num_reliable
     return RankData(

@@ -49,6 +49,7 @@ def to_record(report: VolumeReport, top: int | None) -> dict[str, Any]:
         "unseen": plain(report.unseen.to_dict()),
         "nonfinite": report.nonfinite.to_dict(),
         "num_draws": report.num_draws,
+        "complete": report.complete,
         "num_units": report.counts.num_units,
         "num_classes": report.num_classes,
         "num_nonfinite": report.num_nonfinite,

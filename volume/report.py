@@ -69,7 +69,13 @@ class VolumeReport:
 
     @property
     def num_draws(self) -> int:
+        """Networks drawn; of complete counts all parameterisations that there are."""
         return self.counts.num_draws
+
+    @property
+    def complete(self) -> bool:
+        """Whether every parameterisation was counted: volumes are then exact, and classes not seen are empty."""
+        return self.counts.complete
 
     @property
     def num_classes(self) -> int:
@@ -145,7 +151,8 @@ class VolumeReport:
         tables) would look larger than they are if the draws that put them first also estimated them: there
         the first tenth of the units (at least one) chooses and orders, and the others estimate, as
         ``num_draws`` of each class says. Fewer than ``k`` come back when that tenth saw fewer. With fewer
-        than 3 units, or nothing finite in the first tenth, all draws do both; a warning says so.
+        than 3 units, or nothing finite in the first tenth, all draws do both; a warning says so. Where every
+        parameterisation was counted there is no chance in the order, and nothing to be spared.
 
         Args:
             k: number of classes.
@@ -213,7 +220,9 @@ class VolumeReport:
     @cached_property
     def _clump(self) -> float:
         """The clump size assumed for classes never seen."""
-        return 1.0 if self.counts.independent else clump_at_zero(self.counts.tally(), self.largest_clump)
+        if self.counts.independent or self.counts.complete:
+            return 1.0
+        return clump_at_zero(self.counts.tally(), self.largest_clump)
 
     def _choose(self, k: int) -> tuple[np.ndarray, int]:
         """Positions of at most ``k`` classes by falling pilot count, and the first unit that had no part in it."""
@@ -230,7 +239,8 @@ class VolumeReport:
 
     @property
     def pilot_units(self) -> int:
-        """Units that choose which open-ended classes are shown; 0 when there are too few units to split."""
+        """Units that choose which open-ended classes are shown; 0 when there are too few units to split, or every
+        parameterisation was counted."""
         units = self.counts.num_units
         return max(1, units // 10) if units >= MIN_UNITS_TO_SPLIT else 0
 
@@ -293,7 +303,8 @@ class VolumeReport:
 
     def __repr__(self) -> str:
         name = self.method.get("name", "?")
-        return f"<VolumeReport: {self.num_draws:,} draws by {name}, {self.num_classes:,} classes seen>"
+        draws = "parameterisations" if self.complete else "draws"
+        return f"<VolumeReport: {self.num_draws:,} {draws} by {name}, {self.num_classes:,} classes seen>"
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """A record that is strict JSON (no NaN, no Infinity); ``top`` as in :meth:`classes`."""

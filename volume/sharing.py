@@ -10,7 +10,7 @@ Quantity: r = V(A and b) / V(A) for every class b of a `Given`. Estimator: X / N
   largest residual of either sign. The number of units that matters is (sum n_b)^2 / sum n_b^2, Kish's effective one.
 
 Simulated with 20 to 1,000 units, clumped n_b and clumped shares, tied to n_b or not (48 cases, 1,500 runs each, nominal
-.95): coverage .953 to 1; close to 1 where few units are hit.
+.95): coverage .953 to 1; close to 1 where few units are hit. Where every parameterisation was counted X / N is exact.
 
 A class hit in fewer than 4 independent units is "not resolved": its upper limit is all that is known.
 
@@ -91,6 +91,8 @@ def shares(report: VolumeReport, level: float | None = None, *, given: Given | N
     if not 0 < level < 1:
         raise ValueError(f"level={level}; give a confidence level strictly between 0 and 1, such as 0.95.")
     hits = _dense(report.counts, bound.outside)
+    if report.complete:
+        return _exact(bound, hits.sum(1), level)
     if report.counts.independent:
         low, high = _independent(hits.sum(1), level)
         units_hit = hits.sum(1)
@@ -135,6 +137,17 @@ def ratio_limits(hits: np.ndarray, within: np.ndarray, level: float, clump: floa
     fewer = np.maximum(-residual.min(1) * few, np.where(missed < _FEW_HIT, unseen, 1))
     log_low, log_high = moment_limits(count, total, variance, more, fewer, level)
     return np.exp(log_low), np.exp(log_high)
+
+
+def _exact(bound: BoundGiven, count: np.ndarray, level: float) -> tuple[Share, ...]:
+    """Shares where every parameterisation was counted: both ends of the interval are the share itself."""
+    within = int(count.sum())
+    note = "" if within else "nothing fits what is given: it has volume 0"
+    values = [int(hits) / within if within else math.nan for hits in count]
+    return tuple(
+        Share(bound.label(c), values[c], values[c], values[c], level, int(count[c]), within, int(count[c]), True, note)
+        for c in range(bound.outside)
+    )
 
 
 def _independent(count: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,9 @@
 ``run.json`` holds everything but the counts, and the SHA-256 and sizes of ``run.parquet``; a folder holds
 ``report.json`` and ``counts.parquet``. A report of named classes (`EstimateReport`) is its record alone. The Parquet
 file has one row per (class, unit): ``function``, the key's words as big-endian bytes (so that byte order is label
-order; a class number where classes are numbered), ``unit`` and ``hits``. Both files are written beside their places
-and renamed, the record last, so that a record never describes counts that are not there.
+order; a class number where classes are numbered), ``unit`` and ``hits`` (64 bits where every parameterisation was
+counted). Both files are written beside their places and renamed, the record last, so that a record never describes
+counts that are not there.
 
 Shape letters: B units, K classes, R rows, W words of a key.
 """
@@ -72,6 +73,7 @@ def save(report: VolumeReport, path: str | Path) -> Path:
         "num_units": counts.num_units,
         "unit_size": counts.unit_size,
         "independent": bool(counts.independent),
+        "complete": bool(counts.complete),
         "nonfinite": [[int(unit), int(counts.nonfinite[unit])] for unit in lossy],  # [unit, draws]; others are 0
     }
     return _write_record(record_path, FORMAT, body)
@@ -185,7 +187,7 @@ def _write_counts(counts: Counts, path: Path) -> None:
         [
             pa.field("function", pa.binary(8 * words), nullable=False),
             pa.field("unit", pa.int32(), nullable=False),
-            pa.field("hits", pa.int32(), nullable=False),
+            pa.field("hits", pa.int64() if counts.complete else pa.int32(), nullable=False),
         ]
     )
     big_endian = counts.keys.astype(">u8")
@@ -207,7 +209,8 @@ def _write_counts(counts: Counts, path: Path) -> None:
 
 def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
     words, rows, num_units = sizes["words"], sizes["rows"], sizes["num_units"]
-    unit, hits = np.empty(rows, np.int32), np.empty(rows, np.int32)
+    complete = sizes.get("complete", False)
+    unit, hits = np.empty(rows, np.int32), np.empty(rows, np.int64 if complete else np.int32)
     keys, offsets = np.empty((sizes["classes"], words), np.uint64), np.empty(sizes["classes"] + 1, np.int64)
     row = found = 0
     last: np.ndarray | None = None
@@ -235,7 +238,7 @@ def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
     nonfinite = np.zeros(num_units, np.int64)
     for at, draws in sizes["nonfinite"]:
         nonfinite[at] = draws
-    return Counts(keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite)
+    return Counts(keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite, complete)
 
 
 def _words(column: pa.Array, words: int) -> np.ndarray:

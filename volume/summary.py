@@ -40,6 +40,8 @@ def shorten(label: str, limit: int = MAX_LABEL) -> str:
 def warn(report: VolumeReport, shown: ClassTable) -> list[str]:
     """Sentences for what should not be overlooked, about the run and the classes shown."""
     counts, found = report.counts, []
+    if report.complete:
+        return found + _exact_warnings(report)
     if report.run.get("complete") is False:
         found.append(f"The run was stopped early, after {report.num_draws:,} draws.")
     if report.num_nonfinite:
@@ -86,6 +88,23 @@ def warn(report: VolumeReport, shown: ClassTable) -> list[str]:
     return found
 
 
+def _exact_warnings(report: VolumeReport) -> list[str]:
+    """The same where every parameterisation was counted: nothing is left to chance, but rounding may decide ties."""
+    found = []
+    if report.num_nonfinite:
+        found.append(
+            f"{report.num_nonfinite:,} of {report.num_draws:,} parameterisations gave NaN or inf; they are in no class "
+            "but 'nonfinite', and the other volumes are shares of all parameterisations."
+        )
+    near = report.run.get("near_ties")
+    if near:
+        found.append(
+            f"{near:,} of {report.num_draws:,} parameterisations have an output so near a tie that rounding may have "
+            "decided it."
+        )
+    return found
+
+
 def summarise(report: VolumeReport, k: int) -> str:
     """The text of :meth:`VolumeReport.summary`."""
     shown = report.top(k)
@@ -99,7 +118,9 @@ def _title(report: VolumeReport) -> str:
         classes += f" of {report.bound.num_classes:,}"
     counts = report.counts
     drawn = f"{counts.num_draws:,} independent draws"
-    if not counts.independent:
+    if counts.complete:
+        drawn = f"all {counts.num_draws:,} parameterisations"
+    elif not counts.independent:
         drawn = f"{counts.num_draws:,} draws ({counts.num_units:,} independent units of {counts.unit_size:,})"
     seconds = report.run.get("wall_seconds")
     took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
@@ -114,7 +135,8 @@ def _table(report: VolumeReport, shown: ClassTable) -> Table:
     if binary:
         table.add_column("T", justify="right", no_wrap=True)
         table.add_column("LZ", justify="right", no_wrap=True)
-    for head in ("volume", f"{100 * report.level:g}% interval", "hits"):
+    heads = ("volume", f"{100 * report.level:g}% interval", "hits")
+    for head in ("volume", "parameterisations") if report.complete else heads:
         table.add_column(head, justify="right", no_wrap=True)
     complexity = _complexity(report, shown) if binary else None
     for row, entry in enumerate(shown):
@@ -123,7 +145,8 @@ def _table(report: VolumeReport, shown: ClassTable) -> Table:
             cells += [str(entry.label.count("1")), "" if np.isnan(complexity[row]) else f"{complexity[row]:.4g}"]
         elif binary:
             cells += [str(entry.label.count("1")), ""]
-        table.add_row(*cells, volume_text(entry.log_volume), _interval(entry), f"{entry.count:,}")
+        ends = [] if report.complete else [_interval(entry)]
+        table.add_row(*cells, volume_text(entry.log_volume), *ends, f"{entry.count:,}")
     return table
 
 
@@ -146,6 +169,11 @@ def _interval(entry: ClassVolume) -> str:
 
 def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
     lines = [""]
+    if report.complete:
+        lines.append("Every parameterisation was counted: volumes are exact, and a class that was not seen is empty.")
+        lines.append(f"Non-finite networks: {report.num_nonfinite:,}.")
+        lines += [f"Warning: {sentence}" for sentence in warn(report, shown)]
+        return lines + conventions(report)
     if len(shown) and shown.num_draws < report.num_draws:
         pilot = f"{report.pilot_units:,} units"
         if report.counts.independent:
