@@ -14,6 +14,7 @@ from .mlp import ACTIVATIONS, MLP, Perceptron
 from .model import Head, Model, Parameter, Params
 from .paths import flat_names
 from .polynomial import Polynomial
+from .symmetry import Moved, Symmetry, UnitSymmetry
 
 if TYPE_CHECKING:
     from .flax_modules import FlaxModel, from_linen, from_nnx
@@ -26,10 +27,13 @@ __all__ = [
     "Head",
     "Interpolants",
     "Model",
+    "Moved",
     "Parameter",
     "Params",
     "Perceptron",
     "Polynomial",
+    "Symmetry",
+    "UnitSymmetry",
     "check_outputs",
     "flat_names",
     "from_description",

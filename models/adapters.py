@@ -10,7 +10,7 @@ import numbers
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ from jax import Array
 from volume.errors import unknown
 
 from .model import Head, Kind, Model, Parameter, Params
+from .symmetry import Symmetry, UnitSymmetry
+
+AnyModel = TypeVar("AnyModel", bound=Any)
 
 _BIAS = {"bias", "beta", "offset"}
 _SCALE = {"scale", "gamma"}
@@ -158,6 +161,15 @@ def check_outputs(model: Model) -> None:
     """ValueError unless ``model.apply`` gives floats [N, C] for inputs [N, *input_shape]; only shapes are traced."""
     what = f"apply of {type(model).__name__}"
     traced_outputs(what, model.apply, model.parameters, model.input_shape, model.num_outputs)
+
+
+def with_symmetry(model: AnyModel, symmetry: Symmetry | Sequence[UnitSymmetry] | None) -> AnyModel:
+    """The model with these parameter symmetries declared (None: with none). ValueError where they do not hold."""
+    if symmetry is None:
+        return model
+    declared = Symmetry.of(symmetry)
+    declared.check(model)
+    return replace(model, symmetry=declared)
 
 
 def as_columns(outputs: Array) -> Array:

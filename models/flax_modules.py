@@ -35,11 +35,13 @@ from .adapters import (
     failure,
     guess_parameters,
     replace_parameters,
+    with_symmetry,
 )
 from .flax_networks import Layer, ModuleStateError, Network, Path, text_of
 from .linen_network import wrap_linen
 from .model import Head, Parameter, Params
 from .nnx_network import wrap_nnx
+from .symmetry import Symmetry, UnitSymmetry
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class FlaxModel:
     num_outputs: int
     head: Head | None = None
     head_path: Path = ()
+    symmetry: Symmetry | None = None
 
     def features(self, params: Params, inputs: Array) -> Array:
         """Activations below the head, [N, F]. ValueError if the module has no head."""
@@ -81,6 +84,7 @@ def from_nnx(
     num_outputs: int | None = None,
     head: str | Literal[False] | None = None,
     parameters: Sequence[Parameter] = (),
+    symmetry: Symmetry | Sequence[UnitSymmetry] | None = None,
 ) -> FlaxModel:
     """A model from a Flax nnx module, called as ``module(inputs [N, *input_shape]) -> [N] or [N, C]``.
 
@@ -98,15 +102,18 @@ def from_nnx(
             the layer's own sizes (of an unknown layer, the product of all dimensions but the last; 1 for an
             "embedding"); layers, one for each module with parameters, numbered in the order in which the forward pass
             first uses them.
+        symmetry: sets of hidden units or channels that can change places, as `UnitSymmetry` records; a query that
+            counts each network once (``symmetry="quotient"``) needs them. They are tried on random parameters.
 
     Raises:
         TypeError: no nnx module.
         ValueError: no parameters, a module in training mode or one that changes its state, a module that fails on such
-            inputs, outputs of the wrong shape, a ``head`` that is none. All before anything is compiled or drawn.
+            inputs, outputs of the wrong shape, a ``head`` that is none. All before anything is compiled or drawn. And a
+            ``symmetry`` that changes the function.
     """
     shape = checked_shape("input_shape", input_shape)
     network, layers = wrap_nnx(module)
-    return _build(network, layers, shape, num_outputs, head, parameters)
+    return with_symmetry(_build(network, layers, shape, num_outputs, head, parameters), symmetry)
 
 
 def from_linen(
@@ -118,6 +125,7 @@ def from_linen(
     parameters: Sequence[Parameter] = (),
     kwargs: Mapping[str, Any] | None = None,
     constants: Mapping[str, Any] | None = None,
+    symmetry: Symmetry | Sequence[UnitSymmetry] | None = None,
 ) -> FlaxModel:
     """A model from a Flax linen module, called as ``module.apply(variables, inputs, **kwargs) -> [N] or [N, C]``.
 
@@ -129,6 +137,7 @@ def from_linen(
         parameters: records to use instead of the guessed ones.
         kwargs: arguments of every call, e.g. ``{"train": False}``.
         constants: values of the other collections, e.g. ``{"batch_stats": variables["batch_stats"]}``.
+        symmetry: as for `from_nnx`.
 
     Raises:
         TypeError: no linen module.
@@ -136,7 +145,7 @@ def from_linen(
     """
     shape = checked_shape("input_shape", input_shape)
     network, layers = wrap_linen(module, shape, dict(kwargs or {}), dict(constants or {}))
-    return _build(network, layers, shape, num_outputs, head, parameters)
+    return with_symmetry(_build(network, layers, shape, num_outputs, head, parameters), symmetry)
 
 
 def _build(

@@ -28,8 +28,10 @@ from .adapters import (
     guess_parameters,
     qualified_name,
     traced_outputs,
+    with_symmetry,
 )
 from .model import Head, Parameter, Params
+from .symmetry import Symmetry, UnitSymmetry
 
 Function = Callable[[Params, Array], Array]
 
@@ -47,6 +49,7 @@ class FunctionModel:
     num_outputs: int
     body: Function | None = None
     head: Head | None = None
+    symmetry: Symmetry | None = None
 
     def features(self, params: Params, inputs: Array) -> Array:
         """Activations below the head, [N, F]. ValueError if the model was made without ``features`` and ``head``."""
@@ -78,6 +81,7 @@ def from_function(
     num_outputs: int = 1,
     features: Function | None = None,
     head: Head | str | tuple[str, str | None] | None = None,
+    symmetry: Symmetry | Sequence[UnitSymmetry] | None = None,
 ) -> FunctionModel:
     """A model from a pure function ``apply(params, inputs)``.
 
@@ -98,11 +102,14 @@ def from_function(
             head and for which ``apply == features @ weight + bias``. One body then serves many heads, which is
             far faster.
         head: names of the head's parameters: "out.weight", or ("out.weight", "out.bias"), or a `Head`.
+        symmetry: sets of hidden units that can change places, as `UnitSymmetry` records; a query that counts each
+            network once (``symmetry="quotient"``) needs them. They are tried on random parameters.
 
     Raises:
         TypeError: no function, or one that cannot be hashed.
         ValueError: no parameters, a bad shape or kind, a function that fails or whose outputs have the wrong shape,
-            ``features`` that do not fit the head or do not give what ``apply`` gives. All at construction.
+            ``features`` that do not fit the head or do not give what ``apply`` gives, a ``symmetry`` that changes
+            the function. All at construction.
     """
     _check_function("apply", apply)
     shape = checked_shape("input_shape", input_shape)
@@ -114,11 +121,11 @@ def from_function(
         given, missing = ("features", "head") if head is None else ("head", "features")
         raise ValueError(f"{given}= was given without {missing}=; give both or neither.")
     if features is None or head is None:
-        return FunctionModel(apply, records, shape, num_outputs)
+        return with_symmetry(FunctionModel(apply, records, shape, num_outputs), symmetry)
     _check_function("features", features)
     model = FunctionModel(apply, records, shape, num_outputs, features, _checked_head(head, records, num_outputs))
     _check_features(model)
-    return model
+    return with_symmetry(model, symmetry)
 
 
 def _check_function(name: str, function: Any) -> None:

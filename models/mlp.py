@@ -19,6 +19,7 @@ from jax import Array
 from volume.errors import unknown
 
 from .model import Head, Parameter, Params
+from .symmetry import Symmetry, UnitSymmetry
 
 
 def _sign(a: Array) -> Array:
@@ -41,6 +42,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 """Hidden activations. gelu is the exact form a Phi(a) = a (1 + erf(a / sqrt 2)) / 2, not the tanh approximation;
 sign(a) is +1 if a > 0, else -1."""
+
+# phi(-a) = -phi(a) for every float a. sign is not among them: sign(0) = -1 = sign(-0), and hidden sums do tie at 0.
+ODD_ACTIVATIONS = ("linear", "tanh", "erf", "sine")
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,11 @@ class MLP:
         last = self.num_layers - 1
         return Head(f"{last}.weight", f"{last}.bias" if self.bias else None, self.widths[-2])
 
+    @property
+    def symmetry(self) -> Symmetry:
+        """Permutations of every hidden layer's units, and their signs where the activation is odd."""
+        return _symmetry(self)
+
     def features(self, params: Params, inputs: Array) -> Array:
         """Activations below the last layer, [N, F]; the inputs themselves where there is no hidden layer."""
         activation = ACTIVATIONS[self.activation]
@@ -136,6 +145,17 @@ def _parameters(network: MLP) -> tuple[Parameter, ...]:
         if network.bias:
             listed.append(Parameter(f"{layer}.bias", (fan_out,), "bias", fan_in, layer))
     return tuple(listed)
+
+
+@lru_cache
+def _symmetry(network: MLP) -> Symmetry:
+    units = []
+    for layer, width in enumerate(network.widths[1:-1]):
+        axes = [(f"{layer}.weight", 1), (f"{layer}.bias", 0), (f"{layer + 1}.weight", 0)]
+        axes = tuple(axis for axis in axes if network.bias or not axis[0].endswith("bias"))
+        flips = tuple(name for name, _ in axes) if network.activation in ODD_ACTIVATIONS else ()
+        units.append(UnitSymmetry(f"hidden {layer}", width, axes, flips))
+    return Symmetry(tuple(units))
 
 
 @dataclass(frozen=True)
@@ -172,6 +192,11 @@ class Perceptron:
     @property
     def head(self) -> Head:
         return self._network.head
+
+    @property
+    def symmetry(self) -> Symmetry:
+        """No hidden units: the trivial group."""
+        return Symmetry()
 
     def features(self, params: Params, inputs: Array) -> Array:
         """The inputs, [N, n]."""

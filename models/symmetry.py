@@ -1,0 +1,331 @@
+"""The finite symmetries of a network's parameters: permutations of hidden units, and their signs where units are odd.
+
+A group element g maps parameters to other ones of the same function. Each set of exchangeable units brings the
+permutations of its n units, n! of them, and, where a unit's activation is odd, the 2^n sign changes; the group G of the
+network is the product over its sets, and a parameter between two hidden layers is moved by both.
+
+Shape letters: n units of one set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from volume.errors import unknown
+
+if TYPE_CHECKING:
+    from .model import Model, Parameter
+
+Arrays = Mapping[str, Any]
+"""Parameters by name, as NumPy or JAX arrays."""
+
+MAX_ELEMENTS = 10**6  # of a group that is gone through element by element
+MAX_EXACT = 2**31  # 32-bit integers hold stabilisers of smaller groups, on every device
+
+
+class Moved(NamedTuple):
+    """What an element does to one set: the new unit i is ``signs[i]`` times the old unit ``permutation[i]``."""
+
+    permutation: Any  # [n] int
+    signs: Any  # [n] int8, +1 or -1
+
+
+Element = tuple[Moved, ...]
+"""One `Moved` for each set of units, in their order."""
+
+
+@dataclass(frozen=True)
+class UnitSymmetry:
+    """One set of units that can change places, and the parameters that know them.
+
+    Args:
+        name: for messages, e.g. "hidden 1".
+        size: n, the number of units.
+        axes: (parameter's name, axis) of every tensor with an axis over these units: incoming weights, biases, outgoing
+            weights. An axis of k n entries holds the units k times over, the unit running fastest, as the channels of
+            a convolution do once its output is flattened.
+        flips: names of those parameters whose slices change sign with a unit; empty: units have no sign symmetry.
+            Right only where the activation is odd, exactly: sign(0) = -1 is not.
+
+    Raises:
+        TypeError, ValueError: a size that is no whole number of at least 1, no axes, an axis that is given twice, a
+            flip of a parameter without axis.
+    """
+
+    name: str
+    size: int
+    axes: tuple[tuple[str, int], ...]
+    flips: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(f"size of {self.name!r} is {self.size!r}; give the number of its units, at least 1.")
+        if isinstance(self.flips, str):
+            raise TypeError(f"flips of {self.name!r} is {self.flips!r}; give a tuple of names of parameters.")
+        try:
+            if any(isinstance(pair, str) for pair in self.axes):  # "w1" would pass for the pair ("w", "1")
+                raise TypeError
+            axes = tuple((str(name), int(axis)) for name, axis in self.axes)
+        except (TypeError, ValueError):
+            axes = ()
+        if not axes:
+            raise ValueError(
+                f"axes of {self.name!r} is {self.axes!r}; give pairs of a parameter's name and its axis over the "
+                "units, such as (('0.weight', 1), ('0.bias', 0), ('1.weight', 0))."
+            )
+        if len(set(axes)) < len(axes):
+            raise ValueError(f"axes of {self.name!r} names an axis twice: {axes}.")
+        object.__setattr__(self, "axes", axes)
+        object.__setattr__(self, "flips", tuple(self.flips))
+        for name in self.flips:
+            if name not in self.names:
+                raise ValueError(unknown(f"parameter in the flips of {self.name!r}", name, self.names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters, each once."""
+        return tuple(dict.fromkeys(name for name, _ in self.axes))
+
+    @property
+    def order(self) -> int:
+        """n!, times 2^n with sign flips."""
+        return math.factorial(self.size) << (self.size if self.flips else 0)
+
+    def element(self, index: Any, xp: Any = np) -> Moved:
+        """The element of this number, from 0, the identity, to ``order - 1``; ``xp`` is NumPy, or JAX's for a traced
+        index."""
+        position = xp.arange(self.size)
+        permutation = position
+        for last in range(self.size - 1, 0, -1):  # Fisher and Yates, the draws read off the number
+            index, back = xp.divmod(index, last + 1)
+            other = last - back
+            at_other = xp.where(position == last, permutation[other], permutation)
+            permutation = xp.where(position == other, permutation[last], at_other)
+        bits = (index >> position) & 1 if self.flips else xp.zeros_like(position)
+        return Moved(permutation, (1 - 2 * bits).astype(xp.int8))
+
+    def generators(self) -> tuple[tuple[str, Moved], ...]:
+        """Elements, with their names, of which every other one is a product."""
+        still, plus = np.arange(self.size), np.ones(self.size, np.int8)
+        found = []
+        if self.size > 1:
+            found.append(("exchanging two units", Moved(np.r_[1, 0, still[2:]], plus)))
+        if self.size > 2:
+            found.append(("moving every unit by one place", Moved(np.roll(still, 1), plus)))
+        if self.flips:
+            found.append(("changing the sign of one unit", Moved(still, np.where(still == 0, -1, 1).astype(np.int8))))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """A finite group of parameter symmetries: the product over sets of exchangeable units. None: the trivial group.
+
+    TypeError or ValueError for anything but `UnitSymmetry` records of different names, which share no axis.
+    """
+
+    units: tuple[UnitSymmetry, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", tuple(self.units))
+        for unit in self.units:
+            if not isinstance(unit, UnitSymmetry):
+                raise TypeError(f"units holds {unit!r}; give volume.models.UnitSymmetry records.")
+        names = [unit.name for unit in self.units]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Two sets of units have one name: {names}; rename one.")
+        taken: dict[tuple[str, int], str] = {}
+        for unit in self.units:
+            for axis in unit.axes:
+                if axis in taken:
+                    raise ValueError(
+                        f"{taken[axis]!r} and {unit.name!r} both permute axis {axis[1]} of {axis[0]!r}; an axis runs "
+                        "over the units of one set."
+                    )
+                taken[axis] = unit.name
+
+    @classmethod
+    def of(cls, value: Symmetry | Sequence[UnitSymmetry]) -> Symmetry:
+        """A group as it is, or of a list of its sets of units."""
+        return value if isinstance(value, Symmetry) else cls(tuple(value))
+
+    @cached_property
+    def order(self) -> int:
+        """|G|, exactly."""
+        return math.prod(unit.order for unit in self.units)
+
+    @cached_property
+    def log_order(self) -> float:
+        """log |G| in nats, by lgamma: |G| itself has thousands of digits for wide networks."""
+        return math.fsum(
+            math.lgamma(unit.size + 1) + (unit.size * math.log(2) if unit.flips else 0) for unit in self.units
+        )
+
+    @property
+    def has_flips(self) -> bool:
+        return any(unit.flips for unit in self.units)
+
+    @property
+    def identity(self) -> Element:
+        return tuple(Moved(np.arange(unit.size), np.ones(unit.size, np.int8)) for unit in self.units)
+
+    def act(self, params: Arrays, element: Element, *, leading: int = 0) -> dict[str, Any]:
+        """g theta, as new arrays of the same kind, NumPy or JAX; parameters that no unit knows are passed on.
+
+        ``leading`` axes of every array, draws for example, stand before those of the parameter. Names that are not
+        there are left out, so that the body of a network can be moved alone.
+        """
+        moved = dict(params)
+        for unit, (permutation, signs) in zip(self.units, element, strict=True):
+            for name, axis in unit.axes:
+                if name in moved:
+                    at = leading + axis if axis >= 0 else axis % (moved[name].ndim - leading) + leading
+                    moved[name] = _move(moved[name], at, permutation, signs if name in unit.flips else None)
+        return moved
+
+    def element(self, index: Any, xp: Any = np) -> Element:
+        """The element of this number, from 0, the identity, to ``order - 1``."""
+        found = []
+        for unit in self.units:
+            index, own = xp.divmod(index, unit.order) if len(self.units) > 1 else (index, index)
+            found.append(unit.element(own, xp))
+        return tuple(found)
+
+    def random_element(self, rng: np.random.Generator | int) -> Element:
+        """An element drawn uniformly; ``rng`` is a NumPy generator or the seed of one."""
+        rng = np.random.default_rng(rng)
+        found = []
+        for unit in self.units:
+            signs = rng.choice([-1, 1], unit.size) if unit.flips else np.ones(unit.size)
+            found.append(Moved(rng.permutation(unit.size), signs.astype(np.int8)))
+        return tuple(found)
+
+    def elements(self) -> Iterator[Element]:
+        """Every element once, the identity first. ValueError for a group of more than a million."""
+        if self.order > MAX_ELEMENTS:
+            raise ValueError(
+                f"The group has exp({self.log_order:.4g}) elements; at most {MAX_ELEMENTS:,} are gone through one by "
+                "one: take a narrower network, or random_element."
+            )
+        return (self.element(index) for index in range(self.order))
+
+    def stabiliser_size(self, params: Arrays) -> int:
+        """|Stab(theta)|, exactly: how many elements leave these parameters as they are.
+
+        ValueError where more than a million elements would have to be tried (see `stabiliser`).
+        """
+        from .stabiliser import stabiliser_size
+
+        return stabiliser_size(self, params)
+
+    def stabiliser_sizes(self, params: Arrays) -> Any:
+        """|Stab| [D] int32 of many parameters [D, *shape]; traceable by JAX. ValueError as for `stabiliser_size`, and
+        for a group of 2^31 elements or more."""
+        from .stabiliser import stabiliser_sizes
+
+        return stabiliser_sizes(self, params)
+
+    def check(self, model: Model) -> None:
+        """Raise ValueError, naming the set of units, unless the group leaves this model's functions as they are.
+
+        Every generator of the group and random elements act on random parameters, and outputs are compared. Parameters
+        and inputs are drawn from a continuous law and from {-1, 0, 1}, where sums tie.
+        """
+        self.check_shapes(model.parameters)
+        _check_functions(self, model)
+
+    def check_shapes(self, parameters: Sequence[Parameter]) -> None:
+        """ValueError for a parameter that is not there, or an axis that does not hold the units."""
+        shapes = {p.name: p.shape for p in parameters}
+        for unit in self.units:
+            for name, axis in unit.axes:
+                where = f"The unit symmetry {unit.name!r} names"
+                if name not in shapes:
+                    raise ValueError(f"{where} a parameter that is not there. {unknown('parameter', name, shapes)}")
+                shape = shapes[name]
+                if not 0 <= axis < len(shape):
+                    raise ValueError(
+                        f"{where} axis {axis} of {name!r}, which has the shape {shape}: axes are 0..{len(shape) - 1}."
+                    )
+                if shape[axis] % unit.size:
+                    raise ValueError(
+                        f"{where} axis {axis} of {name!r}, which has {shape[axis]} entries: {unit.size} units need "
+                        f"{unit.size} entries, or a multiple."
+                    )
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able: the sets of units, and the group's order."""
+        sets = [
+            {"name": u.name, "size": u.size, "axes": [list(axis) for axis in u.axes], "flips": list(u.flips)}
+            for u in self.units
+        ]
+        return {"units": sets, "log_order": self.log_order}
+
+
+def _move(array: Any, axis: int, permutation: Any, signs: Any) -> Any:
+    size, repeats = len(permutation), array.shape[axis] // len(permutation)
+    if repeats > 1:
+        permutation = (np.arange(repeats)[:, None] * size + permutation).ravel()
+    moved = array[(slice(None),) * axis + (permutation,)]
+    if signs is None:
+        return moved
+    if repeats > 1:
+        signs = (np.ones((repeats, 1), np.int8) * signs).ravel()
+    return moved * signs.reshape(-1, *(1,) * (array.ndim - axis - 1))
+
+
+# --- does a declaration hold? ---
+
+_NETWORKS, _POINTS = 6, 12  # of either law: continuous, and {-1, 0, 1}
+# Rounding leaves about 1e-6 of the outputs' size, a wrong declaration changes them by about their size.
+_TOLERANCE = 1e-4
+
+
+@lru_cache(maxsize=64)
+def _check_functions(symmetry: Symmetry, model: Model) -> None:
+    rng = np.random.default_rng(0)
+    params = {p.name: _both_laws(rng, _NETWORKS, p.shape, 1 / math.sqrt(p.fan_in)) for p in model.parameters}
+    # Without biases every network of odd units ties at 0.
+    points = np.concatenate(
+        [_both_laws(rng, _POINTS, model.input_shape), np.zeros((1, *model.input_shape), np.float32)]
+    )
+    apply = jax.jit(jax.vmap(model.apply, in_axes=(0, None)))
+
+    def outputs(params: Arrays) -> np.ndarray:  # [2 _NETWORKS, N, C]
+        with jax.default_matmul_precision("highest"):
+            return np.asarray(apply({k: jnp.asarray(v) for k, v in params.items()}, jnp.asarray(points)), np.float64)
+
+    before = outputs(params)
+    size = np.max(np.abs(before), where=np.isfinite(before), initial=0, axis=(1, 2), keepdims=True)
+    for place, unit in enumerate(symmetry.units):
+        mixed = Symmetry((unit,)).random_element(rng)[0]
+        for what, moved in (*unit.generators(), ("a random element", mixed)):
+            element = (*symmetry.identity[:place], moved, *symmetry.identity[place + 1 :])
+            after = outputs(symmetry.act(params, element, leading=1))
+            with np.errstate(invalid="ignore"):  # inf - inf
+                gap = np.where((before == after) | (np.isnan(before) & np.isnan(after)), 0, np.abs(after - before))
+            if not (gap <= _TOLERANCE * size).all():
+                hint = (
+                    f"name every parameter with an axis over these {unit.size} units (incoming weights, biases, "
+                    "outgoing weights), with that axis"
+                )
+                if "sign" in what:
+                    hint = "leave flips out unless the activation is odd, exactly and at 0 too"
+                raise ValueError(
+                    f"{unit.name!r} is no symmetry of this {type(model).__name__}: {what} changes outputs of size "
+                    f"{float(size.max()):.3g} by up to {np.nanmax(gap):.3g} on random parameters; {hint}."
+                )
+
+
+def _both_laws(rng: np.random.Generator, count: int, shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray:
+    """Arrays [2 count, *shape] float32: normal ones off centre, then ones of -1, 0 and 1, whose sums tie."""
+    continuous = rng.normal(0.3 * scale, scale, (count, *shape))
+    return np.concatenate([continuous, rng.integers(-1, 2, (count, *shape))]).astype(np.float32)
