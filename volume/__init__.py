@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from volume.measures import Measures as Measures
     from volume.measures import measure as measure
     from volume.nngp import nngp_kernel as nngp_kernel
+    from volume.npn import NPN as NPN
     from volume.orthant import OrthantEstimate as OrthantEstimate
     from volume.orthant import log_orthant as log_orthant
     from volume.polynomial import Extrapolation as Extrapolation
@@ -110,6 +111,7 @@ _HOME = {
     "Extrapolation": "polynomial",
     "extrapolation": "polynomial",
     "nngp_kernel": "nngp",
+    "NPN": "npn",
     "OrthantEstimate": "orthant",
     "log_orthant": "orthant",
     "Query": "query",
@@ -130,6 +132,7 @@ _HOME = {
 }
 
 __all__ = [
+    "NPN",
     "Accuracy",
     "Addition",
     "Argmax",

@@ -20,10 +20,12 @@ from volume.errors import unknown
 from volume.given import Given
 from volume.labels import Accuracy, Fits
 from volume.lempel_ziv import LempelZiv
+from volume.npn import NPN
 from volume.predicate import Predicate
 from volume.product import Product
 
 __all__ = [
+    "NPN",
     "Accuracy",
     "Argmax",
     "BoundClassifier",
@@ -145,7 +147,12 @@ def from_description(description: Mapping[str, Any]) -> Classifier:
         return _on_trigger(OnTrigger, (), description)
     if name == "defects":
         return _on_trigger(Defects, (description["inputs"], description["labels"]), description["trigger"])
-    plain: dict[Any, type[Classifier]] = {"truth-table": TruthTable, "ones": Ones, "lempel-ziv": LempelZiv}
+    plain: dict[Any, type[Classifier]] = {
+        "truth-table": TruthTable,
+        "ones": Ones,
+        "lempel-ziv": LempelZiv,
+        "npn": NPN,
+    }
     if name not in plain:
         records = ("fits", "accuracy", "argmax", "predicate", "product", "given", "on-trigger", "defects")
         raise ValueError(unknown("classifier", name, (*plain, *records)))

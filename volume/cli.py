@@ -281,7 +281,7 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
         type=specs.parse_classifier,
         default=specs.parse_classifier("table"),
         metavar="WORD",
-        help="table | ones | lz | argmax | fits:FILE | fits:labels=01?1... | accuracy:FILE[:BINS] |"
+        help="table | ones | lz | npn | argmax | fits:FILE | fits:labels=01?1... | accuracy:FILE[:BINS] |"
         " accuracy:labels=01?1...[:BINS], or a product such as 'ones*lz' (default table); FILE has the label in the"
         " last column, ? is any label; SPLIT|FITS takes shares within what fits; named tasks:"
         " fits:target=majority,train=32[,split-seed=0], accuracy: (the other inputs) and given: (both) likewise,"

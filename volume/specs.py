@@ -32,7 +32,7 @@ ACTIVATIONS = ("linear", "relu", "tanh", "erf", "gelu", "sine", "sign")  # a tes
 MODELS = ("mlp", "perceptron", "import")
 PRIORS = ("gaussian", "uniform", "sphere")
 DOMAINS = ("boolean", "points", "digits")
-CLASSIFIERS = ("table", "ones", "lz", "argmax", "fits", "accuracy", "given", "defects")
+CLASSIFIERS = ("table", "ones", "lz", "npn", "argmax", "fits", "accuracy", "given", "defects")
 
 
 # --- numbers ---
@@ -283,7 +283,7 @@ class ClassifierWord:
             if self.kind == "fits":
                 return volume.Fits(inputs, labels)
             return volume.Accuracy(inputs, labels, bins=self.bins)
-        names = {"table": "TruthTable", "ones": "Ones", "lz": "LempelZiv", "argmax": "Argmax"}
+        names = {"table": "TruthTable", "ones": "Ones", "lz": "LempelZiv", "npn": "NPN", "argmax": "Argmax"}
         return getattr(volume, names[self.kind])()
 
     def _rows(self, domain: Domain | None, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | str]:
