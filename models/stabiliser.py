@@ -19,6 +19,7 @@ Shape letters: n units of one set, D draws, R numbers in one unit's slices.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -167,3 +168,32 @@ def _alike(first: tuple[Any, Any], second: tuple[Any, Any], unit: UnitSymmetry, 
     if unit.flips:
         equal = equal | xp.all(flipped_a[:, None] == -flipped_b[None], axis=2)
     return equal & xp.all(plain_a[:, None] == plain_b[None], axis=2)
+
+
+def unresolved(symmetry: Symmetry, params: Arrays) -> tuple[str, ...]:
+    """Names of the sets of units that these parameters do not tell apart; () proves that only the identity fixes them.
+
+    A set is told apart when its units differ, also up to sign, in parameters that otherwise belong to sets told apart
+    before: in a network layer after layer, from either end. No element is tried, so the sets may be of any size.
+    """
+    left = {unit.name: unit for unit in symmetry.units if unit.order > 1}
+    while True:
+        found = [name for name, unit in left.items() if _told_apart(unit, left, params)]
+        if not found:
+            return tuple(left)
+        for name in found:
+            del left[name]
+
+
+def _told_apart(unit: UnitSymmetry, left: Mapping[str, UnitSymmetry], params: Arrays) -> bool:
+    others = {name for other in left.values() if other != unit for name in other.names}
+    twice = {name for name in unit.names if sum(name == known for known, _ in unit.axes) > 1}
+    usable = {name for name in unit.names if name not in others | twice}
+    if not usable:
+        return False
+    axes = tuple(axis for axis in unit.axes if axis[0] in usable)
+    known = UnitSymmetry(unit.name, unit.size, axes, tuple(name for name in unit.flips if name in usable))
+    flipped, plain = _rows(known, {name: np.asarray(params[name]) for name in usable}, np)
+    alike = _alike((flipped, plain), (flipped, plain), known, np)
+    signed = not unit.flips or bool((flipped != 0).any(axis=1).all())
+    return signed and int(alike.sum()) == unit.size

@@ -233,6 +233,13 @@ class Symmetry:
 
         return stabiliser_sizes(self, params)
 
+    def unresolved(self, params: Arrays) -> tuple[str, ...]:
+        """Names of the sets of units that these parameters do not tell apart: () where the stabiliser is shown to be
+        trivial, for groups of any order."""
+        from .stabiliser import unresolved
+
+        return unresolved(self, params)
+
     def check(self, model: Model) -> None:
         """Raise ValueError, naming the set of units, unless the group leaves this model's functions as they are.
 

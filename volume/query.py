@@ -5,14 +5,51 @@ A query holds no method, so that every method answers the same query and the ans
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, cast
 
 from volume.classifiers import BoundClassifier, Classifier, TruthTable
 from volume.domains import Domain
+from volume.errors import unknown
 from volume.models import Model, check_outputs
 from volume.samplers import Prior
+
+SYMMETRIES = ("none", "quotient", "pooled")
+
+
+class Weighting(Protocol):
+    """What a value of ``Query.symmetry`` stands for: how parameters, or classes, that are copies of each other count.
+
+    Frozen and hashable. "none", "quotient" and "pooled" are short for the plain ones.
+    """
+
+    @property
+    def name(self) -> str:
+        """One of `SYMMETRIES`; the methods go by it."""
+        ...
+
+    def check(self, query: Query) -> None:
+        """ValueError, with the reason, for a query that cannot be asked so. The query's other parts fit already."""
+        ...
+
+    def conventions(self, query: Query) -> dict[str, Any]:
+        """What a report states beside the name; "symmetry_note" is a sentence for people."""
+        ...
+
+
+@dataclass(frozen=True)
+class PriorMass:
+    """Plain prior mass, the value "none"."""
+
+    name = "none"
+
+    def check(self, query: Query) -> None:
+        """Always right."""
+
+    def conventions(self, query: Query) -> dict[str, Any]:
+        return {"symmetry_note": "prior mass: every symmetric copy of a network is already counted in it"}
 
 
 @dataclass(frozen=True)
@@ -24,15 +61,20 @@ class Query:
         prior: the measure over its parameters (`volume.samplers`).
         domain: the inputs on which a function is its decisions. Default: the inputs the classifier itself names.
         classifier: what counts as one class. Default: every function is a class of its own.
+        symmetry: how copies count. "none": prior mass, every parameterisation by itself. "quotient": each network once,
+            its mass divided by the number of its symmetric copies. "pooled": prior mass, estimated from all classes
+            that a symmetry of the prior maps to each other. docs/symmetry.md says what each is for.
 
     Raises:
-        TypeError, ValueError: parts that do not fit each other; nothing is traced or drawn before all of it is checked.
+        TypeError, ValueError: parts that do not fit each other; nothing is traced or drawn before all of it is checked,
+            but by a symmetry, whose claims are tried on a few random networks.
     """
 
     model: Model
     prior: Prior
     domain: Domain = None  # type: ignore[assignment]  # __post_init__ fills it in
     classifier: Classifier = field(default_factory=TruthTable)
+    symmetry: str | Weighting = "none"
 
     def __post_init__(self) -> None:
         for name, value, needed in (
@@ -61,14 +103,32 @@ class Query:
         self.prior.check(self.model.parameters)
         check_outputs(self.model)
         _ = self.bound
+        self.weighting.check(self)
 
     @cached_property
     def bound(self) -> BoundClassifier:
         """The classifier with its rows looked up in this domain."""
         return self.classifier.bind(self.domain, self.model.num_outputs)
 
+    @cached_property
+    def weighting(self) -> Weighting:
+        """What ``symmetry`` stands for."""
+        if isinstance(self.symmetry, str):
+            return _weighting(self.symmetry)
+        if isinstance(self.symmetry, type) or getattr(self.symmetry, "name", None) not in SYMMETRIES:
+            raise TypeError(f"symmetry={self.symmetry!r} is none of {', '.join(map(repr, SYMMETRIES))}.")
+        return cast(Weighting, self.symmetry)
+
+    def refuse_pooling(self, method: str) -> None:
+        """ValueError where classes are to be pooled; for methods that answer class by class."""
+        if self.weighting.name == "pooled":
+            raise ValueError(
+                f"{method} estimates each class by itself and has nothing to pool: ask with symmetry='none' or "
+                "'quotient', or use volume.Direct, which counts draws of every class."
+            )
+
     def describe(self) -> dict[str, Any]:
-        """JSON-able record of the question."""
+        """JSON-able record of the question but its symmetry, which the conventions hold."""
         return {
             "model": self.model.describe(),
             "prior": self.prior.describe(),
@@ -76,7 +136,7 @@ class Query:
             "classifier": self.classifier.describe(),
         }
 
-    def conventions(self, *, dtype: str, precision: str, symmetry: str = "none") -> dict[str, Any]:
+    def conventions(self, *, dtype: str, precision: str) -> dict[str, Any]:
         """The choices that change the numbers, for every result to state."""
         domain = {k: v for k, v in self.domain.describe().items() if k != "inputs"}
         ties = "output == 0 is class 0" if self.model.num_outputs == 1 else "argmax ties go to the lowest index"
@@ -87,8 +147,8 @@ class Query:
             "ties": f"{ties}; a hidden sign(a) is +1 if a > 0, else -1",
             "dtype": dtype,
             "matmul_precision": precision,
-            "symmetry": symmetry,
-            "symmetry_note": "prior mass: every symmetric copy of a network is already counted in it",
+            "symmetry": self.weighting.name,
+            **self.weighting.conventions(self),
         }
 
 
@@ -98,6 +158,18 @@ _EXAMPLE = {
     "prior": "volume.samplers.Gaussian(weight_std=1.0)",
     "classifier": "volume.TruthTable()",
 }
+
+
+def _weighting(name: str) -> Weighting:
+    if name == "none":
+        return PriorMass()
+    if name == "quotient":
+        from volume.quotient import Quotient
+
+        return Quotient()
+    if name == "pooled":
+        return importlib.import_module("volume.pooling").Pooled()
+    raise ValueError(unknown("symmetry", name, SYMMETRIES))
 
 
 def _check_inputs_fit(model: Model, domain: Domain) -> None:
