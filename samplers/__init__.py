@@ -6,6 +6,7 @@ from .descriptions import from_description
 from .devices import block_mesh, over_blocks
 from .gaussian import Gaussian
 from .initializer import Initializer
+from .lattice import Lattice
 from .prior import Prior, fan_scale, standard_normal
 from .sphere import Sphere
 from .uniform import Uniform
@@ -15,6 +16,7 @@ __all__ = [
     "Block",
     "Gaussian",
     "Initializer",
+    "Lattice",
     "Prior",
     "Sphere",
     "Uniform",

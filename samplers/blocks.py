@@ -24,8 +24,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
-from volume.models import Model, Params
+from volume.models import Model, Parameter, Params
 
 from .prior import Prior, standard_normal
 
@@ -68,6 +69,8 @@ def can_reflect_heads(model: Model, prior: Prior) -> bool:
     last = tuple(p for p in model.parameters if p.name in (model.head.weight, model.head.bias))
     if any(p.kind == "scale" for p in last):
         return False
+    if not prior.has_transform:
+        return getattr(prior, "finite", False)  # levels say themselves whether they are symmetric; other laws do not
     key_z, key_sign = jax.random.split(jax.random.key(0))
     z, raw = standard_normal(key_z, last), standard_normal(key_sign, last)
     sign = {name: jnp.where(values < 0, -1.0, 1.0) for name, values in raw.items()}
@@ -111,13 +114,10 @@ def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int,
     key_body, key_head, key_sign = jax.random.split(key, 3)
     dtype = inputs.dtype
 
-    def body_features(z: Params) -> Array:
-        return model.features(prior.transform(z, body), inputs)
-
     # A network without hidden layers has no body to draw: its features are the inputs.
-    z_body = standard_normal(key_body, body, dtype, (bodies,))
-    features = jax.vmap(body_features, axis_size=bodies)(z_body)  # [Q, N, F]
-    theta = jax.vmap(lambda z: prior.transform(z, last))(standard_normal(key_head, last, dtype, (heads,)))
+    drawn = _draws(key_body, prior, body, dtype, bodies)
+    features = jax.vmap(lambda params: model.features(params, inputs), axis_size=bodies)(drawn)  # [Q, N, F]
+    theta = _draws(key_head, prior, last, dtype, heads)
     weight = jnp.moveaxis(theta[head.weight], 0, 2)  # [F, C, H]
     if head.bias is not None:  # a bias is the weight of one more feature, which is always 1
         weight = jnp.concatenate([weight, theta[head.bias].T[None]])
@@ -137,6 +137,14 @@ def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int,
         jnp.max(bound) < info.max / 2, lambda _: jnp.ones((bodies, num_heads), bool), _finite, outputs
     )  # a NaN bound compares as False
     return Block(outputs, finite, NEAR_TIE_ROUNDINGS * info.eps * bound[:, None, None, None])
+
+
+def _draws(key: Array, prior: Prior, parameters: tuple[Parameter, ...], dtype: DTypeLike, num: int) -> Params:
+    """``num`` draws of these parameters, which are whole layers of a separable prior: [num, *shape] each."""
+    if not prior.has_transform:
+        return jax.vmap(lambda one: prior.draw(one, parameters, dtype))(jax.random.split(key, num))
+    z = standard_normal(key, parameters, dtype, (num,))
+    return jax.vmap(lambda one: prior.transform(one, parameters), axis_size=num)(z)
 
 
 def _finite(outputs: Array) -> Array:

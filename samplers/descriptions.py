@@ -9,11 +9,18 @@ from volume.errors import unknown
 
 from .gaussian import Gaussian
 from .initializer import Initializer
+from .lattice import Lattice
 from .prior import Prior
 from .sphere import Sphere
 from .uniform import Uniform
 
-_PRIORS = {"gaussian": Gaussian, "uniform": Uniform, "sphere": Sphere, "initializer": Initializer}
+_PRIORS = {
+    "gaussian": Gaussian,
+    "uniform": Uniform,
+    "sphere": Sphere,
+    "initializer": Initializer,
+    "lattice": Lattice,
+}
 
 
 def from_description(description: Mapping[str, Any]) -> Prior:

@@ -38,7 +38,7 @@ class Prior(Protocol):
     def separable(self) -> bool:
         """Whether the head's layer may be drawn apart from the rest: layers are independent of each other.
 
-        ``transform`` then acts on any subset of the parameters made of whole layers as on all of them.
+        ``transform`` (without one ``draw``) then acts on any subset of the parameters made of whole layers as on all.
         """
         ...
 

@@ -77,6 +77,7 @@ def test_counts_beyond_the_digits_of_a_float_stay_exact(tmp_path):
     assert report["0000"].count == 2**61 + 1
     assert report["0000"].log_volume == pytest.approx(math.log((2**61 + 1) / (2**61 + 2**60 + 3)), rel=1e-15)
     loaded = load(report.save(tmp_path / "run.json"))
+    assert isinstance(loaded, VolumeReport)
     assert loaded["0011"].count == 2**60 + 1
     constant = Fits(BooleanCube(2).inputs[:3], "000")
     assert report.group_by(constant)["fits"].count == 2**61 + 2

@@ -115,8 +115,13 @@ class Splitting:
         """Begin. ValueError for a prior that draws from a key alone, a class without a score, or an empty one."""
         if not query.prior.has_transform:
             raise ValueError(
-                f"Splitting moves standard normals that a prior transforms, and {query.prior!r} draws from a key "
-                "instead: use volume.Direct, or a prior such as volume.samplers.Gaussian or Uniform."
+                f"Splitting moves standard normals that a prior transforms, and {query.prior!r} "
+                + (
+                    "has finitely many points instead: use volume.Exact, which counts all of them, or volume.Direct."
+                    if getattr(query.prior, "finite", False)
+                    else "draws from a key instead: use volume.Direct, or a prior such as volume.samplers.Gaussian or "
+                    "Uniform."
+                )
             )
         return SplittingRun(self, query, key)
 

@@ -205,7 +205,8 @@ class InfiniteWidth:
         try:
             nngp_kernel(query.model, query.prior, query.domain.inputs[:1])  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{error} Without a known limit, use volume.Direct or volume.Splitting.") from None
+            others = "volume.Exact or volume.Direct" if getattr(query.prior, "finite", False) else _SAMPLERS
+            raise type(error)(f"{error} Without a known limit, use {others}.") from None
         return WideRun(self, query, tuple(names), key)
 
     def describe(self) -> dict[str, Any]:
@@ -251,6 +252,9 @@ class WideRun:
             method=self._method.describe(),
             conventions={**conventions, "width": "hidden layers are taken to be infinitely wide"},
         )
+
+
+_SAMPLERS = "volume.Direct or volume.Splitting"
 
 
 def _any_label(query: Query) -> str:
