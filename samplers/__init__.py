@@ -7,18 +7,35 @@ from .devices import block_mesh, over_blocks
 from .gaussian import Gaussian
 from .initializer import Initializer
 from .lattice import Lattice
+from .objectives import LOSSES, OBJECTIVES, PPO, Loss, Objective, Reinforce, Rollout, log_policy, objective
+from .optimisers import OPTIMISERS, SCHEDULES, Optimiser
 from .prior import Prior, fan_scale, standard_normal
 from .sphere import Sphere
+from .training import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, train, train_pool
 from .uniform import Uniform
 
 __all__ = [
+    "LOSSES",
+    "OBJECTIVES",
+    "OPTIMISERS",
+    "PPO",
+    "SCHEDULES",
     "Arcs",
     "Block",
+    "Data",
     "Gaussian",
     "Initializer",
     "Lattice",
+    "Loss",
+    "Networks",
+    "Objective",
+    "Optimiser",
     "Prior",
+    "Reinforce",
+    "Rollout",
+    "SlotStatus",
     "Sphere",
+    "Training",
     "Uniform",
     "Window",
     "arcs",
@@ -26,8 +43,14 @@ __all__ = [
     "can_reflect_heads",
     "can_share_heads",
     "draw_block",
+    "empty_pool",
     "fan_scale",
+    "fill_pool",
     "from_description",
+    "log_policy",
+    "objective",
     "over_blocks",
     "standard_normal",
+    "train",
+    "train_pool",
 ]

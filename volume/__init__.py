@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from volume.targets import random_labels as random_labels
     from volume.targets import split as split
     from volume.targets import target as target
+    from volume.trained import Trained as Trained
+    from volume.trained_report import TrainedReport as TrainedReport
     from volume.wide_limit import InfiniteWidth as InfiniteWidth
     from volume.wide_limit import infinite_width as infinite_width
 
@@ -129,6 +131,8 @@ _HOME = {
     "random_labels": "targets",
     "split": "targets",
     "target": "targets",
+    "Trained": "trained",
+    "TrainedReport": "trained_report",
 }
 
 __all__ = [
@@ -164,6 +168,8 @@ __all__ = [
     "SimplicityMeasure",
     "Splitting",
     "Sweep",
+    "Trained",
+    "TrainedReport",
     "TruthTable",
     "VolumeReport",
     "bracket",
