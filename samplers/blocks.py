@@ -18,6 +18,7 @@ Shape letters: Q bodies, H heads, N inputs, F features, C outputs.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -37,6 +38,7 @@ class Block(NamedTuple):
     outputs: Array  # [Q, N, C, H]: heads last, because they are many and everything vectorises over them
     finite: Array  # [Q, H] bool: no output of this network is NaN or inf
     tie: Array  # [Q, 1, 1, 1]: a non-zero |output| at or below this is a near tie
+    weight: Array | None = None  # [Q, H] int32: what ``weigh`` says of each network
 
 
 # An output this many roundings away from zero may have the other sign on other hardware.
@@ -85,24 +87,47 @@ def can_reflect_heads(model: Model, prior: Prior) -> bool:
 
 
 def draw_block(
-    key: Array, model: Model, prior: Prior, inputs: Array, *, bodies: int, heads: int, batch: int | None = None
+    key: Array,
+    model: Model,
+    prior: Prior,
+    inputs: Array,
+    *,
+    bodies: int,
+    heads: int,
+    batch: int | None = None,
+    weigh: Callable[[Params], Array] | None = None,
 ) -> Block:
     """Outputs of ``bodies * heads`` networks on ``inputs`` [N, ...]; the key is consumed.
 
-    With ``heads == 1`` the networks are independent draws of all parameters, evaluated ``batch`` at a time.
+    With ``heads == 1`` the networks are independent draws of all parameters, evaluated ``batch`` at a time; ``weigh``,
+    from parameters [D, *shape] to int32 [D], is then kept of each. ValueError for it with more heads.
     """
     if heads == 1:
-        return _independent(key, model, prior, inputs, bodies, batch or bodies)
+        return _independent(key, model, prior, inputs, bodies, batch or bodies, weigh)
+    if weigh is not None:
+        raise ValueError(f"weigh looks at whole networks, and {heads} heads share a body: give heads=1.")
     return _crossed(key, model, prior, inputs, bodies, heads)
 
 
-def _independent(key: Array, model: Model, prior: Prior, inputs: Array, draws: int, batch: int) -> Block:
-    def one(key: Array) -> Array:
-        return model.apply(prior.draw(key, model.parameters, inputs.dtype), inputs)  # [N, C]
+def _independent(
+    key: Array,
+    model: Model,
+    prior: Prior,
+    inputs: Array,
+    draws: int,
+    batch: int,
+    weigh: Callable[[Params], Array] | None,
+) -> Block:
+    def one(key: Array) -> tuple[Array, Array | None]:
+        theta = prior.draw(key, model.parameters, inputs.dtype)
+        weight = None if weigh is None else weigh({name: value[None] for name, value in theta.items()})  # [1]
+        return model.apply(theta, inputs), weight  # [N, C]
 
-    outputs = jax.lax.map(one, jax.random.split(key, draws), batch_size=min(batch, draws))[..., None]
+    outputs, weight = jax.lax.map(one, jax.random.split(key, draws), batch_size=min(batch, draws))
+    outputs = outputs[..., None]
     roundings = NEAR_TIE_ROUNDINGS * jnp.finfo(outputs.dtype).eps
-    return Block(outputs, _finite(outputs), roundings * jnp.max(jnp.abs(outputs), axis=(1, 2), keepdims=True))
+    tie = roundings * jnp.max(jnp.abs(outputs), axis=(1, 2), keepdims=True)
+    return Block(outputs, _finite(outputs), tie, weight)
 
 
 def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int, heads: int) -> Block:

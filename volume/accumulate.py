@@ -24,30 +24,40 @@ SAMPLE_BITS = 6
 class TableAccumulator:
     """Collects the packed truth tables of whole units, in order."""
 
-    def __init__(self, num_words: int, unit_size: int, capacity: int, *, independent: bool):
+    def __init__(self, num_words: int, unit_size: int, capacity: int, *, independent: bool, copies: int = 1):
+        self._copies = copies
         self._names = [f"k{w}" for w in range(num_words)]
         self._unit_size, self._independent = unit_size, independent
         # One block of memory a column for all draws to come: it is taken up as it fills, and goes back whole. Freed
         # piece by piece, a gigabyte of small arrays stayed with the process.
         self._columns = [np.empty(capacity, np.uint64) for _ in self._names]
         self._unit = np.empty(capacity, np.int32)
+        self._weight = np.empty(capacity, np.int32) if copies > 1 else None
         self._filled = 0
         self._nonfinite: list[np.ndarray] = []
         self._num_units = 0
         self._sample = np.zeros(0, np.uint64)
         self._sample_new: list[np.ndarray] = []
 
-    def append(self, keys: list[np.ndarray], finite: np.ndarray) -> None:
-        """Add whole units: ``keys`` is one uint64 array [D] a word, ``finite`` [D] marks the draws that count."""
+    def append(self, keys: list[np.ndarray], finite: np.ndarray, weight: np.ndarray | None = None) -> None:
+        """Add whole units: ``keys`` is one uint64 array [D] a word, ``finite`` [D] marks the draws that count.
+
+        ``weight`` [D] int32: the hits that each draw brings, where draws can bring several (``copies``).
+        """
         units = len(finite) // self._unit_size
         unit = np.repeat(np.arange(self._num_units, self._num_units + units, dtype=np.int32), self._unit_size)
         lost = np.zeros(units, np.int64)
         if not finite.all():
-            lost = (~finite).reshape(units, self._unit_size).sum(axis=1)
+            hits = (~finite).astype(np.int64)
+            if weight is not None:
+                hits, weight = hits * weight, weight[finite]
+            lost = hits.reshape(units, self._unit_size).sum(axis=1)
             keys, unit = [word[finite] for word in keys], unit[finite]
         rows = slice(self._filled, self._filled + len(unit))
         for column, word in zip([*self._columns, self._unit], [*keys, unit], strict=True):
             column[rows] = word
+        if self._weight is not None and weight is not None:
+            self._weight[rows] = weight
         self._filled = rows.stop
         self._nonfinite.append(lost)
         self._num_units += units
@@ -65,8 +75,9 @@ class TableAccumulator:
         return len(self._sample) << SAMPLE_BITS
 
     def counts(self) -> Counts:
-        filled = [column[: self._filled] for column in (*self._columns, self._unit)]
-        table = pa.table(filled, names=[*self._names, "unit"])
+        weights = [] if self._weight is None else [self._weight]
+        filled = [column[: self._filled] for column in (*self._columns, self._unit, *weights)]
+        table = pa.table(filled, names=[*self._names, "unit", *["weight"] * len(weights)])
         keys, offsets, units, hits = [], [], [], []
         start = 0
         for low, high in _ranges(table):
@@ -86,13 +97,15 @@ class TableAccumulator:
             unit_size=self._unit_size,
             independent=self._independent,
             nonfinite=np.concatenate(self._nonfinite),
+            copies=self._copies,
         )
 
 
 class DenseAccumulator:
     """Collects dense hit counts of a finite classifier, unit by unit; the last column counts non-finite networks."""
 
-    def __init__(self, num_classes: int, unit_size: int, *, independent: bool):
+    def __init__(self, num_classes: int, unit_size: int, *, independent: bool, copies: int = 1):
+        self._copies = copies
         self._num_classes, self._unit_size, self._independent = num_classes, unit_size, independent
         self._seen = np.zeros(num_classes, bool)
         self._cells: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -126,6 +139,7 @@ class DenseAccumulator:
             unit_size=self._unit_size,
             independent=self._independent,
             nonfinite=np.concatenate(self._nonfinite),
+            copies=self._copies,
         )
 
 
@@ -153,7 +167,8 @@ def _records(
     """Keys [K, W], offsets [K], units [R] and hits [R] of the rows with low <= k0 < high, in key order."""
     where = [f"k0 >= {low}"] * (low is not None) + [f"k0 < {high}"] * (high is not None)
     columns = ", ".join([*names, "unit"])
-    query = f"SELECT {columns}, count(*)::INTEGER AS hits FROM draws {'WHERE ' + ' AND '.join(where) if where else ''} "
+    hits = "sum(weight)" if "weight" in table.column_names else "count(*)"
+    query = f"SELECT {columns}, {hits}::INTEGER AS hits FROM draws {'WHERE ' + ' AND '.join(where) if where else ''} "
     # Nothing is spilled in ordinary runs; if memory runs out, not into the user's working folder.
     settings = {"threads": os.cpu_count() or 1, "temp_directory": os.path.join(tempfile.gettempdir(), "volume-duckdb")}
     with duckdb.connect(config=settings) as connection:

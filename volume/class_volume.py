@@ -7,6 +7,7 @@ Shape letters: K classes listed, W words of a key.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, overload
@@ -16,7 +17,8 @@ import numpy as np
 from volume.class_estimate import ClassEstimate
 from volume.counts import Counts, Tally
 from volume.intervals import design_effect, interval, largest_share
-from volume.logs import finite, volume_text
+from volume.logs import finite, linear, volume_text
+from volume.ratios import share_limits
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class ClassVolume(ClassEstimate):
     largest_unit_share: float  # share of the hits that the luckiest unit has; nan when there are none
     design_effect: float  # variance of the count over the variance of as many iid draws; nan when it cannot be told
     complete: bool = False  # every parameterisation was counted
+    log_share: float = math.nan  # log of its volume over that of all classes together; its interval
+    log_share_low: float = math.nan
+    log_share_high: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -43,6 +48,10 @@ class ClassVolume(ClassEstimate):
             "largest_unit_share": finite(self.largest_unit_share),
             "design_effect": finite(self.design_effect),
             "complete": self.complete,
+            "log_share": finite(self.log_share),
+            "log_share_low": finite(self.log_share_low),
+            "log_share_high": finite(self.log_share_high),
+            "share": linear(self.log_share),
         }
 
     def sentence(self) -> str:
@@ -66,6 +75,9 @@ class ClassTable:
     units_hit: np.ndarray  # [K] int64
     largest_unit_share: np.ndarray
     design_effect: np.ndarray
+    log_share: np.ndarray
+    log_share_low: np.ndarray
+    log_share_high: np.ndarray
     level: float
     num_draws: int
     name: Callable[[np.ndarray], list[str]]  # labels of keys [K', W]
@@ -128,6 +140,9 @@ COLUMNS = (
     "units_hit",
     "largest_unit_share",
     "design_effect",
+    "log_share",
+    "log_share_low",
+    "log_share_high",
 )
 
 
@@ -141,15 +156,20 @@ def estimate(
     simultaneous: int = 1,
     clump: float | None = None,
     start: int = 0,
+    shift: float = 0.0,
 ) -> ClassTable:
     """The classes of these keys [K, W], which stand at ``rows`` [K] in ``counts`` (-1: never drawn), from
     units ``start`` on.
 
-    ``simultaneous`` and ``clump`` as in :func:`volume.intervals.interval`.
+    ``simultaneous`` and ``clump`` as in :func:`volume.intervals.interval`; ``shift`` is added to every log volume.
     """
-    return estimate_tally(
-        tally_of(counts, rows, start), counts, keys, name, level, simultaneous, clump, counts.num_units - start
-    )
+    shares = None
+    if not counts.even:
+        each = 1 - (1 - level) / simultaneous
+        shares = share_limits(counts, rows, each, start=start, clump=counts.unit_size if clump is None else clump)
+    units = counts.num_units - start
+    tally = tally_of(counts, rows, start)
+    return estimate_tally(tally, counts, keys, name, level, simultaneous, clump, units, shift=shift, shares=shares)
 
 
 def estimate_tally(
@@ -161,10 +181,16 @@ def estimate_tally(
     simultaneous: int = 1,
     clump: float | None = None,
     num_units: int | None = None,
+    *,
+    shift: float = 0.0,
+    shares: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> ClassTable:
-    """The same from the column sums themselves; ``num_units`` of the run's units are behind them (default: all)."""
+    """The same from the column sums themselves; ``num_units`` of the run's units are behind them (default: all).
+
+    ``shares``: log shares with their limits; None: the volumes, as of counts that are ``even``.
+    """
     units = counts.num_units if num_units is None else num_units
-    log_volume, log_low, log_high = interval(
+    logs = interval(
         tally,
         units,
         counts.unit_size,
@@ -173,8 +199,17 @@ def estimate_tally(
         simultaneous=simultaneous,
         clump=clump,
         complete=counts.complete,
+        copies=counts.copies,
     )
-    unknown = np.full(len(tally.count), np.nan)  # of complete counts: one unit, and nothing varies
+    unknown = np.full(len(tally.count), np.nan)
+    if counts.independent:  # an estimate of 1 from a few stored units would only add noise
+        effect = np.where(tally.count > 0, 1.0, np.nan)
+    elif counts.complete or counts.copies > 1:  # nothing varies; no iid draws bring as many hits
+        effect = unknown
+    else:
+        effect = design_effect(tally, units, counts.unit_size)
+    share, share_low, share_high = logs if shares is None else shares
+    log_volume, log_low, log_high = (values + shift for values in logs)
     return ClassTable(
         keys=keys,
         log_volume=log_volume,
@@ -183,12 +218,10 @@ def estimate_tally(
         count=tally.count,
         units_hit=tally.units,
         largest_unit_share=unknown if counts.complete else largest_share(tally),
-        # Independent draws have a design effect of 1; an estimate from a few stored units would only add noise.
-        design_effect=np.where(tally.count > 0, 1.0, np.nan)
-        if counts.independent
-        else unknown
-        if counts.complete
-        else design_effect(tally, units, counts.unit_size),
+        design_effect=effect,
+        log_share=share,
+        log_share_low=share_low,
+        log_share_high=share_high,
         level=1 - (1 - level) / simultaneous,
         num_draws=units * counts.unit_size,
         name=name,

@@ -167,7 +167,10 @@ def stated(report: Report) -> dict[str, Any]:
 def _counted_rows(a: VolumeReport, b: VolumeReport, min_count: int) -> list[ComparedClass]:
     labels, tally_a, tally_b, z = compare_counts(a, b, min_count)
     with np.errstate(divide="ignore"):
-        logs = np.log(tally_a.count / a.num_draws), np.log(tally_b.count / b.num_draws)
+        logs = [
+            np.log(tally.count / report.counts.num_possible) + report.log_shift
+            for tally, report in ((tally_a, a), (tally_b, b))
+        ]
     columns = (logs[0], logs[1], tally_a.count, tally_b.count, z)
     return [ComparedClass(*row) for row in zip(labels, *(column.tolist() for column in columns), strict=True)]
 
@@ -255,6 +258,25 @@ def _check_same_query(a: Report, b: Report) -> None:
                 f"The reports answer different queries: the {part} is {_differing(of_a, of_b)} in the first and "
                 f"{_differing(of_b, of_a)} in the second. Compare two reports on one query."
             )
+    of_a, of_b = _estimand(a), _estimand(b)
+    if of_a != of_b:
+        raise ValueError(
+            f"The reports answer different queries: the first holds {_words_of(of_a)}, the second {_words_of(of_b)}. "
+            "Ask both with the same symmetry."
+        )
+
+
+def _estimand(report: Report) -> dict[str, Any] | None:
+    """The group that a report divides by; None for prior mass, pooled or not."""
+    if report.conventions.get("symmetry") != "quotient":
+        return None
+    return report.conventions.get("symmetry_group") or {}
+
+
+def _words_of(group: dict[str, Any] | None) -> str:
+    from volume.summary import words
+
+    return "prior mass" if group is None else f"each network once, its copies under {words(group)}"
 
 
 def _differing(mine: Any, other: Any) -> str:

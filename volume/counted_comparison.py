@@ -79,9 +79,9 @@ def compare_counts(
     if a.complete and b.complete:
         z = _exact_z(tally_a, a, tally_b, b)
     elif a.complete:
-        z = -_known_z(tally_b, b, tally_a.count / a.num_draws)
+        z = -_known_z(tally_b, b, tally_a.count / a.counts.num_possible)
     elif b.complete:
-        z = _known_z(tally_a, a, tally_b.count / b.num_draws)
+        z = _known_z(tally_a, a, tally_b.count / b.counts.num_possible)
     else:
         z = z_scores(tally_a, a.counts, tally_b, b.counts, alike=alike)
     return [labels[i] for i in kept], tally_a, tally_b, z
@@ -92,7 +92,7 @@ def z_scores(tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts,
 
     ``alike``: the units of both are made in the same way, so that hits clump alike.
     """
-    draws = np.array([counts_a.num_draws, counts_b.num_draws], float)
+    draws = np.array([counts_a.num_possible, counts_b.num_possible], float)
     y = np.stack([tally_a.count, tally_b.count]).astype(float)  # [2, K]
     pooled = y.sum(axis=0) / draws.sum()
     iid = np.maximum(1 - pooled, 1 / draws.sum())  # p = 1: no variance, and no difference either
@@ -114,7 +114,12 @@ def z_scores(tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts,
 
 def _layout(report: VolumeReport) -> tuple[Any, ...]:
     counts = report.counts
-    return counts.unit_size, counts.independent, *(report.method.get(name) for name in ("name", "heads", "bodies"))
+    return (
+        counts.unit_size,
+        counts.independent,
+        counts.copies,
+        *(report.method.get(name) for name in ("name", "heads", "bodies")),
+    )
 
 
 def _enough_clumps(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeReport, *, alike: bool) -> np.ndarray:
@@ -122,14 +127,14 @@ def _enough_clumps(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeRep
     if alike:
         return a.counts.independent | (tally_a.units + tally_b.units >= MIN_UNITS)
     enough = np.ones(len(tally_a.count), bool)
-    pooled = (tally_a.count + tally_b.count) / (a.num_draws + b.num_draws)
+    pooled = (tally_a.count + tally_b.count) / (a.counts.num_possible + b.counts.num_possible)
     for tally, report in ((tally_a, a), (tally_b, b)):
         if not report.counts.independent:
             enough &= report.counts.num_units >= MIN_UNITS
             # Hits per unit hit, with one unit added that brings as many as any can: a side with few hits is taken to be
             # as clumped as it may be, instead of being left out for having few hits.
             clump = (tally.count + report.largest_clump) / (tally.units + 1)
-            enough &= pooled * report.num_draws >= MIN_CLUMPS * clump
+            enough &= pooled * report.counts.num_possible >= MIN_CLUMPS * clump
     return enough
 
 
@@ -139,7 +144,7 @@ def _enough_exact(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeRepo
     for known, exact, tally, report in ((tally_a, a, tally_b, b), (tally_b, b, tally_a, a)):
         if report.complete:
             continue
-        expected = known.count / exact.num_draws * report.num_draws
+        expected = known.count / exact.counts.num_possible * report.counts.num_possible
         some = expected >= min_count
         if not report.counts.independent:
             clump = (tally.count + report.largest_clump) / (tally.units + 1)
@@ -151,7 +156,7 @@ def _enough_exact(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeRepo
 def _known_z(tally: Tally, report: VolumeReport, p: np.ndarray) -> np.ndarray:
     """z [K] of drawn hits beside volumes p [K] that are known; infinite where a class of volume 0 (or all) was hit
     (missed)."""
-    counts, n = report.counts, float(report.num_draws)
+    counts, n = report.counts, float(report.counts.num_possible)
     y = tally.count.astype(float)
     d = np.ones(len(y))
     if not counts.independent:
@@ -172,7 +177,7 @@ def _known_z(tally: Tally, report: VolumeReport, p: np.ndarray) -> np.ndarray:
 def _exact_z(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeReport) -> np.ndarray:
     """z [K] of volumes that are both known: 0 or infinite, by whole numbers of any size."""
     pairs = zip(tally_a.count.tolist(), tally_b.count.tolist(), strict=True)
-    difference = [count_a * b.num_draws - count_b * a.num_draws for count_a, count_b in pairs]
+    difference = [count_a * b.counts.num_possible - count_b * a.counts.num_possible for count_a, count_b in pairs]
     return np.array([math.copysign(math.inf, d) if d else 0.0 for d in difference])
 
 

@@ -9,6 +9,7 @@ Shape letters: B independent units, K classes seen, R non-zero entries, W 64-bit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -40,8 +41,15 @@ class Counts:
     independent: bool  # True: the draws inside a unit are iid too, so hits are binomial
     nonfinite: np.ndarray  # [B] int64 draws of each unit whose network gave NaN or inf; in no class above
     complete: bool = False  # True: one unit, in which every parameterisation of a finite prior stands once
+    # |G| where a draw brings as many hits as symmetries leave it as it is (volume.quotient); else each draw is one hit
+    copies: int = 1
 
     def __post_init__(self) -> None:
+        if self.copies > 1 and (self.independent or self.complete):
+            raise ValueError(
+                f"A draw brings up to {self.copies} hits, which are not independent, nor complete: give "
+                "independent=False, complete=False."
+            )
         if self.complete and (self.num_units != 1 or self.independent):
             raise ValueError(
                 f"Complete counts with {self.num_units} units, independent={self.independent}: give one unit that "
@@ -53,8 +61,18 @@ class Counts:
         return self.num_units * self.unit_size
 
     @property
+    def num_possible(self) -> int:
+        """Hits there would be if all draws fell in one class, with all they can bring: volumes are hits over this."""
+        return self.num_draws * self.copies
+
+    @property
     def num_classes(self) -> int:
         return len(self.keys)
+
+    @cached_property
+    def even(self) -> bool:
+        """Whether every unit has the same number of hits over all classes, so that shares are volumes."""
+        return self.copies == 1 and not self.complete and not self.nonfinite.any()
 
     def tally(self, start: int = 0, stop: int | None = None) -> Tally:
         """Column sums over units ``start <= b < stop`` (default: all)."""
@@ -102,6 +120,7 @@ class Counts:
             independent=self.independent,
             nonfinite=self.nonfinite,
             complete=self.complete,
+            copies=self.copies,
         )
 
     @staticmethod
@@ -116,6 +135,7 @@ class Counts:
         independent: bool,
         nonfinite: np.ndarray,
         complete: bool = False,
+        copies: int = 1,
     ) -> Counts:
         """From (class, unit, hits) triples in any order; equal cells add up, classes never hit are left out."""
         classes = np.asarray(classes, np.int64)
@@ -146,6 +166,7 @@ class Counts:
             unit_size=unit_size,
             independent=independent,
             nonfinite=np.asarray(nonfinite, np.int64),
+            copies=copies,
         )
 
     @staticmethod

@@ -46,6 +46,7 @@ class Step(NamedTuple):
     result: Array  # table route: packed words [S, Q, 2 W, H] uint32; device route: hits [S, K + 1] int32
     finite: Array  # table route: [S, Q, H] bool; device route: empty
     near_ties: Array  # [S] int32
+    weight: Array  # table route where draws bring several hits: how many [S, Q, H] int32; else: empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,21 +147,26 @@ def step(plan: Plan, key: Array, inputs: Array, words: Array, num_blocks: Array)
 
 
 def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
-    block = draw_block(key, plan.model, plan.prior, inputs, bodies=plan.bodies, heads=plan.heads, batch=plan.batch)
+    weigh = None if plan.weigh is None else plan.weigh.stabiliser_sizes
+    block = draw_block(
+        key, plan.model, plan.prior, inputs, bodies=plan.bodies, heads=plan.heads, batch=plan.batch, weigh=weigh
+    )
+    weight = jnp.zeros(0, jnp.int32) if block.weight is None else block.weight
     decisions, margin = decide(block.outputs)
     if plan.model.num_outputs > 1:  # else the compiler repeats the argmax for every reader of it
         decisions, margin = jax.lax.optimization_barrier((decisions, margin))
     near = jnp.any((margin > 0) & (margin <= block.tie[:, :, 0]), axis=1)  # [Q, H]
     near_ties = jnp.sum(near & block.finite, dtype=jnp.int32)
     if plan.bound.route == "table":
-        return Step(pack_words(decisions, plan.model.num_outputs), block.finite, near_ties)
+        return Step(pack_words(decisions, plan.model.num_outputs), block.finite, near_ties, weight)
     if plan.bound.needs_outputs:
         rows = jnp.moveaxis(block.outputs, 3, 1)  # [Q, H, N, C]
         rows = rows[..., 0] if plan.model.num_outputs == 1 else rows
         classes = jax.vmap(jax.vmap(plan.bound.classify_outputs))(rows)
     else:
         classes = jax.vmap(plan.bound.classify)(decisions)
-    return Step(_hits(classes, block.finite, plan.bound), jnp.zeros(0, bool), near_ties)
+    hits = _hits(classes, block.finite, plan.bound, block.weight)
+    return Step(hits, jnp.zeros(0, bool), near_ties, jnp.zeros(0, jnp.int32))
 
 
 def decide(outputs: Array) -> tuple[Array, Array]:
@@ -199,14 +205,19 @@ def pack_words(decisions: Array, num_outputs: int) -> Array:
     return jnp.sum(fields << shifts[:, None], axis=2, dtype=jnp.uint32)
 
 
-def _hits(classes: Array, finite: Array, bound: BoundClassifier) -> Array:
-    """Hits of every class in this block, [K + 1]; the last entry counts the non-finite networks."""
+def _hits(classes: Array, finite: Array, bound: BoundClassifier, weight: Array | None) -> Array:
+    """Hits of every class in this block, [K + 1]; the last entry counts the non-finite networks.
+
+    ``weight`` [Q, H]: hits that each network brings; None: one.
+    """
     num_classes = bound.num_classes
     assert num_classes is not None  # only finite classifiers take this route
     classes = jnp.where(finite, classes, num_classes).ravel()
+    brought = None if weight is None else weight.ravel()
     if num_classes < MAX_COMPARED:
-        return jnp.sum(classes[None, :] == jnp.arange(num_classes + 1)[:, None], axis=1, dtype=jnp.int32)
-    return jnp.zeros(num_classes + 1, jnp.int32).at[classes].add(1)
+        inside = classes[None, :] == jnp.arange(num_classes + 1)[:, None]
+        return jnp.sum(inside if brought is None else inside * brought, axis=1, dtype=jnp.int32)
+    return jnp.zeros(num_classes + 1, jnp.int32).at[classes].add(1 if brought is None else brought)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,10 +248,14 @@ class DirectRun:
         self._table = plan.bound.route == "table"
         if self._table:
             words = num_words(query.domain.num_inputs, plan.model.num_outputs)
-            self._into = TableAccumulator(words, plan.block_draws, self.total_draws, independent=plan.independent)
+            self._into = TableAccumulator(
+                words, plan.block_draws, self.total_draws, independent=plan.independent, copies=plan.copies
+            )
         else:
             assert plan.bound.num_classes is not None
-            self._into = DenseAccumulator(plan.bound.num_classes, plan.block_draws, independent=plan.independent)
+            self._into = DenseAccumulator(
+                plan.bound.num_classes, plan.block_draws, independent=plan.independent, copies=plan.copies
+            )
         self._pending: tuple[Step, np.ndarray] | None = None
         self._asked = 0
         self._step_blocks = 1  # per device; grows until a step takes STEP_SECONDS
@@ -327,7 +342,8 @@ class DirectRun:
                 ((words[:, :, w].astype(np.uint64) << np.uint64(32)) | words[:, :, w + 1]).ravel()
                 for w in range(0, words.shape[2], 2)
             ]
-            self._into.append(keys, kept["finite"].ravel())
+            weight = kept["weight"].ravel() if self.plan.copies > 1 else None
+            self._into.append(keys, kept["finite"].ravel(), weight)
         else:
             self._into.append(kept["result"])
         self.near_ties += int(kept["near_ties"].sum())

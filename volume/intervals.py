@@ -60,7 +60,7 @@ def clopper_pearson(count: ArrayLike, draws: ArrayLike, level: float = 0.95) -> 
 
 
 def fay_feuer(
-    tally: Tally, num_units: int, unit_size: int, level: float = 0.95, clump: ArrayLike = 1.0
+    tally: Tally, num_units: int, unit_size: int, level: float = 0.95, clump: ArrayLike = 1.0, copies: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval for hits that come in clumps, from B independent units of U draws: (log_low, log_high), [K]
     nats.
@@ -73,20 +73,25 @@ def fay_feuer(
     are beta quantiles (`moment_limits`) with mean (y + w)/(n + w) and precision (y + w)(n - y)/(v + w^2 (n -
     y)/n) + 1 above, and with y and n - y exchanged below. Fewer than 5 units hardly show a variance: the
     interval is then (-inf, 0).
+
+    ``copies``: hits that one draw can bring (volume.quotient); n is then B U copies. The least variance is still that
+    of draws that bring one hit each, and one clump more is never less than one draw's most: the draws seen do not show
+    how many hits a rarer one brings.
     """
     tail = _tail(level)
     y = tally.count.astype(float)
-    n = float(num_units) * unit_size
+    draws = float(num_units) * unit_size
+    n = draws * copies
     if num_units < _MIN_UNITS:
         return np.full(y.shape, -np.inf), np.zeros(y.shape)
     missed = n - y
     raw = _unit_variance(tally, num_units)
     inflation = special.stdtrit(num_units - 1, tail) / special.ndtri(tail)
-    v = np.maximum(raw * inflation**2, y * (missed / n))
+    v = np.maximum(raw * inflation**2, y * np.maximum((draws - y) / draws, 0))
 
     few = 1 + _FEW_UNITS / np.sqrt(num_units)
     mean = y / num_units
-    more = np.where(y > 0, np.maximum((tally.largest - mean) * few, 1), clump)
+    more = np.where(y > 0, np.maximum((tally.largest - mean) * few, copies), clump)
     # The complement's largest clump is mean - min k_b. A unit without hits says that the minimum is 0.
     bound = np.minimum(np.sqrt(raw), _MEAN_CLUMPS * raw / np.maximum(missed, 1))
     fewer = np.where(tally.units < num_units, mean, np.minimum(mean, bound))
@@ -124,20 +129,22 @@ def interval(
     simultaneous: int = 1,
     clump: ArrayLike | None = None,
     complete: bool = False,
+    copies: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(log_volume, log_low, log_high) of every class in the tally, [K] nats each: what a report prints.
 
     ``independent``: the draws inside a unit are iid too, so hits are binomial. ``simultaneous``: number of
     classes whose intervals shall hold together; each gets (1 - level) / simultaneous (Bonferroni). ``clump``:
     the w of classes never seen when draws are clustered; None means a whole unit, the most cautious value.
-    ``complete``: every parameterisation was counted, so both ends are the volume itself.
+    ``complete``: every parameterisation was counted, so both ends are the volume itself. ``copies``: hits that one draw
+    can bring.
     Raises ValueError for a level outside (0, 1), ``simultaneous < 1`` or a run without draws.
     """
     if simultaneous < 1:
         raise ValueError(
             f"simultaneous={simultaneous} classes; give the number of intervals that shall hold together, >= 1."
         )
-    draws = num_units * unit_size
+    draws = num_units * unit_size * copies
     if draws < 1:
         raise ValueError(f"No interval from {num_units} units of {unit_size} draws; a run needs at least one draw.")
     each = 1 - (1 - level) / simultaneous
@@ -150,7 +157,7 @@ def interval(
     if independent:
         low, high = clopper_pearson(some.count, draws, each)
     else:
-        low, high = fay_feuer(some, num_units, unit_size, each, unit_size if clump is None else clump)
+        low, high = fay_feuer(some, num_units, unit_size, each, unit_size * copies if clump is None else clump, copies)
     with np.errstate(divide="ignore"):
         middle = np.log(some.count / draws)
     return middle[back], low[back], high[back]

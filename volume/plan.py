@@ -14,8 +14,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from volume.classifiers import BoundClassifier
-from volume.models import Model
+from volume.models import Model, Symmetry
 from volume.query import Query
+from volume.quotient import declared, weighs_draws
 from volume.samplers import Prior, block_mesh, can_reflect_heads, can_share_heads
 from volume.tables import num_words
 
@@ -29,6 +30,7 @@ MAX_OUTPUTS = 1 << 22  # floats of one block's outputs
 LARGEST_BLOCK = 32  # times that, when the user asks for it
 MAX_STEP_DRAWS = 1 << 20
 MAX_CELLS = 1 << 24  # hit counters (blocks x classes) of one step
+MAX_ORDER = 10**6  # elements of a symmetry group whose stabilisers weigh draws
 MAX_DRAWS = 1 << 48  # beyond any machine, and far below where 64-bit sums of squares could overflow
 
 
@@ -46,6 +48,7 @@ class Plan:
     dtype: str
     precision: str
     mesh: Mesh
+    weigh: Symmetry | None = None  # each draw brings |Stab| hits (volume.quotient); None: one
 
     @property
     def block_draws(self) -> int:
@@ -54,7 +57,14 @@ class Plan:
     @property
     def independent(self) -> bool:
         """Whether the draws inside a block are iid: no heads, or heads on a network that has no body."""
+        if self.weigh is not None:
+            return False
         return self.heads == 1 or (self.bodies == 1 and bodiless(self.model))
+
+    @property
+    def copies(self) -> int:
+        """The most hits that one draw can bring."""
+        return 1 if self.weigh is None else self.weigh.order
 
 
 def choose_block(query: Query, draws: int, *, heads: int | None, bodies: int | None) -> tuple[int, int]:
@@ -64,11 +74,17 @@ def choose_block(query: Query, draws: int, *, heads: int | None, bodies: int | N
         ValueError: heads where there are none to share, or a block too large to hold.
     """
     model = query.model
-    shared = can_share_heads(model, query.prior)
+    weigh = weighing(query)
+    shared = can_share_heads(model, query.prior) and weigh is None
     if not shared and heads not in (None, 1):
         why = "the model has no separate linear last layer" if model.head is None else "the prior ties all layers"
+        if weigh is not None:
+            why = "a quotient looks at whole networks"
         raise ValueError(f"heads={heads} was asked for, but {why}: leave heads out, or give heads=1.")
     room = max(1, MAX_OUTPUTS // (query.domain.num_inputs * model.num_outputs))
+    if weigh is not None:
+        room = min(room, _weighed_room(weigh, draws))
+        bodies = bodies or _divisor(draws, min(room, max(1, draws // MIN_BLOCKS)))
     chosen = _suitable(query, draws, room, shared, heads, bodies)
     if chosen[0] * chosen[1] > max(LARGEST_BLOCK * room, 1):
         raise ValueError(
@@ -76,6 +92,36 @@ def choose_block(query: Query, draws: int, *, heads: int | None, bodies: int | N
             f"give heads and bodies whose product is at most {LARGEST_BLOCK * room:,}, or leave them out."
         )
     return chosen
+
+
+def weighing(query: Query) -> Symmetry | None:
+    """The group by whose stabilisers draws are weighed, where the query asks for that.
+
+    Raises:
+        ValueError: a group too large, with what to ask instead.
+    """
+    if not weighs_draws(query):
+        return None
+    symmetry = declared(query.model)
+    if symmetry.order == 1:
+        return None
+    if symmetry.order > MAX_ORDER:
+        raise ValueError(
+            f"symmetry='quotient' on a finite prior weighs every draw by its stabiliser, of up to |G| = "
+            f"exp({symmetry.log_order:.4g}) elements; at most {MAX_ORDER:,} are allowed: take a narrower network, a "
+            "continuous prior (log |G| is then a constant), volume.Exact, or symmetry='none'."
+        )
+    return symmetry
+
+
+def _weighed_room(symmetry: Symmetry, draws: int) -> int:
+    """Draws of a block whose sums of squared hits stay below 2^62, whatever is drawn."""
+    room = (1 << 62) // (draws * symmetry.order**2)
+    if room < 1:
+        raise ValueError(
+            f"{draws:,} draws of up to {symmetry.order:,} hits are too many for 64-bit sums of squares: draw fewer."
+        )
+    return min(room, ((1 << 31) - 1) // symmetry.order)
 
 
 def _suitable(
@@ -117,6 +163,7 @@ def make_plan(
         dtype=dtype,
         precision=precision,
         mesh=block_mesh(devices),
+        weigh=weighing(query),
     )
 
 

@@ -62,13 +62,14 @@ def rank_data(report: VolumeReport) -> RankData:
         independent=report.counts.independent,
         level=report.level,
         complete=report.complete,
+        copies=report.counts.copies,
     )
     reliable = kept < num_reliable
     return RankData(
         rank=kept + 1,
-        volume=tally.count[chosen] / report.num_draws,
-        low=np.where(reliable, np.exp(low), np.nan),
-        high=np.where(reliable, np.exp(high), np.nan),
+        volume=report.volumes(tally.count[chosen]),
+        low=np.where(reliable, np.exp(low + report.log_shift), np.nan),
+        high=np.where(reliable, np.exp(high + report.log_shift), np.nan),
         num_classes=len(order),
         num_reliable=num_reliable,
     )
@@ -164,7 +165,7 @@ def balance_data(report: VolumeReport) -> BalanceData:
     theorem = isinstance(domain, BooleanCube) and domain.coding == (0.0, 1.0)
     return BalanceData(
         ones=np.arange(size + 1),
-        volume=found.count[order] / report.num_draws,
+        volume=report.volumes(found.count[order]),
         low=np.exp(found.log_low[order]),
         high=np.exp(found.log_high[order]),
         perceptron=1 / size if theorem else None,

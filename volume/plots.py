@@ -152,7 +152,7 @@ def complexity(
     # Complexities are multiples of log2(N)/2.
     step = math.log2(num_inputs) / 2 if num_inputs > 1 else 1.0
     x = data.complexity + generator.uniform(-0.42, 0.42, len(data.complexity)) * step
-    y = (data.count + generator.uniform(-0.45, 0.45, len(data.count)) * (data.count < 30)) / report.num_draws
+    y = report.volumes(data.count + generator.uniform(-0.45, 0.45, len(data.count)) * (data.count < 30))
     # The fewer, the larger and the less transparent, so that none hide the rest.
     area = np.where(data.count >= 100, 14.0, np.where(data.count >= RELIABLE_HITS, 6.0, 3.0))
     sizes = np.array([drawn for _, _, drawn in data.strata], int)
@@ -182,11 +182,11 @@ def complexity(
         handles.append(Line2D([], [], color=GREY, ls="none", marker="o", ms=3, label=text))
     if (data.count == 1).any():
         # A class seen once was lucky: nearly all such classes have volumes far below one over the draws.
-        band = ax.axhspan(0.5 / report.num_draws, 1.5 / report.num_draws, color=GREY, alpha=0.2, lw=0, zorder=0)
+        band = ax.axhspan(*report.volumes(np.array([0.5, 1.5])), color=GREY, alpha=0.2, lw=0, zorder=0)
         band.set_label("1 hit: volumes read too high")
         handles.append(band)
     if len(data.median):
-        heights = data.median[:, 0] / report.num_draws
+        heights = report.volumes(data.median[:, 0])
         style: dict[str, Any] = {"marker": "o", "ms": 4, "mec": "white", "mew": 0.6, "zorder": 3}
         handles += ax.plot(data.median[:, 1], heights, color=VERMILLION, lw=1.3, label="median", **style)
     bar = ax.figure.colorbar(points, ax=ax, pad=0.02, aspect=30)

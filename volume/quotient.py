@@ -122,6 +122,14 @@ def check_invariance(prior: Prior, model: Model) -> None:
             )
 
 
+def why_not_kept(prior: Prior, model: Model, unit: UnitSymmetry) -> str:
+    """Why maps of these units may change the prior, as an end to a sentence; empty where they are shown to keep it.
+
+    The units need not be a symmetry of the model: `volume.pooling` asks for the inputs of its first layer.
+    """
+    return _why_not(prior, model, Symmetry((unit,)), 0, unit)
+
+
 def _why_not(prior: Prior, model: Model, symmetry: Symmetry, place: int, unit: UnitSymmetry) -> str:
     if is_finite(prior):
         levels_of = getattr(prior, "levels_of", None)

@@ -78,6 +78,15 @@ class VolumeReport:
         return self.counts.complete
 
     @property
+    def log_shift(self) -> float:
+        """Added to every log volume: -log |G| where each network of a continuous prior is counted once, else 0."""
+        return float(self.conventions.get("log_shift") or 0.0)
+
+    def volumes(self, count: np.ndarray | float) -> np.ndarray:
+        """Volumes, linear, of so many hits."""
+        return np.asarray(count) / self.counts.num_possible * np.exp(self.log_shift)
+
+    @property
     def num_classes(self) -> int:
         """Number of classes seen."""
         return self.counts.num_classes
@@ -128,6 +137,7 @@ class VolumeReport:
     @cached_property
     def nonfinite(self) -> ClassVolume:
         """Networks that gave NaN or inf somewhere on the domain: a class of their own."""
+        unknown = np.full(1, np.nan)
         return estimate_tally(
             tally_nonfinite(self.counts),
             self.counts,
@@ -135,6 +145,8 @@ class VolumeReport:
             lambda keys: [NONFINITE] * len(keys),
             self.level,
             clump=self.largest_clump,  # nothing is known of how such networks clump
+            shift=self.log_shift,
+            shares=(unknown, unknown, unknown),  # it is none of the classes that share
         )[0]
 
     @cached_property
@@ -185,9 +197,17 @@ class VolumeReport:
         """All classes seen. Sorted before they are estimated: columns of sums are fewer than columns of answers."""
         tally = self.counts.tally()
         order = np.argsort(-tally.count, kind="stable")  # classes stand in key order, and ties stay in it
+        if not self.counts.even:
+            return self._estimate(order)
         tally = Tally(*(column[order] for column in tally))
         return estimate_tally(
-            tally, self.counts, self.counts.keys[order], self.bound.labels, self.level, clump=self._clump
+            tally,
+            self.counts,
+            self.counts.keys[order],
+            self.bound.labels,
+            self.level,
+            clump=self._clump,
+            shift=self.log_shift,
         )
 
     def _named(self, simultaneous: bool = False) -> ClassTable:
@@ -209,11 +229,14 @@ class VolumeReport:
             simultaneous=simultaneous,
             clump=self._clump,
             start=start,
+            shift=self.log_shift,
         )
 
     @property
     def largest_clump(self) -> float:
         """The most hits that one rare body, or one rare head, can bring to a unit (volume.intervals.clump_at_zero)."""
+        if self.counts.copies > 1:  # draws by themselves
+            return self.counts.copies
         shared = [value for name in ("heads", "bodies") if isinstance(value := self.method.get(name), int)]
         return min(max(shared), self.counts.unit_size) if shared else self.counts.unit_size
 
@@ -222,6 +245,8 @@ class VolumeReport:
         """The clump size assumed for classes never seen."""
         if self.counts.independent or self.counts.complete:
             return 1.0
+        if self.counts.copies > 1:  # hits of classes that were seen do not show what a rarer draw brings
+            return self.largest_clump
         return clump_at_zero(self.counts.tally(), self.largest_clump)
 
     def _choose(self, k: int) -> tuple[np.ndarray, int]:

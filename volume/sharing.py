@@ -24,21 +24,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from volume.class_volume import finite
 from volume.counts import Counts
 from volume.given import BoundGiven, Given
-from volume.intervals import clopper_pearson, clump_at_zero, moment_limits
+from volume.intervals import clopper_pearson, clump_at_zero
+from volume.ratios import Residuals, residual_limits
 from volume.report import VolumeReport
 
 MIN_UNITS_HIT = 4  # fewer independent hits say little more than how many there are
-# As in volume.intervals: fewer units hardly show a variance, and the largest clump seen understates the largest one.
-_MIN_UNITS = 5
-_FEW_UNITS = 1.5
-# A class hit in so few units may not have shown how many hits one unit can bring: the clump is then taken to be a whole
-# unit's n_b, the mean over hits of A (sum n_b^2 / N). Simulated on all-or-nothing classes: without it .74 is covered.
-_FEW_HIT = 10
 
 
 @dataclass(frozen=True)
@@ -97,8 +91,10 @@ def shares(report: VolumeReport, level: float | None = None, *, given: Given | N
         low, high = _independent(hits.sum(1), level)
         units_hit = hits.sum(1)
     else:
-        clump = clump_at_zero(report.counts.tally(), report.largest_clump)
-        low, high = ratio_limits(hits, hits.sum(0), level, clump)
+        clump = copies = report.counts.copies
+        if copies == 1:
+            clump = clump_at_zero(report.counts.tally(), report.largest_clump)
+        low, high = ratio_limits(hits, hits.sum(0), level, clump, copies)
         units_hit = (hits > 0).sum(1)
     within = int(hits.sum())
     return tuple(
@@ -107,7 +103,9 @@ def shares(report: VolumeReport, level: float | None = None, *, given: Given | N
     )
 
 
-def ratio_limits(hits: np.ndarray, within: np.ndarray, level: float, clump: float) -> tuple[np.ndarray, np.ndarray]:
+def ratio_limits(
+    hits: np.ndarray, within: np.ndarray, level: float, clump: float, least_clump: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Limits (low, high) [S] for shares X/N from clustered counts.
 
     Args:
@@ -115,28 +113,21 @@ def ratio_limits(hits: np.ndarray, within: np.ndarray, level: float, clump: floa
         within: n_b, [B].
         level: of the two-sided interval.
         clump: the most hits that one lucky unit may bring to a class that was never seen (or never missed).
+        least_clump: the most hits of one draw (`volume.ratios`).
     """
-    num_classes, num_units = hits.shape
     total, count = float(within.sum()), hits.sum(1).astype(float)
-    low, high = np.zeros(num_classes), np.ones(num_classes)
     squares = float(np.square(within, dtype=np.float64).sum())
-    effective = total**2 / squares if squares else 0.0
-    if effective < _MIN_UNITS:
-        return low, high
-    share = count / total
-    residual = hits - share[:, None] * within
-    raw = np.square(residual).sum(1) * num_units / (num_units - 1)
-    tail = (1 - level) / 2
-    inflation = special.stdtrit(effective - 1, tail) / special.ndtri(tail)
-    # Never less than the binomial variance: draws that share anything can only add to it.
-    variance = np.maximum(raw * inflation**2, total * share * (1 - share))
-    few = 1 + _FEW_UNITS / math.sqrt(effective)
-    unseen = min(max(clump, 1.0), squares / total)
-    hit, missed = (hits > 0).sum(1), (hits < within).sum(1)
-    more = np.maximum(residual.max(1) * few, np.where(hit < _FEW_HIT, unseen, 1))
-    fewer = np.maximum(-residual.min(1) * few, np.where(missed < _FEW_HIT, unseen, 1))
-    log_low, log_high = moment_limits(count, total, variance, more, fewer, level)
-    return np.exp(log_low), np.exp(log_high)
+    residual = hits - (count / max(total, 1))[:, None] * within
+    found = Residuals(
+        count=count,
+        square=np.square(residual).sum(1),
+        most=residual.max(1),
+        least=residual.min(1),
+        hit=(hits > 0).sum(1),
+        missed=(hits < within).sum(1),
+    )
+    low, high = residual_limits(found, hits.shape[1], total, squares, level, clump, least_clump)
+    return np.exp(low), np.exp(high)
 
 
 def _exact(bound: BoundGiven, count: np.ndarray, level: float) -> tuple[Share, ...]:

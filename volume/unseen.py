@@ -72,11 +72,12 @@ def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None)
     ``clump``: largest number of hits that one unit may give a class that is seen nowhere else, when the run
     itself shows none (U = 0); None means a whole unit. Draws that gave NaN or inf count as draws of a class
     of their own. Fewer than two units, or no draws, know nothing: the interval is [0, 1]. Complete counts have
-    seen everything: all of it is 0. Raises ValueError for a level outside (0, 1).
+    seen everything: all of it is 0. Where a draw brings several hits (volume.quotient) all is in hits, of those
+    possible. Raises ValueError for a level outside (0, 1).
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level}; give a confidence level strictly between 0 and 1, e.g. 0.95.")
-    draws = counts.num_draws
+    draws = counts.num_possible
     if counts.complete:
         return Unseen(0.0, 0.0, 0.0, level, draws, 0, 0.0)
     if draws < 1:
