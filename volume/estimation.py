@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from volume.method import Facts, Method, R_co, Report, Run
+from volume.pooled_report import as_asked
 from volume.progress import Progress, rich_progress
 from volume.query import Query
+from volume.report import VolumeReport
 from volume.seeds import to_key
 
 
@@ -107,7 +109,9 @@ class _Watched:
         return replace(self.run.progress(), seconds=self._seconds(), last=self.run.done)
 
     def report(self) -> Any:
-        return self.run.report(Facts(self._query, self._record, self._level, self._seconds(), self.run.done))
+        facts = Facts(self._query, self._record, self._level, self._seconds(), self.run.done)
+        report = self.run.report(facts)
+        return as_asked(report) if isinstance(report, VolumeReport) else report
 
     def _seconds(self) -> float:
         return time.perf_counter() - self._start

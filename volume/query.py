@@ -5,7 +5,6 @@ A query holds no method, so that every method answers the same query and the ans
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, cast
@@ -167,8 +166,10 @@ def _weighting(name: str) -> Weighting:
         from volume.quotient import Quotient
 
         return Quotient()
-    if name == "pooled":
-        return importlib.import_module("volume.pooling").Pooled()
+    if name.startswith("pooled"):  # "pooled:inputs" too
+        from volume.pooling import Pooled
+
+        return Pooled.from_word(name)
     raise ValueError(unknown("symmetry", name, SYMMETRIES))
 
 

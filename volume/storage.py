@@ -103,7 +103,9 @@ def load(path: str | Path) -> VolumeReport | EstimateReport:
         from volume.estimate_report import EstimateReport
 
         return EstimateReport(tuple(map(entry_from_dict, record.pop("entries"))), **record)
-    return _counted(record_path, record)
+    from volume.pooled_report import as_asked
+
+    return as_asked(_counted(record_path, record))
 
 
 def load_counted(path: str | Path) -> VolumeReport:
