@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from volume import replicates
 from volume.errors import unknown
@@ -78,6 +78,11 @@ class ClassEstimate:
             "level": self.level,
         }
 
+    def shifted(self, shift: float) -> Self:
+        """The same with ``shift`` nats added to every log volume: its class divided by a constant (volume.quotient)."""
+        logs = {name: getattr(self, name) + shift for name in ("log_volume", "log_low", "log_high")}
+        return replace(self, **logs)
+
     # --- for comparisons ---
 
     @property
@@ -131,6 +136,25 @@ class ReplicatedVolume(ClassEstimate):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "diagnostics", plain(self.diagnostics, "diagnostics"))
+
+    def shifted(self, shift: float) -> Self:
+        made = replicated_volume(self.label, self.log_estimates, self.level, self.diagnostics)
+        logs = [value + shift for value in self.log_estimates]
+        moved = replicated_volume(self.label, logs, self.level, self.diagnostics)
+        if self.notes[: len(made.notes)] == made.notes:  # notes that name volumes are written anew
+            notes = (*moved.notes, *self.notes[len(made.notes) :])
+        else:
+            notes = self.notes
+        # Limits are cut at a volume of 1, which is now exp(shift).
+        ends = {"log_low": self.log_low + shift, "log_high": self.log_high + shift, "log_bound": self.log_bound + shift}
+        return replace(
+            self,
+            log_volume=self.log_volume + shift,
+            **ends,
+            log_estimates=tuple(logs),
+            headline=self.headline,
+            notes=notes,
+        )
 
     @property
     def num_replicates(self) -> int:
@@ -315,6 +339,9 @@ class LimitVolume(ClassEstimate):
             jitter=found.jitter,
             notes=found.notes,
         )
+
+    def shifted(self, shift: float) -> Self:
+        return replace(super().shifted(shift), log_upper_bound=self.log_upper_bound + shift)
 
     @property
     def degrees(self) -> float:

@@ -52,9 +52,15 @@ class EstimateReport:
         **run: Any,
     ) -> EstimateReport:
         """The report of a run: ``method`` with its "name", JAX ``devices`` (None: plain NumPy), and in ``run`` what
-        else it counted."""
+        else it counted.
+
+        ``entries`` are of prior mass; where the query counts each network once (volume.quotient) they are shifted here.
+        """
+        from volume.quotient import log_shift
+
+        shift = log_shift(facts.query)
         return EstimateReport(
-            entries=tuple(entries),
+            entries=tuple(entry.shifted(shift) for entry in entries) if shift else tuple(entries),
             description=facts.query.describe(),
             method=method,
             seed=facts.seed,

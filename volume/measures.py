@@ -270,6 +270,7 @@ def _labels_of(split: BoundAccuracy | BoundOnTrigger) -> np.ndarray:
 def _checked(query: Query) -> BoundGiven:
     if not isinstance(query, Query):
         raise TypeError(f"query={query!r} is not a query: make one with volume.Query(model, prior, ...).")
+    query.require_prior_mass("The table of measures")
     bound = query.bound
     known = (BoundAccuracy, BoundOnTrigger)
     if not (isinstance(bound, BoundGiven) and isinstance(bound.within, BoundFits) and isinstance(bound.split, known)):

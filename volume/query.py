@@ -126,6 +126,11 @@ class Query:
                 "'quotient', or use volume.Direct, which counts draws of every class."
             )
 
+    def require_prior_mass(self, what: str) -> None:
+        """ValueError unless ``symmetry`` is "none"; for what mixes volumes with other measures."""
+        if self.weighting.name != "none":
+            raise ValueError(f"{what} is of prior mass: ask with symmetry='none', not {self.weighting.name!r}.")
+
     def describe(self) -> dict[str, Any]:
         """JSON-able record of the question but its symmetry, which the conventions hold."""
         return {

@@ -50,6 +50,7 @@ def to_record(report: VolumeReport, top: int | None) -> dict[str, Any]:
         "nonfinite": report.nonfinite.to_dict(),
         "num_draws": report.num_draws,
         "complete": report.complete,
+        "copies": report.counts.copies,
         "num_units": report.counts.num_units,
         "num_classes": report.num_classes,
         "num_nonfinite": report.num_nonfinite,

@@ -82,6 +82,11 @@ class VolumeReport:
         """Added to every log volume: -log |G| where each network of a continuous prior is counted once, else 0."""
         return float(self.conventions.get("log_shift") or 0.0)
 
+    @property
+    def quotient(self) -> bool:
+        """Whether each network is counted once, its mass divided by the number of its symmetric copies."""
+        return self.conventions.get("symmetry") == "quotient"
+
     def volumes(self, count: np.ndarray | float) -> np.ndarray:
         """Volumes, linear, of so many hits."""
         return np.asarray(count) / self.counts.num_possible * np.exp(self.log_shift)

@@ -74,6 +74,7 @@ def save(report: VolumeReport, path: str | Path) -> Path:
         "unit_size": counts.unit_size,
         "independent": bool(counts.independent),
         "complete": bool(counts.complete),
+        "copies": counts.copies,
         "nonfinite": [[int(unit), int(counts.nonfinite[unit])] for unit in lossy],  # [unit, draws]; others are 0
     }
     return _write_record(record_path, FORMAT, body)
@@ -136,7 +137,12 @@ def _counted(record_path: Path, record: dict[str, Any]) -> VolumeReport:
             "its SHA-256 is not the recorded one."
         )
     description = record["description"]
-    return VolumeReport(
+    kind = VolumeReport
+    if record["method"].get("name") == "trained":
+        from volume.trained_report import TrainedReport
+
+        kind = TrainedReport
+    return kind(
         counts=_read_counts(counts_path, sizes),
         domain=domains.from_description(description["domain"]),
         classifier=_classifier(record),
@@ -211,7 +217,7 @@ def _write_counts(counts: Counts, path: Path) -> None:
 
 def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
     words, rows, num_units = sizes["words"], sizes["rows"], sizes["num_units"]
-    complete = sizes.get("complete", False)
+    complete, copies = sizes.get("complete", False), sizes.get("copies", 1)
     unit, hits = np.empty(rows, np.int32), np.empty(rows, np.int64 if complete else np.int32)
     keys, offsets = np.empty((sizes["classes"], words), np.uint64), np.empty(sizes["classes"] + 1, np.int64)
     row = found = 0
@@ -240,7 +246,9 @@ def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
     nonfinite = np.zeros(num_units, np.int64)
     for at, draws in sizes["nonfinite"]:
         nonfinite[at] = draws
-    return Counts(keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite, complete)
+    return Counts(
+        keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite, complete, copies
+    )
 
 
 def _words(column: pa.Array, words: int) -> np.ndarray:

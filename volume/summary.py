@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from volume.report import VolumeReport
 
 WIDTH = 120  # columns of the terminal assumed
+MAX_WRITTEN = 10**7  # orders of groups up to here are written as numbers
 MAX_LABEL = 40
+MAX_LABEL_BESIDE_SHARES = 28
 # Warnings (docs/estimators.md says why): a share above .2 means that a handful of units carries the estimate.
 LARGE_SHARE = 0.2
 LARGE_DESIGN_EFFECT = 5.0  # the interval is more than twice as wide as iid draws would make it
@@ -46,7 +49,8 @@ def warn(report: VolumeReport, shown: ClassTable) -> list[str]:
         found.append(f"The run was stopped early, after {report.num_draws:,} draws.")
     if report.num_nonfinite:
         found.append(
-            f"{report.num_nonfinite:,} of {report.num_draws:,} networks gave NaN or inf; they are in no class but "
+            f"{report.num_nonfinite:,} of {report.counts.num_possible:,} networks gave NaN or inf; they are in no "
+            "class but "
             "'nonfinite', and the other volumes are shares of all draws."
         )
     if not counts.independent and counts.num_units < FEW_UNITS:
@@ -135,18 +139,24 @@ def _table(report: VolumeReport, shown: ClassTable) -> Table:
     if binary:
         table.add_column("T", justify="right", no_wrap=True)
         table.add_column("LZ", justify="right", no_wrap=True)
-    heads = ("volume", f"{100 * report.level:g}% interval", "hits")
-    for head in ("volume", "parameterisations") if report.complete else heads:
+    of_shares = ["share"] if report.quotient else []
+    if report.complete:
+        heads = ["volume", *of_shares, "orbits" if report.quotient else "parameterisations"]
+    else:
+        heads = ["volume", f"{100 * report.level:g}% interval", *of_shares, "hits"]
+    for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     complexity = _complexity(report, shown) if binary else None
     for row, entry in enumerate(shown):
-        cells = [_name(report, entry.label) if tables else shorten(entry.label)]
+        name = _name(report, entry.label) if tables else entry.label
+        cells = [shorten(name, MAX_LABEL_BESIDE_SHARES if report.quotient else MAX_LABEL)]
         if complexity is not None:
             cells += [str(entry.label.count("1")), "" if np.isnan(complexity[row]) else f"{complexity[row]:.4g}"]
         elif binary:
             cells += [str(entry.label.count("1")), ""]
         ends = [] if report.complete else [_interval(entry)]
-        table.add_row(*cells, volume_text(entry.log_volume), *ends, f"{entry.count:,}")
+        share = [_share(entry)] if report.quotient else []
+        table.add_row(*cells, volume_text(entry.log_volume), *ends, *share, f"{entry.count:,}")
     return table
 
 
@@ -160,15 +170,44 @@ def _complexity(report: VolumeReport, shown: ClassTable) -> np.ndarray | None:
 
 def _name(report: VolumeReport, label: str) -> str:
     # Names such as "1 only at 0000100" read the inputs as binary numbers, which only a cube's are.
-    return shorten(table_name(label) if isinstance(report.domain, BooleanCube) else label)
+    return table_name(label) if isinstance(report.domain, BooleanCube) else label
 
 
 def _interval(entry: ClassVolume) -> str:
     return f"{volume_text(entry.log_low)} - {volume_text(entry.log_high)}"
 
 
+def _share(entry: ClassVolume) -> str:
+    ends = (
+        "" if entry.complete else f" ({volume_text(entry.log_share_low, 3)} - {volume_text(entry.log_share_high, 3)})"
+    )
+    return f"{volume_text(entry.log_share, 3)}{ends}"
+
+
+def _quotient(report: VolumeReport) -> list[str]:
+    """What the numbers are where each network is counted once."""
+    if not report.quotient:
+        return []
+    log_order = (report.conventions.get("symmetry_group") or {}).get("log_order", math.nan)
+    order = (
+        f"|G| = {round(math.exp(log_order)):,}" if log_order < math.log(MAX_WRITTEN) else f"log |G| = {log_order:.6g}"
+    )
+    if report.complete:
+        total = int(report.counts.tally().count.sum()) + report.num_nonfinite
+        how = f"{total:,} orbits under symmetries, {order}; a class's volume is its orbits over all parameterisations"
+    elif report.counts.copies > 1:
+        how = f"a draw brings as many hits, up to {order}, as there are symmetries that leave it as it is"
+    else:
+        how = f"volumes are prior mass divided by the number of symmetries, {order}"
+    return [
+        f"Each network is counted once: {how}.",
+        "A share is a class's volume over that of all classes. Rescaling of relu units is not finite: it changes no "
+        "class's mass.",
+    ]
+
+
 def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
-    lines = [""]
+    lines = ["", *_quotient(report)]
     if report.complete:
         lines.append("Every parameterisation was counted: volumes are exact, and a class that was not seen is empty.")
         lines.append(f"Non-finite networks: {report.num_nonfinite:,}.")
@@ -204,11 +243,11 @@ def _nonfinite(report: VolumeReport) -> str:
 
 def _unseen(report: VolumeReport) -> str:
     unseen = report.unseen
-    meaning = (
-        "the chance that one more network is in a class that these draws did not hit"
-        if report.num_classes
-        else "no network was in any class"
-    )
+    meaning = "the chance that one more network is in a class that these draws did not hit"
+    if report.counts.copies > 1:
+        meaning = "the volume, each network counted once, of the classes that these draws did not hit"
+    if not report.num_classes:
+        meaning = "no network was in any class"
     return f"Unseen mass {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): {meaning}."
 
 

@@ -187,6 +187,7 @@ class InfiniteWidth:
 
     def start(self, query: Query, key: Array) -> WideRun:
         """Begin. ValueError, TypeError and KeyError as in `infinite_width`, before anything is computed."""
+        query.refuse_pooling("InfiniteWidth")
         labels = self.labels
         if labels is None:
             if not isinstance(query.bound, BoundFits):
