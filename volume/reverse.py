@@ -144,6 +144,7 @@ def bracket(
     """
     if not isinstance(method, Splitting):
         raise TypeError(f"bracket runs Splitting in both directions; got {method!r}.")
+    query.require_prior_mass("bracket")
     key, record = to_key(seed)
     z = _checked(query, draw, method.dtype, jax.random.fold_in(key, DRAW))
     label = class_of(query, z, method.dtype, method.precision)
