@@ -7,11 +7,13 @@ from .devices import block_mesh, over_blocks
 from .gaussian import Gaussian
 from .initializer import Initializer
 from .lattice import Lattice
+from .lines import Directions, Lines, directions, lines, refreshed
 from .objectives import LOSSES, OBJECTIVES, PPO, Loss, Objective, Reinforce, Rollout, log_policy, objective
 from .optimisers import OPTIMISERS, SCHEDULES, Optimiser
 from .prior import Prior, fan_scale, standard_normal
 from .sphere import Sphere
 from .training import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, train, train_pool
+from .truncated import log_mass, quantile
 from .uniform import Uniform
 
 __all__ = [
@@ -23,9 +25,11 @@ __all__ = [
     "Arcs",
     "Block",
     "Data",
+    "Directions",
     "Gaussian",
     "Initializer",
     "Lattice",
+    "Lines",
     "Loss",
     "Networks",
     "Objective",
@@ -42,14 +46,19 @@ __all__ = [
     "block_mesh",
     "can_reflect_heads",
     "can_share_heads",
+    "directions",
     "draw_block",
     "empty_pool",
     "fan_scale",
     "fill_pool",
     "from_description",
+    "lines",
+    "log_mass",
     "log_policy",
     "objective",
     "over_blocks",
+    "quantile",
+    "refreshed",
     "standard_normal",
     "train",
     "train_pool",

@@ -226,7 +226,7 @@ def test_labels_that_contradict_each_other():
 def test_target_error_sizes_and_then_starts_afresh():
     """The width wanted, from particles that the trial found too few; only fresh replicates are reported."""
     query = volume.Query(models.Perceptron(2), PRIOR, SQUARE, volume.TruthTable())
-    method = volume.Splitting(particles=4, moves=2, labels=("0001",), target_error=0.15)
+    method = volume.Splitting(particles=4, moves=2, labels=("0001",), target_error=0.05)
     words = []
     entry = estimate(query, method, seed=2, progress=lambda progress: words.append(progress.words))["0001"]
     assert any("trial replicates 1 to 8" in each for each in words)

@@ -18,9 +18,10 @@ from volume import replicates
 from volume.class_estimate import MAX_SPREAD, PART_OF, ReplicatedVolume, replicated_volume
 from volume.classifier import BoundClassifier
 from volume.guides import Guide
-from volume.levels import Stage, Target, advance, draw, survey
+from volume.levels import Target, advance, draw, survey
 from volume.logs import LN10
 from volume.models import Params
+from volume.moves import Stage
 from volume.pilot import Pilot, cost
 from volume.replicates import Share
 from volume.tables import pack

@@ -23,13 +23,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
+from volume import line_moves, moves
 from volume.classifier import BoundClassifier
 from volume.guides import Guide
 from volume.models import Params
-from volume.samplers import Arcs, Window, standard_normal
+from volume.moves import Stage
+from volume.samplers import Arcs, Lines, standard_normal
 from volume.tables import decision_dtype
 
 
@@ -37,29 +38,21 @@ from volume.tables import decision_dtype
 class Target:
     """Everything the compiled steps depend on: one target, one trace of each step."""
 
-    arcs: Arcs
+    arcs: Arcs | Lines
     guide: Guide  # reads the outputs at the inputs that are passed along
     num_particles: int  # N
     num_moves: int  # P
     batch: int  # particles that move at the same time
     precision: str
 
+    @property
+    def kind(self) -> Any:
+        """The module of its moves: volume.moves or volume.line_moves."""
+        return line_moves if isinstance(self.arcs, Lines) else moves
+
     def filled(self, data: tuple[Any, ...]) -> Target:
         """With the data of a blank guide, inside a traced function; without any, as it is."""
         return replace(self, guide=self.guide.filled(iter(data))) if data else self
-
-
-class Stage(NamedTuple):
-    """One level's constants."""
-
-    level: Any  # particles keep score >= level
-    next_level: Any
-    body_step: Any  # radians between the points of a window
-    head_step: Any
-
-    def cast(self, dtype: np.dtype) -> Stage:
-        """As scalars of the dtype of the run: a level is data, and no level is compiled anew."""
-        return Stage(*(np.asarray(value, dtype) for value in self))
 
 
 class Found(NamedTuple):
@@ -73,77 +66,16 @@ class Found(NamedTuple):
     others: Array  # [2] share of a window's other points inside: of the body's ellipse, of the head's
 
 
-def scores(target: Target, window: Window, inputs: Array) -> Array:
-    """Scores [Gb, Gh] of a window's points."""
-    outputs = window.outputs(inputs)
-    if target.arcs.model.num_outputs == 1:
-        outputs = outputs[..., 0]
-    return jax.vmap(jax.vmap(target.guide))(outputs)
-
-
-def choose(key: Array, among: Array) -> Array:
-    """Index of one of the True entries, uniformly; 0 when there is none."""
-    return jnp.argmax(jnp.where(among.ravel(), jax.random.uniform(key, (among.size,)), -1.0))
-
-
-class Move(NamedTuple):
-    z: Params  # where the particle goes
-    share: Array  # g: of the points inside `level`, those above `next`
-    candidate: Params  # one of those; the state itself where there is none
-    moved: Array
-    others: Array  # [2]
-    score: Array  # of the new state
-
-
-class Around(NamedTuple):
-    """The window of one state, seen from a level."""
-
-    window: Window
-    score: Array  # [Gb, Gh]
-    inside: Array  # [Gb, Gh] bool, and likewise
-    above: Array
-
-    @property
-    def share(self) -> Array:
-        """g: of the points inside the level, those above the next."""
-        return jnp.sum(self.above) / jnp.sum(self.inside)
-
-
-def around(target: Target, key: Array, z: Params, inputs: Array, stage: Stage) -> Around:
-    """A window of the state z; the key is consumed."""
-    window = Window(target.arcs, key, z, stage.body_step, stage.head_step)
-    score = scores(target, window, inputs)
-    # The state counts as inside whatever the rounding of another matrix product says of it.
-    inside = (score >= stage.level) | (jnp.arange(score.size).reshape(score.shape) == window.current)
-    return Around(window, score, inside, inside & (score >= stage.next_level))
-
-
-def move(target: Target, key: Array, z: Params, inputs: Array, stage: Stage) -> Move:
-    """One move of one particle; the key is consumed."""
-    key_window, key_next, key_candidate = jax.random.split(key, 3)
-    window, score, inside, above = seen = around(target, key_window, z, inputs, stage)
-    chosen = choose(key_next, inside)
-    others = jnp.stack([jnp.sum(inside[:, window.head_at]), jnp.sum(inside[window.body_at])]) - 1
-    return Move(
-        z=window.point(chosen),
-        share=seen.share,
-        candidate=window.point(jnp.where(jnp.any(above), choose(key_candidate, above), window.current)),
-        moved=chosen != window.current,
-        others=others / jnp.maximum(jnp.array(score.shape) - 1, 1),
-        score=score.ravel()[chosen],
-    )
-
-
 class _Chain(NamedTuple):
     z: Params
     total: Array  # sum of the shares so far
     candidate: Params  # one of all points above `next` so far, in proportion to the shares
 
 
-def _chain(target: Target, inputs: Array, stage: Stage, key: Array, z: Params) -> tuple[_Chain, Array, Array]:
+def _chain(target: Target, space: Any, stage: Stage, key: Array, z: Params) -> tuple[_Chain, Array, Array]:
     def step(chain: _Chain, key: Array) -> tuple[_Chain, tuple[Array, Array]]:
         key_move, key_keep = jax.random.split(key)
-        made = move(target, key_move, chain.z, inputs, stage)
+        made = target.kind.move(target, key_move, chain.z, space, stage)
         total = chain.total + made.share
         replace = jax.random.uniform(key_keep) * total < made.share  # a reservoir of one
         candidate = jax.tree.map(partial(jnp.where, replace), made.candidate, chain.candidate)
@@ -211,7 +143,8 @@ def advance(
 
     with jax.default_matmul_precision(target.precision):
         keys_move, keys_resample = move_all(keys)
-        chain, moved, others = over_particles(target, partial(_chain, target, inputs, stage), keys_move, z)
+        space = target.kind.prepare(target, inputs)
+        chain, moved, others = over_particles(target, partial(_chain, target, space, stage), keys_move, z)
     weight, candidate = chain.total / target.num_moves, chain.candidate  # [R, N]
     if retained is not None:
         weight = weight.at[:, 0].set(retained.weight)
@@ -256,16 +189,17 @@ def probe(target: Target, keys: Array, z: Params, inputs: Array, stage: Stage, d
     """P moves of every particle inside a level, without a next one."""
     target = target.filled(data)
 
-    def chain(key: Array, z: Params):
+    def chain(space: Any, key: Array, z: Params):
         def step(z: Params, key: Array):
-            made = move(target, key, z, inputs, stage)
+            made = target.kind.move(target, key, z, space, stage)
             return made.z, (made.score, made.moved, made.others)
 
         return jax.lax.scan(step, z, jax.random.split(key, target.num_moves))
 
     with jax.default_matmul_precision(target.precision):
+        space = target.kind.prepare(target, inputs)
         keys = jax.vmap(lambda key: jax.random.split(key, target.num_particles))(keys)
-        z, (score, moved, others) = over_particles(target, chain, keys, z)
+        z, (score, moved, others) = over_particles(target, partial(chain, space), keys, z)
     return Probe(z, score, jnp.mean(moved), jnp.mean(others, axis=(0, 1, 2)))
 
 
@@ -288,9 +222,9 @@ def survey(
     target = target.filled(data)
     model, prior = target.arcs.model, target.arcs.prior
 
-    def chain(key: Array, z: Params) -> Array:
+    def chain(space: Any, key: Array, z: Params) -> Array:
         def step(z: Params, key: Array):
-            z = move(target, key, z, inputs[rows], stage).z
+            z = target.kind.move(target, key, z, space, stage).z
             outputs = model.apply(prior.transform(z, model.parameters), inputs)
             if split.route == "device":
                 return z, split.classify_outputs(outputs[:, 0] if split.num_outputs == 1 else outputs)
@@ -301,4 +235,5 @@ def survey(
 
     with jax.default_matmul_precision(target.precision):
         keys = jax.vmap(lambda key: jax.random.split(key, target.num_particles))(keys)
-        return over_particles(target, chain, keys, z)
+        space = target.kind.prepare(target, inputs[rows])
+        return over_particles(target, partial(chain, space), keys, z)

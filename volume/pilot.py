@@ -22,8 +22,9 @@ import jax
 import numpy as np
 from jax import Array
 
-from volume.levels import Probe, Stage, Target, advance, draw, probe
+from volume.levels import Probe, Target, advance, draw, probe
 from volume.models import Params
+from volume.moves import Stage
 
 SHARE_ABOVE = 0.2  # of the states that go on to the next level
 OTHERS_INSIDE = 0.1  # share of a torus's other points, on either ellipse, that lie inside the level
@@ -139,5 +140,5 @@ class Pilot:
 
 
 def cost(target: Target) -> int:
-    """Network evaluations of one level of one replicate: bodies; the heads of a window come with one product."""
-    return target.num_particles * target.num_moves * target.arcs.body_points
+    """Network evaluations of one level of one replicate."""
+    return target.num_particles * target.num_moves * target.kind.cost(target)

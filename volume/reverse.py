@@ -11,12 +11,12 @@ and is never killed (conditional sequential Monte Carlo: Andrieu, Doucet and Hol
 and by Markov's inequality log p <= log p_hat + log(1 / alpha) with probability 1 - alpha. Runs that share the draw are
 no replicates: their 1 / p_hat are averaged and the inequality is used once.
 
-One level backwards, from the state x' that enters the next level: the path left its chain at move t, uniform on 1..P. A
-window of x' holds the chain's states before and after that move, each uniform among the points inside; from the first,
-t - 1 moves lead back to where the chain began, from the second, P - t moves lead to where it ended. The weight is the
-mean share over those P windows, as for any particle (volume.levels).
+One level backwards, from the state x' that enters the next level: the path left its chain at step t, uniform on 1..P. A
+window (or a line) around x' holds the chain's states before and after that step, each a draw from what is inside; from
+the first, t - 1 steps lead back to where the chain began, from the second, P - t steps lead to where it ended. The
+weight is the mean share over those P windows, as for any particle (volume.levels).
 
-Shape letters: R runs, P moves.
+Shape letters: R runs, P reversible steps of a chain at one level.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ from volume.class_estimate import ReplicatedVolume
 from volume.classifiers import BoundTruthTable
 from volume.estimate_report import EstimateReport
 from volume.estimation import estimate
-from volume.levels import Retained, Stage, Target, advance, around, choose, draw, move
+from volume.levels import Retained, Target, advance, draw
 from volume.logs import volume_text
 from volume.models import Params
+from volume.moves import Stage
 from volume.progress import Progress
 from volume.query import Query
 from volume.samplers import standard_normal
@@ -57,30 +58,33 @@ def backwards(
     """From the states z [R, ...] that entered the next level to those that entered this one, with their weights [R]."""
     target = target.filled(data)
 
-    def steps(key: Array, z: Params, count: Array) -> tuple[Params, Array]:
-        """The state after ``count`` of P - 1 moves, and the sum of their shares."""
+    kind, num = target.kind, target.num_moves * target.kind.steps(target)
+
+    def steps(space: Any, key: Array, z: Params, first: Array, by: int, count: Array) -> tuple[Params, Array]:
+        """The state after ``count`` of P - 1 steps, number ``first`` and on by ``by``, and the sum of their shares."""
 
         def step(state: tuple[Params, Array], at: tuple[Array, Array]) -> tuple[tuple[Params, Array], None]:
             (z, total), (key, number) = state, at
-            made = move(target, key, z, inputs, stage)
+            key_around, key_next = jax.random.split(key)
+            seen = kind.around(target, key_around, z, space, stage, first + by * number)
             goes = number < count
-            kept = jax.tree.map(partial(jnp.where, goes), made.z, z)
-            return (kept, total + jnp.where(goes, made.share, 0)), None
+            kept = jax.tree.map(partial(jnp.where, goes), seen.somewhere(key_next), z)
+            return (kept, total + jnp.where(goes, seen.share, 0)), None
 
-        num = target.num_moves - 1
-        state, _ = jax.lax.scan(step, (z, jnp.zeros(())), (jax.random.split(key, num), jnp.arange(num)))
+        state, _ = jax.lax.scan(step, (z, jnp.zeros(())), (jax.random.split(key, num - 1), jnp.arange(num - 1)))
         return state
 
-    def one(key: Array, z: Params) -> Retained:
-        key_move, key_window, key_before, key_after, key_back, key_on = jax.random.split(key, 6)
-        left = jax.random.randint(key_move, (), 1, target.num_moves + 1)  # t
-        seen = around(target, key_window, z, inputs, stage)
-        start, back = steps(key_back, seen.window.point(choose(key_before, seen.inside)), left - 1)
-        _, on = steps(key_on, seen.window.point(choose(key_after, seen.inside)), target.num_moves - left)
-        return Retained(start, (seen.share + back + on) / target.num_moves)
+    def one(space: Any, key: Array, z: Params) -> Retained:
+        key_step, key_window, key_before, key_after, key_back, key_on = jax.random.split(key, 6)
+        left = jax.random.randint(key_step, (), 0, num)  # t, counted from 0
+        seen = kind.around(target, key_window, z, space, stage, left)
+        start, back = steps(space, key_back, seen.somewhere(key_before), left - 1, -1, left)
+        _, on = steps(space, key_on, seen.somewhere(key_after), left + 1, 1, num - 1 - left)
+        return Retained(start, (seen.share + back + on) / num)
 
     with jax.default_matmul_precision(target.precision):
-        return jax.vmap(one)(keys, z)
+        space = kind.prepare(target, inputs)
+        return jax.vmap(partial(one, space))(keys, z)
 
 
 def reverse_runs(

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume import line_moves
 from volume.class_estimate import ReplicatedVolume
 from volume.class_run import ClassRun
 from volume.classifier import MAX_DEVICE_CLASSES
@@ -38,7 +39,7 @@ from volume.plan import cast_inputs
 from volume.progress import Progress
 from volume.query import Query
 from volume.replicates import MIN_HIT
-from volume.samplers import Prior, arcs, can_share_heads, standard_normal
+from volume.samplers import Prior, arcs, can_share_heads, lines, standard_normal
 
 # Of a window: on a torus every point of the body's ellipse costs an evaluation, and more of them buy less than more
 # moves do; small functions that are moved as a whole are cheap. benchmarks/rare_event.py --explore compares.
@@ -113,7 +114,6 @@ class Splitting:
 
     def start(self, query: Query, key: Array) -> SplittingRun:
         """Begin. ValueError for a prior that draws from a key alone, a class without a score, or an empty one."""
-        query.refuse_pooling("Splitting")
         if not query.prior.has_transform:
             raise ValueError(
                 f"Splitting moves standard normals that a prior transforms, and {query.prior!r} "
@@ -279,13 +279,15 @@ def _default_labels(bound: Any) -> tuple[Any, ...]:
 
 
 def _target(method: Splitting, query: Query, onto: Any, particles: int) -> Target:
-    split = can_share_heads(query.model, query.prior)
-    body_points = method.body_points or (BODY_POINTS if split else ALONE_POINTS)
-    found = arcs(query.model, query.prior, body_points=body_points, head_points=method.head_points)
+    moves = lines(query.model, query.prior) if line_moves.suits(onto) else None
+    if moves is None:
+        split = can_share_heads(query.model, query.prior)
+        body_points = method.body_points or (BODY_POINTS if split else ALONE_POINTS)
+        moves = arcs(query.model, query.prior, body_points=body_points, head_points=method.head_points)
     size = sum(math.prod(p.shape) for p in query.model.parameters)
-    window = found.body_points * (size + 2 * len(onto.rows) * query.model.num_outputs * found.head_points)
+    window = moves.body_points * (size + 2 * len(onto.rows) * query.model.num_outputs * moves.head_points)
     return Target(
-        arcs=found,
+        arcs=moves,
         guide=onto,
         num_particles=particles,
         num_moves=method.moves,
