@@ -59,7 +59,9 @@ def test_quantile_inverts_the_mass(low, high):
     with jax.enable_x64(True):
         share = np.linspace(0.02, 0.98, 25)
         point = np.asarray(quantile(jnp.asarray(share), jnp.asarray(low), jnp.asarray(high)))
-        below = np.exp(np.asarray(log_mass(jnp.full(25, low), point) - log_mass(jnp.asarray(low), jnp.asarray(high))))
+        below = np.exp(
+            np.asarray(log_mass(jnp.full(25, low), jnp.asarray(point)) - log_mass(jnp.asarray(low), jnp.asarray(high)))
+        )
     assert np.all(np.diff(point) > 0)
     assert np.max(np.abs(below - share)) < 2e-5
 

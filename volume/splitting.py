@@ -114,6 +114,7 @@ class Splitting:
 
     def start(self, query: Query, key: Array) -> SplittingRun:
         """Begin. ValueError for a prior that draws from a key alone, a class without a score, or an empty one."""
+        query.refuse_pooling("Splitting")
         if not query.prior.has_transform:
             raise ValueError(
                 f"Splitting moves standard normals that a prior transforms, and {query.prior!r} "
