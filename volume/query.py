@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from volume.classifiers import BoundClassifier, Classifier, TruthTable
 from volume.domains import Domain
@@ -24,10 +24,7 @@ class Weighting(Protocol):
     Frozen and hashable. "none", "quotient" and "pooled" are short for the plain ones.
     """
 
-    @property
-    def name(self) -> str:
-        """One of `SYMMETRIES`; the methods go by it."""
-        ...
+    name: ClassVar[str]  # one of `SYMMETRIES`; the methods go by it
 
     def check(self, query: Query) -> None:
         """ValueError, with the reason, for a query that cannot be asked so. The query's other parts fit already."""
@@ -42,7 +39,7 @@ class Weighting(Protocol):
 class PriorMass:
     """Plain prior mass, the value "none"."""
 
-    name = "none"
+    name: ClassVar[str] = "none"
 
     def check(self, query: Query) -> None:
         """Always right."""

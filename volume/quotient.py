@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import numpy as np
@@ -40,7 +40,7 @@ _ONE_SIDED = ("uniform", "ones")
 class Quotient:
     """The value of ``Query.symmetry`` that counts each network once; "quotient" is short for it."""
 
-    name = "quotient"
+    name: ClassVar[str] = "quotient"
 
     def check(self, query: Query) -> None:
         """ValueError for a model without declared symmetries, one whose declaration does not hold, and a prior that the
