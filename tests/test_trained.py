@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from scipy import optimize, stats
 
 import volume
-from volume import models, samplers
+from volume import method_options, models, samplers
+from volume.cli import main
 from volume.samplers import Data, Training, train
 from volume.trained import TrainedRun
 from volume.training_pool import step
@@ -407,6 +409,8 @@ def test_settings_that_make_no_sense(changes, error, sentence):
 def test_queries_that_cannot_be_answered():
     with pytest.raises(ValueError, match="names none: pass on="):
         volume.estimate(TABLES, volume.Trained(10))
+    with pytest.raises(ValueError, match="ask with symmetry='none'"):
+        volume.estimate(replace(TABLES, symmetry="quotient"), volume.Trained(10, on=FITS))
     with pytest.raises(ValueError, match="labels run from 0 to 1"):
         volume.estimate(TABLES, volume.Trained(10, on=volume.Fits(CUBE.inputs[:2], [0, 2])))
     with pytest.raises(ValueError, match="takes inputs of shape"):
@@ -425,51 +429,30 @@ def test_the_training_set_may_lie_outside_the_domain():
     assert not run.outcomes.otherwise.any()
 
 
-@pytest.mark.parametrize("name", [*samplers.OPTIMISERS])
-def test_every_optimiser_lowers_a_convex_loss(name):
-    """From the same start, 60 steps: the fit of AND by a perceptron comes nearer, whatever the rule."""
-    with jax.enable_x64(True):
-        rule = samplers.Optimiser(name, 0.05).transformation(100)
-        theta: Any = {"w": np.array([-1.0, 0.5, 2.0])}
-        state = rule.init(theta)
-        inputs, sign = np.c_[SQUARE.inputs, np.ones(4)], np.array([-1.0, -1, -1, 1])
+def test_on_the_command_line(capsys, tmp_path):
+    words = "estimate --model mlp:3-5-1 --bias-std 0.5 --coding=-1,1 --method trained --on fits:labels=01?10?1?"
+    options = "--runs 40 --optimiser adam --learning-rate 0.05 --batch-size 2 --loss ppo --max-steps 30 --seed 3"
+    argv = [*words.split(), *options.split(), "--json", "--out", str(tmp_path / "run")]
+    assert main(argv) == 0
+    found = json.loads(capsys.readouterr().out)
+    method = volume.Trained(40, on=FITS, optimiser="adam", learning_rate=0.05, batch_size=2, loss="ppo", max_steps=30)
+    wanted: Any = volume.estimate(TABLES, method, seed=3)
+    assert found["method"] == wanted.method | {"on": found["method"]["on"]}
+    assert found["run"]["training"] == wanted.run["training"]
+    assert main(["show", str(tmp_path / "run")]) == 0
+    assert "40 runs of adam" in capsys.readouterr().out
+    for words, sentence in (
+        ("--method trained", "are required: --runs"),
+        ("--method trained --runs 10", "names none: pass on="),
+        ("--method trained --runs 10 --on ones", "is no training set"),
+        ("--method trained --runs 10 --optimiser adm", "Did you mean 'adam'"),
+        ("--draws 10 --loss mse", "--loss belongs to --method trained"),
+    ):
+        assert main(["estimate", "--model", "mlp:3-5-1", *words.split()]) == 2
+        assert sentence in capsys.readouterr().err
 
-        def loss(theta):
-            return jax.numpy.mean(jax.nn.softplus(-sign * (inputs @ theta["w"])))
 
-        @jax.jit
-        def one(theta, state):
-            updates, state = rule.update(jax.grad(loss)(theta), state, theta)
-            return {"w": theta["w"] + updates["w"]}, state
-
-        before = float(loss(theta))
-        for _ in range(60):
-            theta, state = one(theta, state)
-        assert float(loss(theta)) < 0.9999 * before
-
-
-@pytest.mark.parametrize(
-    ("schedule", "wanted"),
-    [
-        ("constant", [1, 1, 1, 1]),
-        ("linear", [1, 0.75, 0.5, 0]),
-        ("cosine", [1, 0.5 + 0.5 * 0.5**0.5, 0.5, 0]),
-        ("exponential", [1, 0.01**0.25, 0.1, 0.01]),
-    ],
-)
-def test_schedules(schedule, wanted):
-    """Steps of unit gradients at 0, a quarter, half and all of 400 steps."""
-    rule: Any = samplers.Optimiser("sgd", 2.0, schedule=schedule).transformation(400)
-    gradient: Any = {"w": np.ones(1, np.float32)}
-    state: Any = rule.init({"w": np.zeros(1, np.float32)})
-    found = []
-
-    @jax.jit
-    def update(state) -> Any:
-        return rule.update(gradient, state)
-
-    for i in range(401):
-        updates, state = update(state)
-        if i in (0, 100, 200, 400):
-            found.append(-float(updates["w"][0]))
-    np.testing.assert_allclose(found, 2 * np.array(wanted), atol=1e-5)
+def test_the_command_line_knows_every_name():
+    assert set(method_options.OPTIMISERS) == set(samplers.OPTIMISERS)
+    assert samplers.SCHEDULES == method_options.SCHEDULES
+    assert set(method_options.LOSSES) == set(samplers.OBJECTIVES)

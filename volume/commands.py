@@ -280,7 +280,7 @@ def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
     """How to answer this query; UsageError when it cannot be answered so."""
     from volume.direct import Direct
 
-    method = _usage(method_options.build, args)
+    method = _usage(method_options.build, args, query)
     if isinstance(method, Direct):
         _usage(method.plan, query)
     else:

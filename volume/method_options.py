@@ -16,6 +16,7 @@ from volume.usage import UsageError
 
 if TYPE_CHECKING:
     from volume.method import Method
+    from volume.query import Query
 
 DTYPES = ("float32", "float64")
 PRECISIONS = ("default", "high", "highest")
@@ -49,8 +50,17 @@ def one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
-DIRECT, SPLITTING, WIDE = "direct", "splitting", "infinite-width"
-METHODS = (DIRECT, SPLITTING, WIDE)
+# Of the trained method; a test compares with volume.samplers.
+OPTIMISERS = (
+    *("sgd", "momentum", "nesterov", "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb"),
+    *("lars", "lion", "nadam", "nadamw", "radam", "rmsprop", "sm3", "yogi", "sign"),
+)
+SCHEDULES = ("constant", "linear", "cosine", "warmup-cosine", "exponential")
+LOSSES = ("cross-entropy", "mse", "hinge", "reinforce", "reinforce-baseline", "ppo")
+STOPS = ("fit", "steps")
+
+DIRECT, SPLITTING, WIDE, TRAINED = "direct", "splitting", "infinite-width", "trained"
+METHODS = (DIRECT, SPLITTING, WIDE, TRAINED)
 _CLASSES = "answer for this class (may be repeated; default: fits, where the classifier has it)"
 OPTIONS = (
     Option("draws", (DIRECT,), specs.parse_whole, None, "networks to draw, e.g. 1e7; needed"),
@@ -63,10 +73,32 @@ OPTIONS = (
     Option("label", (SPLITTING, WIDE), str, None, _CLASSES, many=True, argument="labels"),
     Option("samples", (WIDE,), specs.parse_whole, "S", "draws for each class (default 20,000)"),
     Option("jitter", (WIDE,), specs.parse_float, "X", "noise added to each output's variance, as a fraction of it"),
-    Option("dtype", (DIRECT, SPLITTING), one_of("dtype", DTYPES), None, "float32 | float64 (default float32)"),
+    Option("runs", (TRAINED,), specs.parse_whole, None, "networks to train, e.g. 1e4; needed"),
+    Option(
+        "on",
+        (TRAINED,),
+        specs.parse_classifier,
+        "FITS",
+        "labels to train on, fits:... as for --classifier (default: those of the classifier)",
+    ),
+    Option(
+        "optimiser",
+        (TRAINED,),
+        one_of("optimiser", OPTIMISERS),
+        None,
+        "sgd | momentum | adam | adamw | ... (default sgd)",
+    ),
+    Option("learning_rate", (TRAINED,), specs.parse_float, "X", "(default 0.1)"),
+    Option("schedule", (TRAINED,), one_of("schedule", SCHEDULES), None, f"{' | '.join(SCHEDULES)} (default constant)"),
+    Option("batch_size", (TRAINED,), specs.parse_whole, "B", "examples of a step (default: all)"),
+    Option("loss", (TRAINED,), one_of("loss", LOSSES), None, f"{' | '.join(LOSSES)} (default cross-entropy)"),
+    Option("stop", (TRAINED,), one_of("stop", STOPS), None, "fit (zero training error) | steps (all) (default fit)"),
+    Option("max_steps", (TRAINED,), specs.parse_whole, "T", "updates after which a run is given up (default 10,000)"),
+    Option("over_training", (TRAINED,), specs.parse_whole, "E", "epochs to go on after the fit (default 0)"),
+    Option("dtype", (DIRECT, SPLITTING, TRAINED), one_of("dtype", DTYPES), None, "float32 | float64 (default float32)"),
     Option(
         "precision",
-        (DIRECT, SPLITTING),
+        (DIRECT, SPLITTING, TRAINED),
         one_of("precision", PRECISIONS),
         None,
         "of matrix products: default | high | highest (default highest)",
@@ -111,12 +143,14 @@ def check(args: argparse.Namespace) -> None:
         if getattr(args, option.name, None) is not None and args.method not in option.methods:
             owners = " and ".join(option.methods)
             raise UsageError(f"{option.flag} belongs to --method {owners}, not to {args.method}: leave it out.")
+    if args.method == TRAINED and args.runs is None:
+        raise UsageError("the following arguments are required: --runs (how many networks to train, e.g. 1e4).")
     if args.method == DIRECT and args.draws is None:
         raise UsageError("the following arguments are required: --draws (how many networks to draw, e.g. 1e7).")
 
 
-def build(args: argparse.Namespace) -> Method[Any]:
-    """The method that the options ask for. Errors are the method's own."""
+def build(args: argparse.Namespace, query: Query | None = None) -> Method[Any]:
+    """The method that the options ask for, of a query whose domain they may name. Errors are the method's own."""
     options: dict[str, Any] = {
         option.argument or option.name: tuple(value) if option.many else value
         for option in OPTIONS
@@ -130,6 +164,12 @@ def build(args: argparse.Namespace) -> Method[Any]:
         from volume.wide_limit import InfiniteWidth
 
         return InfiniteWidth(**options)
+    if args.method == TRAINED:
+        from volume.trained import Trained
+
+        if "on" in options and query is not None:
+            options["on"] = specs.build_classifier(args.on, query.domain, tuple(query.domain.input_shape))
+        return Trained(**options)
     from volume.direct import Direct
 
     return Direct(**options)

@@ -149,6 +149,11 @@ class Trained:
             ValueError: neither the method nor the query's classifier names any, or the labels or inputs do not fit the
                 model.
         """
+        if query.weighting.name != "none":
+            raise ValueError(
+                f"Trained counts runs, each once, and symmetry={query.weighting.name!r} is a way to weigh the prior: "
+                "ask with symmetry='none', or use volume.Direct."
+            )
         found = self.on or _named_in(query.classifier)
         if found is None:
             raise ValueError(
@@ -317,6 +322,7 @@ class TrainedRun:
             ),
             conventions={
                 **query.conventions(dtype=method.dtype, precision=method.precision),
+                "symmetry_note": "every run counts once, by the function it ends in",
                 "quantity": "share of training runs that end in a class; no prior mass",
             },
             level=facts.level,
