@@ -26,6 +26,7 @@ from volume.usage import UsageError
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 3
 KINDS = ("rank", "complexity", "balance")
+SYMMETRIES = ("none", "quotient", "pooled", "pooled:inputs")
 OVER = ("width", "depth", "coding", "weight-std", "bias-std", "weight-bound", "bias-bound", "radius")
 
 
@@ -146,7 +147,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "  volume estimate --model perceptron:5 --no-bias --coding -1,1 --classifier ones --draws 1e6 --json\n"
         "  volume estimate --model mlp:7-40-40-1 --classifier fits:FILE --method splitting",
     )
-    _add_query(estimate)
+    _add_query(estimate, symmetry=True)
     method_options.add(estimate)
     _add_run(estimate, out="save the run (report.json, and counts.parquet of draws) in this folder")
     _add_top(estimate)
@@ -267,7 +268,7 @@ def _add_network(group: argparse._ArgumentGroup, *, required: bool = True) -> No
     )
 
 
-def _add_query(parser: argparse.ArgumentParser) -> None:
+def _add_query(parser: argparse.ArgumentParser, *, symmetry: bool = False) -> None:
     group = parser.add_argument_group("the question")
     _add_network(group)
     group.add_argument(
@@ -287,6 +288,15 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
         " fits:target=majority,train=32[,split-seed=0], accuracy: (the other inputs) and given: (both) likewise,"
         " defects:target=first-bit,trigger=leading:3[,train=32]",
     )
+    if symmetry:
+        group.add_argument(
+            "--symmetry",
+            type=one_of("symmetry", SYMMETRIES),
+            default="none",
+            help="none: prior mass (default) | quotient: each network once, its mass divided by the number of its"
+            " copies under hidden permutations and signs | pooled: prior mass, estimated from all tables of equal"
+            " volume; pooled:inputs leaves out the negated head",
+        )
 
 
 def _add_run(parser: argparse.ArgumentParser, *, out: str, default: str | None = None) -> None:

@@ -271,7 +271,7 @@ def build_query(args: argparse.Namespace) -> Query:
         elif args.coding is not None:
             raise UsageError("--coding belongs to boolean:N, and the inputs are those of the classifier's file.")
         classifier = specs.build_classifier(args.classifier, domain, shape)
-        return Query(model, prior, domain, classifier)  # type: ignore[arg-type]
+        return Query(model, prior, domain, classifier, getattr(args, "symmetry", "none"))  # type: ignore[arg-type]
 
     return _usage(build)
 
