@@ -9,9 +9,9 @@ of volume near .06, 1e-3 and 1e-5.
 
 Pooling (``symmetry="pooled"``) on (7,40,40,1): the width of an interval from single counts over that from the orbit's,
 both of the same draws, for the classes that a report shows and for generic ones, of trivial stabiliser. Effective draws
-are draws times the gain, and their time includes the canonical forms. The gain is that in variance, the orbit's size over
-the design effect of its count; or the squared ratio of widths, which flatters where a class was never drawn by itself:
-its interval is then wider than its variance asks for.
+are draws times the gain, and their time includes the canonical forms. The gain is that in variance, the orbit's size
+over the design effect of its count; or the squared ratio of widths, which flatters where a class was never drawn by
+itself: its interval is then wider than its variance asks for.
 """
 
 from __future__ import annotations
@@ -165,10 +165,11 @@ def show_pooling(found: dict[str, Any]) -> None:
             part = row[name]
             single = np.array(part["single_hits"])
             print(
-                f"  {part['classes']} {name} classes: median orbit {part['orbit_size']:,.0f}, volume {part['volume']:.2g}"
-                f", hits of the orbit {part['hits']:,.0f}, of the class alone {np.median(single):.0f} (most: "
-                f"{single.max(initial=0):,})\n    interval {part['width_ratio']:.1f} times narrower, variance "
-                f"{part['variance_ratio']:,.0f} times smaller: {part['effective_draws_per_second']:.3g} effective "
+                f"  {part['classes']} {name} classes (medians): orbit {part['orbit_size']:,.0f}, volume "
+                f"{part['volume']:.2g}, hits of the orbit {part['hits']:,.0f}, of the class alone "
+                f"{np.median(single):.0f} (most: {single.max(initial=0):,})\n"
+                f"    interval {part['width_ratio']:.1f} times narrower, variance {part['variance_ratio']:,.0f} times "
+                f"smaller: {part['effective_draws_per_second']:.3g} effective "
                 f"draws/s ({part['effective_draws_per_second_by_width']:.3g} by the width)"
             )
 
