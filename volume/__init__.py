@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from volume import samplers as samplers
     from volume.addition import Addition as Addition
     from volume.addition import count_additions as count_additions
+    from volume.canonical import TableGroup as TableGroup
     from volume.class_estimate import ClassEstimate as ClassEstimate
     from volume.class_estimate import LimitVolume as LimitVolume
     from volume.class_estimate import ReplicatedVolume as ReplicatedVolume
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from volume.orthant import log_orthant as log_orthant
     from volume.polynomial import Extrapolation as Extrapolation
     from volume.polynomial import extrapolation as extrapolation
+    from volume.pooled_report import PooledReport as PooledReport
+    from volume.pooling import Pooled as Pooled
     from volume.query import Query as Query
     from volume.report import ClassVolume as ClassVolume
     from volume.report import VolumeReport as VolumeReport
@@ -112,6 +115,9 @@ _HOME = {
     "measure": "measures",
     "Extrapolation": "polynomial",
     "extrapolation": "polynomial",
+    "Pooled": "pooling",
+    "PooledReport": "pooled_report",
+    "TableGroup": "canonical",
     "nngp_kernel": "nngp",
     "NPN": "npn",
     "OrthantEstimate": "orthant",
@@ -160,6 +166,8 @@ __all__ = [
     "Ones",
     "OrthantEstimate",
     "Points",
+    "Pooled",
+    "PooledReport",
     "Predicate",
     "Product",
     "Query",
@@ -168,6 +176,7 @@ __all__ = [
     "SimplicityMeasure",
     "Splitting",
     "Sweep",
+    "TableGroup",
     "Trained",
     "TrainedReport",
     "TruthTable",
