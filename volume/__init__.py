@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from volume.estimate_report import EstimateReport as EstimateReport
     from volume.estimation import estimate as estimate
     from volume.estimation import running as running
+    from volume.exact import Exact as Exact
     from volume.label_curve import LabelsCurve as LabelsCurve
     from volume.label_curve import labels_curve as labels_curve
     from volume.lempel_ziv import LempelZiv as LempelZiv
@@ -106,6 +107,7 @@ _HOME = {
     "EstimateReport": "estimate_report",
     "estimate": "estimation",
     "running": "estimation",
+    "Exact": "exact",
     "InfiniteWidth": "wide_limit",
     "infinite_width": "wide_limit",
     "LabelsCurve": "label_curve",
@@ -154,6 +156,7 @@ __all__ = [
     "Defects",
     "Direct",
     "EstimateReport",
+    "Exact",
     "Extrapolation",
     "Fits",
     "FunctionCount",

@@ -1,0 +1,269 @@
+"""Exact volumes on a finite prior: every parameterisation of a small network is counted.
+
+Quantity: V(C) = #{theta in the lattice : function(theta) in C} / M, M the number of lattice points. Nothing is drawn
+and nothing is estimated: counts are whole numbers, both ends of an interval are the volume itself.
+
+Two paths give the same counts, bit for bit:
+
+* "blocks" (`volume.enumeration`) evaluates the model itself on every point, bodies x heads by one matrix product.
+* "sums" (`volume.exact_sums`) adds up the contributions of the units of a network with at most one hidden layer, equal
+  partial sums merged with their multiplicities. It needs arithmetic that is exact (`volume.exact_arithmetic`).
+
+Shape letters: S blocks in a step, Q bodies, H heads, D networks, W 64-bit words of a packed table.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+import volume
+from volume.counts import Counts
+from volume.enumeration import Blocks, Outcome, Question
+from volume.errors import unknown, whole
+from volume.exact_arithmetic import Arithmetic, examine, lattice_of
+from volume.exact_checkpoint import Checkpoint
+from volume.exact_counters import DenseCounter, SortedCounter
+from volume.exact_sums import MAX_HITS, Pairs, Product, Terms, halves, multisets, terms
+from volume.logs import LN10
+from volume.method import Facts
+from volume.models import Symmetry
+from volume.plan import cast_inputs
+from volume.progress import Progress
+from volume.query import Query
+from volume.quotient import declared, weighs_draws
+from volume.records import plain, short
+from volume.report import VolumeReport
+from volume.tables import num_words
+
+PATHS = ("auto", "blocks", "sums")
+_KNOWN = {"path": PATHS, "dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact:
+    """Count every parameterisation of a finite prior such as `volume.samplers.Lattice`.
+
+    Args:
+        path: "blocks" evaluates every network; "sums" merges equal partial sums of outputs (at most one hidden layer,
+            arithmetic without rounding); "auto" takes what evaluates less. Counts do not depend on it.
+        limit: networks (or pairs of partial sums) to evaluate at most; a larger lattice is refused at once.
+        block: networks of one compiled step. Default: what suits a core's cache. Counts do not depend on it.
+        dtype: "float32" or "float64".
+        precision: matrix-product precision, as in ``jax.default_matmul_precision``.
+        checkpoint: a file in which the run keeps where it stands, and from which it goes on when it was killed.
+        checkpoint_seconds: how often it is written.
+
+    Raises:
+        ValueError: an unknown word, a number that is not whole or not positive.
+    """
+
+    path: str = "auto"
+    limit: int = 2**36
+    block: int | None = None
+    dtype: str = "float32"
+    precision: str = "highest"
+    checkpoint: str | Path | None = None
+    checkpoint_seconds: float = 30.0
+
+    name = "exact"
+
+    def __post_init__(self) -> None:
+        for what, known in _KNOWN.items():
+            if getattr(self, what) not in known:
+                raise ValueError(unknown(what, getattr(self, what), known))
+        object.__setattr__(self, "limit", whole("limit", self.limit))
+        if self.block is not None:
+            object.__setattr__(self, "block", whole("block", self.block, limit=1 << 26))
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds!r} is not 0 or more.")
+
+    def start(self, query: Query, key: Array) -> ExactRun:
+        """Begin to count; the key plays no part.
+
+        Raises:
+            ValueError: a prior that is not finite, more points than ``limit``, a path that this network cannot take, a
+                checkpoint of another question.
+        """
+        del key
+        return ExactRun(query, self)
+
+
+class ExactRun:
+    """An enumeration in progress. What was counted so far is no sample, so there is no report before its end."""
+
+    def __init__(self, query: Query, method: Exact):
+        self._prior = prior = lattice_of(query)
+        self._query, self._method = query, method
+        self._points = prior.num_points(query.model.parameters)
+        self._inputs = cast_inputs(query, method.dtype)
+        levels = prior.levels_of(query.model.parameters)
+        self.arithmetic: Arithmetic = examine(query.model, levels, self._inputs, method.dtype)
+        # A quotient counts orbits: by multisets of units, or every point as often as the group leaves it as it is.
+        self._group = declared(query.model) if weighs_draws(query) else Symmetry(())
+        self._divisor = 1  # of all counts
+        question = Question(query.bound, self.arithmetic.exact, method.dtype)
+        self.path, self._steps = self._choose(question)
+        self._counter = (
+            SortedCounter(num_words(query.domain.num_inputs, query.model.num_outputs))
+            if question.numbered is None
+            else DenseCounter(question.numbered)
+        )
+        self._question = question
+        self.near_ties = 0
+        self._done = 0
+        self._pending: tuple[int, Outcome] | None = None
+        self._saved = time.monotonic()
+        self._checkpoint = None if method.checkpoint is None else Checkpoint(method.checkpoint, self._record())
+        if self._checkpoint is not None and (found := self._checkpoint.load()) is not None:
+            self._done, state = found
+            self.near_ties = int(state.pop("near_ties"))
+            self._counter.restore(state)
+
+    @property
+    def done(self) -> bool:
+        return self._done >= self._steps.num_steps
+
+    def advance(self) -> None:
+        """Take in one step; the next one is already running on the device meanwhile."""
+        number, outcome = self._pending or (self._done, self._steps.dispatch(self._done, self._inputs))
+        self._pending = None
+        if number + 1 < self._steps.num_steps:
+            self._pending = number + 1, self._steps.dispatch(number + 1, self._inputs)
+        self._take(number, outcome)
+        self._done = number + 1
+        due = time.monotonic() - self._saved >= self._method.checkpoint_seconds
+        if self._checkpoint is not None and (due or self.done):
+            self._checkpoint.save(self._done, {"near_ties": np.array(self.near_ties), **self._counter.state()})
+            self._saved = time.monotonic()
+
+    def progress(self) -> Progress:
+        done, total, unit = self._steps.progress(self._done)
+        return Progress(done=done, total=total, unit=unit, note=f"{self._counter.num_classes:,} classes")
+
+    def counts(self) -> Counts:
+        """Hits of the query's classes; whole only when the run is done."""
+        keys, hits, nonfinite = self._counter.result()
+        bits = self._question.table_bits
+        if bits and self._question.numbered is not None:
+            keys = keys << np.uint64(64 - bits)  # the first input takes the highest bit
+        counts = Counts.of_all(
+            keys, hits // self._divisor, num_points=self._points, nonfinite=nonfinite // self._divisor
+        )
+        bound = self._query.bound
+        if bound.route == "table" and bound.num_classes is not None:  # a costly function of the table
+            counts = counts.regroup(bound.classify_keys(counts.keys), bound.num_classes)
+        return counts
+
+    def report(self, facts: Facts) -> VolumeReport | None:
+        """The exact volumes; None before every parameterisation was counted."""
+        if not self.done:
+            return None
+        query, method = facts.query, self._method
+        return VolumeReport(
+            counts=self.counts(),
+            domain=query.domain,
+            num_outputs=query.model.num_outputs,
+            classifier=query.classifier,
+            description=query.describe(),
+            method=self.describe(),
+            seed=facts.seed,
+            run=facts.run_record(
+                jax.local_devices()[:1],
+                near_ties=self.near_ties,
+                near_ties_checked=self._points,
+                arithmetic=self.arithmetic.text,
+            ),
+            conventions=query.conventions(dtype=method.dtype, precision=method.precision),
+            level=facts.level,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": self._method.name,
+            "path": self.path,
+            "points": self._points,
+            "evaluated": self._steps.networks,
+            "dtype": self._method.dtype,
+            "precision": self._method.precision,
+        }
+
+    def _choose(self, question: Question) -> tuple[str, Blocks | Pairs]:
+        """The path and its steps; ValueError when there is none within the limit."""
+        query, method, points = self._query, self._method, self._points
+        why, found, products = "", None, None
+        if method.path != "blocks":
+            why, found, products = self._sums()
+        pairs = sum(product.pairs for product in products) if products else 0
+        if method.path == "sums" and products is None:
+            raise ValueError(
+                f"The sums path cannot count this network: {why}. Give path='blocks', or use volume.Direct."
+            )
+        within = products is not None and pairs <= method.limit
+        # A pair costs about twice a network of a block: its weight is looked up and added in float64.
+        if found is not None and products is not None and (method.path == "sums" or 2 * pairs < points) and within:
+            return "sums", Pairs(query, question, products, found, method.block)
+        if points >= MAX_HITS or points > method.limit or method.path == "sums":
+            log10 = self._prior.log_num_points(query.model.parameters) / LN10
+            size = f"{points:,}" if log10 < 15 else f"10^{log10:.1f}"
+            shortcut = f" (the sums path: {why or f'{pairs:,} pairs'})" if method.path != "blocks" else ""
+            raise ValueError(
+                f"There are {size} parameterisations, more than limit={method.limit:,} to evaluate{shortcut}: draw "
+                "from them with volume.Direct, or give a larger limit (counts end at 2^62)."
+            )
+        self._divisor = self._group.order
+        if points * self._divisor >= MAX_HITS:
+            raise ValueError(
+                f"{points:,} parameterisations under a group of {self._divisor:,} elements are too many for 64-bit "
+                "counts: use volume.Direct, or symmetry='none'."
+            )
+        weigh = self._group if self._divisor > 1 else None
+        return "blocks", Blocks(query, question, weigh=weigh, precision=method.precision, block=method.block)
+
+    def _sums(self) -> tuple[str, Terms | None, list[Product] | None]:
+        """(why not, terms, pairs to evaluate) of the sums path."""
+        if not self.arithmetic.exact:
+            return self.arithmetic.text, None, None
+        found = terms(self._query, self._inputs, self._method.dtype)
+        if found is None:
+            return "it has more than one hidden layer, or too many settings of one unit", None, None
+        if self._group.order == 1:
+            products = halves(found)
+        else:  # the group of a network with one hidden layer: permutations of its units, and perhaps their signs
+            products = multisets(found, flips=self._group.has_flips)
+            self._divisor = found.units
+        return "its partial sums are too many" if products is None else "", found, products
+
+    def _take(self, number: int, outcome: Outcome) -> None:
+        kept = self._steps.kept(number)
+        result = np.asarray(outcome.result)[:kept]
+        weight = self._steps.weight(number, outcome)
+        weight = None if weight is None else weight[:kept].ravel()
+        if isinstance(self._counter, DenseCounter):
+            self._counter.add(result.ravel(), weight)
+        else:
+            words = result.astype(np.uint64)  # [S, Q, 2 W, H]
+            keys = (words[:, :, 0::2] << np.uint64(32)) | words[:, :, 1::2]
+            keys = np.moveaxis(keys, 2, 3).reshape(-1, keys.shape[2])
+            finite = np.asarray(outcome.finite)[:kept].ravel() if outcome.finite.size else None
+            self._counter.add(keys, finite, weight)
+        self.near_ties += int(np.asarray(outcome.near_ties)[:kept].sum())
+
+    def _record(self) -> dict[str, Any]:
+        """What a checkpoint must agree with."""
+        conventions = self._query.conventions(dtype=self._method.dtype, precision=self._method.precision)
+        return plain(
+            {
+                "query": short(self._query.describe()),
+                "conventions": conventions,
+                "method": self.describe(),
+                "layout": self._steps.layout(),
+                "version": volume.__version__,
+            }
+        )
