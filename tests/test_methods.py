@@ -230,7 +230,7 @@ WORDS = ["estimate", "--model", "mlp:2-9-1", "--bias-std", "0.5", "--classifier"
         ("--method direct --draws 5 --particles 9", "--particles belongs to --method splitting, not to direct"),
         ("--method direct --draws 5 --label fits", "--label belongs to --method splitting and infinite-width, not to"),
         ("--method infinite-width --draws 5", "--draws belongs to --method direct, not to infinite-width"),
-        ("--method infinite-width --dtype float32", "--dtype belongs to --method direct and splitting"),
+        ("--method infinite-width --dtype float32", "--dtype belongs to --method direct and exact and splitting"),
         ("--method infinite-width --label misses", "take 1 minus its probability"),
         ("--method infinite-width --replicates 2", "give at least 8"),
         ("--method splitting --samples 9", "--samples belongs to --method infinite-width, not to splitting"),

@@ -250,7 +250,12 @@ def _add_network(group: argparse._ArgumentGroup, *, required: bool = True) -> No
     )
     group.add_argument("--no-bias", action="store_true", help="the model has no bias parameters")
     group.add_argument(
-        "--prior", type=specs.parse_prior, default="gaussian", help=" | ".join(specs.PRIORS) + " (default gaussian)"
+        "--prior",
+        type=specs.parse_prior,
+        default="gaussian",
+        metavar="WORD",
+        help="gaussian | uniform | sphere | binary (weights and biases -1 or 1) | ternary (-1, 0, 1) |"
+        " levels:A,B,... (one list for all layers, or one per layer parted by /) (default gaussian)",
     )
     for option, text in (
         ("--weight-std", "gaussian: weights N(0, std^2 / fan-in); one value or one per layer (default 1)"),
@@ -260,6 +265,12 @@ def _add_network(group: argparse._ArgumentGroup, *, required: bool = True) -> No
         ("--radius", "sphere: its radius; one value, or one per layer with --per-layer (default 1)"),
     ):
         group.add_argument(option, type=specs.parse_per_layer, metavar="X[,X...]", help=text)
+    group.add_argument(
+        "--bias-levels",
+        type=specs.parse_levels,
+        metavar="A,B,...",
+        help="binary, ternary, levels: those of the biases, likewise (default: those of the layer's weights)",
+    )
     group.add_argument(
         "--per-layer", action="store_const", const=True, help="sphere: each layer on a sphere of its own"
     )

@@ -43,7 +43,13 @@ def estimate(args: argparse.Namespace) -> int:
     except Interrupted as stop:
         report, code = stop.report, STOPPED
         if report is None:
-            raise
+            if not getattr(args, "checkpoint", None):
+                raise
+            print(
+                f"volume: stopped after {stop.progress.position}; the same command goes on from {args.checkpoint}.",
+                file=sys.stderr,
+            )
+            return STOPPED
         print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
     if args.out:
         report.save(args.out)
@@ -235,7 +241,7 @@ def _check_network(args: argparse.Namespace, given: dict[str, Any]) -> None:
     """Raise UsageError where activation, biases and the prior's options ``given`` do not go with the model."""
     if args.model.kind != "mlp" and args.activation is not None:
         raise UsageError(f"--activation belongs to mlp:..., not to {args.model.kind}: leave it out.")
-    for name in ("bias_std", "bias_bound"):
+    for name in ("bias_std", "bias_bound", "bias_levels"):
         if args.no_bias and given.get(name):
             raise UsageError(f"--{name.replace('_', '-')} has no bias to act on with --no-bias: leave one of them out.")
 

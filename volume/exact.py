@@ -139,7 +139,11 @@ class ExactRun:
         self._take(number, outcome)
         self._done = number + 1
         due = time.monotonic() - self._saved >= self._method.checkpoint_seconds
-        if self._checkpoint is not None and (due or self.done):
+        if due or self.done:
+            self._save()
+
+    def _save(self) -> None:
+        if self._checkpoint is not None:
             self._checkpoint.save(self._done, {"near_ties": np.array(self.near_ties), **self._counter.state()})
             self._saved = time.monotonic()
 
@@ -162,8 +166,9 @@ class ExactRun:
         return counts
 
     def report(self, facts: Facts) -> VolumeReport | None:
-        """The exact volumes; None before every parameterisation was counted."""
+        """The exact volumes; None before every parameterisation was counted, and then a checkpoint is kept."""
         if not self.done:
+            self._save()
             return None
         query, method = facts.query, self._method
         return VolumeReport(

@@ -86,7 +86,7 @@ def examine(model: Model, levels: tuple[tuple[float, ...], ...], inputs: np.ndar
 
     ``levels`` are those of every parameter, in the order of ``model.parameters``.
     """
-    rounded = f"outputs are rounded to {dtype}: ties and near ties are decided in floating point"
+    rounded = f"rounded to {dtype}: ties and near ties are decided in floating point"
     activation = activation_of(model)
     if activation is None:
         return Arithmetic(False, 0, f"{rounded} (nothing is known of the sums in this model)")
@@ -110,7 +110,5 @@ def examine(model: Model, levels: tuple[tuple[float, ...], ...], inputs: np.ndar
             each, exponent = 1, 0
     bits = worst.bit_length()
     if bits <= MANTISSA_BITS[dtype] and exponent <= MAX_EXPONENT:
-        return Arithmetic(
-            True, bits, f"exact: sums are whole numbers of {bits} bits and {dtype} holds them, ties are ties"
-        )
+        return Arithmetic(True, bits, f"exact: all sums are whole numbers of {bits} bits, and ties are ties")
     return Arithmetic(False, bits, f"{rounded} (sums may need {bits} bits)")

@@ -59,13 +59,17 @@ SCHEDULES = ("constant", "linear", "cosine", "warmup-cosine", "exponential")
 LOSSES = ("cross-entropy", "mse", "hinge", "reinforce", "reinforce-baseline", "ppo")
 STOPS = ("fit", "steps")
 
-DIRECT, SPLITTING, WIDE, TRAINED = "direct", "splitting", "infinite-width", "trained"
-METHODS = (DIRECT, SPLITTING, WIDE, TRAINED)
+DIRECT, EXACT, SPLITTING, WIDE, TRAINED = "direct", "exact", "splitting", "infinite-width", "trained"
+METHODS = (DIRECT, EXACT, SPLITTING, WIDE, TRAINED)
+PATHS = ("auto", "blocks", "sums")  # of Exact; a test compares
 _CLASSES = "answer for this class (may be repeated; default: fits, where the classifier has it)"
 OPTIONS = (
     Option("draws", (DIRECT,), specs.parse_whole, None, "networks to draw, e.g. 1e7; needed"),
     Option("heads", (DIRECT,), specs.parse_whole, "H", "last layers drawn for each body"),
     Option("bodies", (DIRECT,), specs.parse_whole, "Q", "bodies that share their heads"),
+    Option("path", (EXACT,), one_of("path", PATHS), None, f"{' | '.join(PATHS)} (default auto)"),
+    Option("limit", (EXACT,), specs.parse_whole, "N", "networks to evaluate at most (default 2^36)"),
+    Option("checkpoint", (EXACT,), str, "FILE", "keep here where the count stands, and go on from it"),
     Option("particles", (SPLITTING,), specs.parse_whole, "N", "networks of one replicate (default 256)"),
     Option("moves", (SPLITTING,), specs.parse_whole, "M", "moves of every network at each level (default 16)"),
     Option("target_error", (SPLITTING,), specs.parse_float, "X", "size the run for an interval of +-X in log10"),
@@ -95,10 +99,16 @@ OPTIONS = (
     Option("stop", (TRAINED,), one_of("stop", STOPS), None, "fit (zero training error) | steps (all) (default fit)"),
     Option("max_steps", (TRAINED,), specs.parse_whole, "T", "updates after which a run is given up (default 10,000)"),
     Option("over_training", (TRAINED,), specs.parse_whole, "E", "epochs to go on after the fit (default 0)"),
-    Option("dtype", (DIRECT, SPLITTING, TRAINED), one_of("dtype", DTYPES), None, "float32 | float64 (default float32)"),
+    Option(
+        "dtype",
+        (DIRECT, EXACT, SPLITTING, TRAINED),
+        one_of("dtype", DTYPES),
+        None,
+        "float32 | float64 (default float32)",
+    ),
     Option(
         "precision",
-        (DIRECT, SPLITTING, TRAINED),
+        (DIRECT, EXACT, SPLITTING, TRAINED),
         one_of("precision", PRECISIONS),
         None,
         "of matrix products: default | high | highest (default highest)",
@@ -156,6 +166,10 @@ def build(args: argparse.Namespace, query: Query | None = None) -> Method[Any]:
         for option in OPTIONS
         if args.method in option.methods and (value := getattr(args, option.name, None)) is not None
     }
+    if args.method == EXACT:
+        from volume.exact import Exact
+
+        return Exact(**options)
     if args.method == SPLITTING:
         from volume.splitting import Splitting
 

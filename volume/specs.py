@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = ("linear", "relu", "tanh", "erf", "gelu", "sine", "sign")  # a test compares with volume.models
 MODELS = ("mlp", "perceptron", "import")
-PRIORS = ("gaussian", "uniform", "sphere")
+PRIORS = ("gaussian", "uniform", "sphere", "binary", "ternary", "levels")
 DOMAINS = ("boolean", "points", "digits")
 CLASSIFIERS = ("table", "ones", "lz", "npn", "argmax", "fits", "accuracy", "given", "defects")
 
@@ -173,25 +173,50 @@ PRIOR_OPTIONS = {
     "gaussian": ("weight_std", "bias_std"),
     "uniform": ("weight_bound", "bias_bound"),
     "sphere": ("radius", "per_layer"),
+    "lattice": ("bias_levels",),
 }
+LATTICES = {"binary": (-1.0, 1.0), "ternary": (-1.0, 0.0, 1.0)}  # levels of weights, by name
+Levels = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
 def parse_prior(text: str) -> str:
-    """Read a prior's name."""
-    if text not in PRIORS:
+    """Check a prior's word: a name, or ``levels:-2,-1,1`` (one list for all layers, or one per layer parted by /)."""
+    kind, colon, rest = text.partition(":")
+    if kind not in PRIORS or (colon and kind != "levels"):
         raise UsageError(unknown("prior", text, PRIORS))
+    if kind == "levels":
+        if not rest:
+            raise UsageError(
+                f"expected levels:A,B,... such as levels:-1,0,1, or levels:-1,1/0,1 by layer, got {text!r}"
+            )
+        parse_levels(rest)
     return text
+
+
+def parse_levels(text: str) -> Levels:
+    """The levels of a lattice: "-1,1", or one list per layer, "-1,1/-1,0,1"."""
+    layers = tuple(tuple(parse_float(level) for level in part.split(",")) for part in text.split("/"))
+    for levels in layers:
+        if len(set(levels)) < len(levels):
+            raise UsageError(f"expected every level once, got {text!r}")
+    return layers[0] if len(layers) == 1 else layers
+
+
+def prior_family(word: str) -> str:
+    """Whose options go with a prior's word: its own, or "lattice" for all that name levels."""
+    return "lattice" if word in LATTICES or word.startswith("levels:") else word
 
 
 def check_prior(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given (not None), all of which must belong to this prior."""
     given = {key: value for key, value in options.items() if value is not None}
     for key in given:
-        if key not in PRIOR_OPTIONS[name]:
+        if key not in PRIOR_OPTIONS[prior_family(name)]:
             owner = next(prior for prior, keys in PRIOR_OPTIONS.items() if key in keys)
             option = "--" + key.replace("_", "-")
+            word = "binary, ternary or levels:..." if owner == "lattice" else owner
             raise UsageError(
-                f"{option} belongs to the {owner} prior, not to {name}: use --prior {owner} or leave it out."
+                f"{option} belongs to the {owner} prior, not to {name}: use --prior {word} or leave it out."
             )
     return given
 
@@ -205,6 +230,9 @@ def build_prior(name: str, options: dict[str, Any]) -> Prior:
         return samplers.Gaussian(**{"weight_std": 1.0, "bias_std": 0.0, **given})
     if name == "uniform":
         return samplers.Uniform(**given)
+    if prior_family(name) == "lattice":
+        levels = LATTICES[name] if name in LATTICES else parse_levels(name.partition(":")[2])
+        return samplers.Lattice(levels, given.get("bias_levels"))
     return samplers.Sphere(**given)
 
 

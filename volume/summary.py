@@ -210,6 +210,8 @@ def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
     lines = ["", *_quotient(report)]
     if report.complete:
         lines.append("Every parameterisation was counted: volumes are exact, and a class that was not seen is empty.")
+        if arithmetic := report.run.get("arithmetic"):
+            lines.append(f"Arithmetic is {arithmetic}.")
         lines.append(f"Non-finite networks: {report.num_nonfinite:,}.")
         lines += [f"Warning: {sentence}" for sentence in warn(report, shown)]
         return lines + conventions(report)
