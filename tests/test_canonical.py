@@ -11,8 +11,10 @@ import math
 import numpy as np
 import pytest
 
+import volume
 from volume import canonical_bits, tables
 from volume.canonical import CHUNK, TableGroup
+from volume.canonical_points import PointGroup
 
 KINDS = list(itertools.product((False, True), repeat=3))  # permutations, negations, outputs
 
@@ -152,6 +154,34 @@ def test_more_than_64_digits_of_words():
     again = group.forms(np.ascontiguousarray(moved.T))
     np.testing.assert_array_equal(again.keys, found.keys)
     np.testing.assert_array_equal(again.stabiliser, found.stabiliser)
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_points_that_are_a_cube_have_its_orbits(kinds):
+    """The same group on the inputs given as points, in another order: orbits and stabilisers agree."""
+    order = np.array([3, 1, 0, 2, 7, 6, 4, 5])
+    cube, keys = volume.BooleanCube(3, coding=(-1, 1)), all_tables(3)
+    group, other = TableGroup(3, *kinds), PointGroup(volume.Points(cube.inputs[order]), *kinds)
+    assert other.order == group.order
+    moved = tables.pack(tables.unpack(keys, 8, 1)[:, order], 1)
+    found, again = group.forms(keys), other.forms(moved)
+    np.testing.assert_array_equal(again.stabiliser, found.stabiliser)
+    _, orbit = np.unique(found.keys[:, 0], return_inverse=True)
+    _, same = np.unique(again.keys[:, 0], return_inverse=True)
+    assert len(set(zip(orbit.tolist(), same.tolist(), strict=True))) == orbit.max() + 1 == same.max() + 1
+    for key, form in zip(moved[::17], again.keys[::17], strict=True):
+        np.testing.assert_array_equal(other.orbit(key)[0], form)
+
+
+def test_points_with_a_fixed_one():
+    points = volume.Points([[0, 0], [0, 1], [1, 0]])
+    group = PointGroup(points, outputs=True, fixed=(0,))
+    assert tables.labels(group.orbit(tables.pack(np.array([[0, 0, 1]], np.uint8), 1)[0]), 3, 1) == ["001", "010"]
+    assert tables.labels(group.orbit(np.zeros(1, np.uint64)), 3, 1) == ["000", "011"]
+    with pytest.raises(ValueError, match="are sent to others"):
+        PointGroup(points, outputs=True, fixed=(1,))
+    with pytest.raises(ValueError, match="flat point"):
+        PointGroup(volume.Points(np.zeros((1, 2, 2))))
 
 
 def test_fixed_inputs_keep_their_bit():

@@ -17,6 +17,7 @@ import volume
 from tests.reports import LABELS, clumped, make, table_counts
 from volume import models, samplers
 from volume.canonical import TableGroup
+from volume.canonical_points import PointGroup
 from volume.comparison import interval_z
 from volume.counts import Counts
 from volume.intervals import clopper_pearson
@@ -192,6 +193,23 @@ def test_orbits_of_several_words_are_numbered_right():
         assert report[label].count == hits[0, mine].sum()
 
 
+def test_points_are_pooled_and_read_again(tmp_path):
+    """The cube's inputs as points, in another order: the same volumes, bit by bit."""
+    cube = volume.BooleanCube(2, coding=(-1, 1))
+    order = np.array([2, 0, 3, 1])
+    network = models.MLP((2, 40, 1), bias=False)
+    reports = [
+        estimate(volume.Query(network, samplers.Gaussian(), domain, symmetry="pooled"), volume.Direct(3000), 0)
+        for domain in (cube, volume.Points(cube.inputs[order]))
+    ]
+    again = load(reports[1].save(tmp_path / "points"))
+    for label in LABELS:
+        moved = "".join(label[i] for i in order)
+        assert reports[1][moved].volume == again[moved].volume == pytest.approx(reports[0][label].volume)
+        assert reports[1][moved].low == pytest.approx(reports[0][label].low)
+    assert "16 maps" in reports[1].summary()
+
+
 # --- truths ---
 
 # Perceptron with bias on {0,1}^2, weights and bias N(0, 1).
@@ -207,7 +225,9 @@ CASES = [((0, 1), BIASED_TRUTH, 4), ((-1, 1), SIGNED_TRUTH, 16)]
 PRIOR = samplers.Gaussian(weight_std=2**0.5, bias_std=1.0)
 
 
-def graded(reports, truth: dict[str, float], group: TableGroup) -> tuple[dict[str, int], dict[str, np.ndarray]]:
+def graded(
+    reports, truth: dict[str, float], group: TableGroup | PointGroup
+) -> tuple[dict[str, int], dict[str, np.ndarray]]:
     """Misses of the interval and all estimates of one class of each orbit."""
     forms = group.forms(np.arange(16, dtype=np.uint64)[:, None] << np.uint64(60)).keys[:, 0]
     one_each = [LABELS[i] for i in np.unique(forms, return_index=True)[1]]

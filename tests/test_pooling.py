@@ -72,6 +72,21 @@ def test_forms_without_the_head():
     assert found(mlp(7, 40, 40, 1), symmetry=Pooled(inputs=False)).group.order == 2
 
 
+def test_points_that_the_maps_send_to_each_other():
+    plane = volume.Points([[0, 1], [1, 0], [0, 0], [2, 2]])
+    assert found(mlp(2, 40, 1), domain=plane).group.describe() == {
+        "permutations": True,
+        "negations": False,
+        "outputs": True,
+        "fixed": [2],
+        "order": 4,
+    }
+    cross = volume.Points(np.concatenate([np.eye(3), -np.eye(3)]))
+    assert found(mlp(3, 40, 1), domain=cross).group.order == 6 * 8 * 2
+    with pytest.raises(ValueError, match="cannot be negated one by one"):
+        ask(mlp(2, 40, 1), domain=plane, symmetry=Pooled(negations=True))
+
+
 def test_conventions_say_what_was_pooled():
     stated = ask(mlp(7, 40, 40, 1)).conventions(dtype="float32", precision="highest")
     assert stated["symmetry"] == "pooled"
@@ -191,12 +206,17 @@ def test_negated_inputs_need_coding_and_law():
     assert found(mlp(3, 40, 1), Lopsided(), SIGNED, symmetry="pooled:inputs").group.order == 6
 
 
+IMAGES = models.from_function(lambda params, x: x.reshape(-1, 4) @ params["w"], {"w": (4, 1)}, input_shape=(2, 2))
+
+
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
         ({"model": models.MLP((3, 4, 2))}, "one output; this model has 2"),
         ({"model": mlp(3, 40, 1), "classifier": volume.Ones()}, "report.unpooled.group_by"),
-        ({"model": mlp(2, 40, 1), "domain": volume.Points(np.eye(2))}, "BooleanCube"),
+        ({"model": mlp(2, 40, 1), "domain": volume.Points([[0, 1], [1, 1]])}, "not closed under these maps"),
+        ({"model": mlp(7, 40, 1), "domain": volume.Points(np.eye(7))}, "10,080 maps of points of 7 numbers"),
+        ({"model": IMAGES, "domain": volume.Points(np.zeros((1, 2, 2)))}, r"have the shape \(2, 2\)"),
         ({"model": own(), "prior": BIASED}, r"Pooled\(inputs=\(\('w1', 0\),\)\)"),
         ({"model": own(), "prior": BIASED, "symmetry": Pooled((("w1", 0),))}, "no linear last layer"),
     ],

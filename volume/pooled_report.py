@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 
 from volume.canonical import TableGroup
+from volume.canonical_points import PointGroup
 from volume.class_volume import COLUMNS, ClassTable, ClassVolume
 from volume.classifier import Classifier
 from volume.classifiers import BoundTruthTable
 from volume.errors import whole
 from volume.logs import finite
+from volume.pooling import group_on
 from volume.report import NONFINITE, VolumeReport
 from volume.unseen import Unseen
 
@@ -88,7 +90,7 @@ class PooledTable(ClassTable):
 class BoundOrbits(BoundTruthTable):
     """Keys are canonical forms: every table's key is that of its orbit."""
 
-    group: TableGroup = field(default_factory=lambda: TableGroup(1))
+    group: TableGroup | PointGroup = field(default_factory=lambda: TableGroup(1))
 
     def key(self, label: Any) -> np.ndarray:
         return self.group.forms(super().key(label)[None]).keys[0]
@@ -98,7 +100,7 @@ class BoundOrbits(BoundTruthTable):
 class Orbits(VolumeReport):
     """The counts of orbits as a report of its own: what it lists are orbits, and volumes are those of one member."""
 
-    group: TableGroup = field(default_factory=lambda: TableGroup(1))
+    group: TableGroup | PointGroup = field(default_factory=lambda: TableGroup(1))
     size: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # [K] of the orbits in ``counts``
 
     @cached_property
@@ -138,12 +140,9 @@ class PooledReport(VolumeReport):
     """
 
     @cached_property
-    def group(self) -> TableGroup:
+    def group(self) -> TableGroup | PointGroup:
         """The maps between classes of equal volume."""
-        recorded: Mapping[str, Any] = self.conventions["symmetry_group"]
-        return TableGroup(
-            **{name: recorded[name] for name in ("digits", "permutations", "negations", "outputs", "fixed")}
-        )
+        return group_on(self.domain, self.conventions["symmetry_group"])
 
     @cached_property
     def unpooled(self) -> VolumeReport:

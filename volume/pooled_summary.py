@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
+from volume.domains import BooleanCube
 from volume.logs import volume_text
 from volume.naming import table_name
 from volume.summary import conventions, render, shorten, warn
@@ -35,7 +36,7 @@ def _table(report: PooledReport, shown: PooledTable) -> Table:
         table.add_column(head, justify="right", no_wrap=True)
     for entry, ratio in zip(shown, report.width_ratios(shown).tolist(), strict=True):
         table.add_row(
-            shorten(table_name(entry.label)),
+            shorten(table_name(entry.label) if isinstance(report.domain, BooleanCube) else entry.label),
             str(entry.label.count("1")),
             f"{entry.orbit_size:,}",
             volume_text(entry.log_volume),

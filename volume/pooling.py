@@ -19,6 +19,7 @@ Shape letters: N inputs, n numbers in one input.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -28,8 +29,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from volume.canonical import TableGroup
+from volume.canonical_points import PointGroup
 from volume.classifiers import TruthTable
-from volume.domains import BooleanCube
+from volume.domains import BooleanCube, Domain, Points
 from volume.errors import unknown
 from volume.models import MLP, Perceptron, Symmetry, UnitSymmetry
 from volume.quotient import is_finite, why_not_kept
@@ -125,7 +127,7 @@ class Pooled:
 class Pooling:
     """What was found: the maps of tables, and how often a network is not mapped as they say."""
 
-    group: TableGroup
+    group: TableGroup | PointGroup
     ties: float  # upper bound on the probability of a tie at any input that does not always tie; 0: none
 
 
@@ -143,14 +145,27 @@ def pooling(query: Query, asked: Pooled) -> Pooling:
             f"symmetry='pooled' maps truth tables of one output; this model has {query.model.num_outputs}: use "
             "symmetry='none'."
         )
-    if not isinstance(query.domain, BooleanCube):
+    if len(query.domain.input_shape) != 1:
         raise ValueError(
-            f"symmetry='pooled' maps the tables of a volume.BooleanCube, all inputs of n digits; {query.domain!r} "
-            "is another domain: use symmetry='none'."
+            f"symmetry='pooled' maps inputs that are rows of numbers; those of {query.domain!r} have the shape "
+            f"{tuple(query.domain.input_shape)}: use symmetry='none'."
         )
     negations = _check_inputs(query, asked) if asked.inputs else False
     fixed, ties = _check_head(query) if asked.outputs else ((), 0.0)
-    return Pooling(TableGroup(query.domain.n, bool(asked.inputs), negations, asked.outputs, fixed), ties)
+    kinds = {"permutations": bool(asked.inputs), "negations": negations, "outputs": asked.outputs, "fixed": fixed}
+    return Pooling(group_on(query.domain, kinds), ties)
+
+
+def group_on(domain: Domain, kinds: Mapping[str, Any]) -> TableGroup | PointGroup:
+    """The maps of tables on a domain, from the kinds and fixed inputs that a report records. ValueError where there are
+    none."""
+    parts = {name: kinds[name] for name in ("permutations", "negations", "outputs")}
+    fixed = tuple(kinds["fixed"])
+    if isinstance(domain, BooleanCube):
+        return TableGroup(domain.n, **parts, fixed=fixed)
+    if isinstance(domain, Points):
+        return PointGroup(domain, **parts, fixed=fixed)
+    raise ValueError(f"symmetry='pooled' maps inputs of a volume.BooleanCube or volume.Points; got {domain!r}.")
 
 
 # --- the inputs ---
@@ -169,15 +184,28 @@ def _check_inputs(query: Query, asked: Pooled) -> bool:
     _try_inputs(model, permuted)
     if asked.negations is False:
         return False
-    coding = query.domain.coding  # type: ignore[attr-defined] - a BooleanCube
     flipped = _units(model, asked, flips=True)
-    why = f"is on the coding {coding}, which is not symmetric about 0" if coding[0] != -coding[1] else ""
+    why = _not_symmetric(query.domain)
     why = why or (f"has a prior that {held}" if (held := why_not_kept(prior, model, flipped)) else "")
     if why and asked.negations is True:
         raise ValueError(f"Pooled(negations=True) negates inputs, and this query {why}: leave negations out.")
     if not why:
         _try_inputs(model, flipped)
     return not why
+
+
+def _not_symmetric(domain: Domain) -> str:
+    """Why negated inputs are not inputs of the domain; empty where they are."""
+    if isinstance(domain, BooleanCube):
+        coding = domain.coding
+        return f"is on the coding {coding}, which is not symmetric about 0" if coding[0] != -coding[1] else ""
+    signs = 1 - 2 * np.eye(domain.input_shape[0], dtype=int)
+    try:
+        for sign in signs:
+            domain.index_of(domain.inputs * sign)
+    except ValueError:
+        return "has points whose numbers cannot be negated one by one within the points"
+    return ""
 
 
 def _units(model: Model, asked: Pooled, *, flips: bool) -> UnitSymmetry:
