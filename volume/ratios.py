@@ -97,8 +97,11 @@ def share_limits(
 
 def _residuals(counts: Counts, rows: np.ndarray, start: int, within: np.ndarray) -> Residuals:
     """Of the classes at ``rows``, read from their own records alone."""
-    total, largest = float(within.sum()), float(within.max())
-    columns = np.zeros((5, len(rows)))  # X, sum e^2 over units hit, sum n^2 over them, units hit, units all of it
+    total, fullest = float(within.sum()), np.argsort(-within, kind="stable")
+    rank = np.empty(len(within), np.int64)  # 0 for the unit with the most hits of all classes
+    rank[fullest] = np.arange(len(within))
+    # X, sum e^2 over units hit, sum n^2 over them, units hit, units all of it, and how many of the fullest are all hit
+    columns = np.zeros((6, len(rows)))
     most, least = np.zeros(len(rows)), np.zeros(len(rows))
     seen = np.flatnonzero(rows >= 0)
     size = np.diff(counts.offsets)[rows[seen]]
@@ -115,18 +118,22 @@ def _residuals(counts: Counts, rows: np.ndarray, start: int, within: np.ndarray)
 
     count = summed(hits)
     residual = hits - (count / total)[of_row] * among
-    parts = (hits, residual**2, among**2, np.ones(len(hits)), (hits == among).astype(float))
+    ranks = rank[counts.unit[record] - start]
+    ranks = ranks[np.lexsort([ranks, of_row])]  # sorted within each class: the r-th is r as long as none is left out
+    place = np.arange(len(ranks)) - np.searchsorted(of_row, of_row)
+    parts = (hits, residual**2, among**2, np.ones(len(hits)), hits == among, ranks == place)
     for column, values in zip(columns, parts, strict=True):
         column[seen] = summed(values)
     top, bottom = np.full(len(seen), -np.inf), np.full(len(seen), np.inf)
     np.maximum.at(top, of_row, residual)
     np.minimum.at(bottom, of_row, residual)
     most[seen], least[seen] = top, bottom
-    count, squared, in_hit, hit, whole = columns
+    count, squared, in_hit, hit, whole, full = columns
     share = count / total
     occupied = int((within > 0).sum())
     # Units without a hit have the residuals -r n_b.
     square = squared + share**2 * np.maximum(np.square(within).sum() - in_hit, 0)
-    least = np.where(hit < occupied, np.minimum(least, -share * largest), least)
+    missing = np.append(within[fullest], 0)[full.astype(np.int64)]  # the most n_b of a unit without a hit
+    least = np.minimum(np.where(np.isfinite(least), least, 0.0), -share * missing)
     most = np.where(np.isfinite(most), most, 0.0)
-    return Residuals(count, square, most, np.where(np.isfinite(least), least, 0.0), hit, occupied - whole)
+    return Residuals(count, square, most, least, hit, occupied - whole)
