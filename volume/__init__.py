@@ -76,6 +76,8 @@ if TYPE_CHECKING:
     from volume.targets import split as split
     from volume.targets import target as target
     from volume.trained import Trained as Trained
+    from volume.trained_comparison import TrainingComparison as TrainingComparison
+    from volume.trained_comparison import compare_training as compare_training
     from volume.trained_report import TrainedReport as TrainedReport
     from volume.wide_limit import InfiniteWidth as InfiniteWidth
     from volume.wide_limit import infinite_width as infinite_width
@@ -140,6 +142,8 @@ _HOME = {
     "split": "targets",
     "target": "targets",
     "Trained": "trained",
+    "TrainingComparison": "trained_comparison",
+    "compare_training": "trained_comparison",
     "TrainedReport": "trained_report",
 }
 
@@ -182,10 +186,12 @@ __all__ = [
     "TableGroup",
     "Trained",
     "TrainedReport",
+    "TrainingComparison",
     "TruthTable",
     "VolumeReport",
     "bracket",
     "compare",
+    "compare_training",
     "count_additions",
     "count_functions",
     "estimate",

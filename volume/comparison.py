@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from scipy import special
@@ -32,6 +32,10 @@ from volume.logs import finite
 from volume.method import Report
 from volume.records import short
 from volume.report import VolumeReport
+
+if TYPE_CHECKING:
+    from volume.trained_comparison import TrainingComparison
+    from volume.trained_report import TrainedReport
 
 _ROUNDING = 1e-12  # of a log volume: exact answers have no other error
 FEW_CLASSES = 100  # up to so many classes named in advance are listed as left out
@@ -112,8 +116,22 @@ class Comparison:
         return self.summary()
 
 
-def compare(a: Report, b: Report, *, min_count: int = MIN_COUNT, alpha: float = 1e-3) -> Comparison:
+@overload
+def compare(a: TrainedReport, b: TrainedReport, *, min_count: int = ..., alpha: float = ...) -> Comparison: ...
+@overload
+def compare(a: VolumeReport, b: TrainedReport, *, min_count: int = ..., alpha: float = ...) -> TrainingComparison: ...
+@overload
+def compare(a: TrainedReport, b: VolumeReport, *, min_count: int = ..., alpha: float = ...) -> TrainingComparison: ...
+@overload
+def compare(a: Report, b: Report, *, min_count: int = ..., alpha: float = ...) -> Comparison: ...
+def compare(
+    a: Report, b: Report, *, min_count: int = MIN_COUNT, alpha: float = 1e-3
+) -> Comparison | TrainingComparison:
     """Compare two reports on one query, by any methods.
+
+    A share of training runs is no volume. So where one report is of `Trained`, both are taken given that the training
+    labels fit, and the answer is a `TrainingComparison`, by :func:`volume.compare_training` (without ``min_count`` and
+    ``alpha``: there is no null hypothesis to test). Two trained reports are compared like any two.
 
     Args:
         a: a report.
@@ -130,6 +148,13 @@ def compare(a: Report, b: Report, *, min_count: int = MIN_COUNT, alpha: float = 
     for report in (a, b):
         if not isinstance(report, (VolumeReport, EstimateReport)):
             raise TypeError(f"compare takes two reports, as estimate or volume.load returns them; got {report!r}.")
+    trained = [report for report in (a, b) if report.method.get("name") == "trained"]
+    if len(trained) == 1:
+        from volume.trained_comparison import compare_training
+
+        (other,) = (report for report in (a, b) if report is not trained[0])
+        return compare_training(other, trained[0])  # type: ignore[arg-type]  # it says what it needs
+    _check_same_quantity(a, b)
     min_count = whole("min_count", min_count)
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha!r} is not between 0 and 1: give for example alpha=1e-3.")
@@ -264,6 +289,15 @@ def _check_same_query(a: Report, b: Report) -> None:
             f"The reports answer different queries: the first holds {_words_of(of_a)}, the second {_words_of(of_b)}. "
             "Ask both with the same symmetry."
         )
+
+
+def _check_same_quantity(a: Report, b: Report) -> None:
+    """Shares of all training runs with those, shares of runs that fit with those, and on the same labels."""
+    of_a, of_b = (report.conventions.get("quantity") for report in (a, b))
+    if of_a != of_b:
+        raise ValueError(f"The first report holds: {of_a}; the second: {of_b}. Take given_fit() of both or of neither.")
+    if a.method.get("name") == b.method.get("name") == "trained" and a.method["on"] != b.method["on"]:
+        raise ValueError("The two reports were trained on different labels: train both on the same.")
 
 
 def _estimand(report: Report) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from volume.plot_data import RELIABLE_HITS, balance_data, complexity_data, of_ta
 if TYPE_CHECKING:
     from volume.report import VolumeReport
     from volume.sweeping import Sweep
+    from volume.trained_comparison import TrainingComparison
 
 # Okabe and Ito's palette: told apart with every common colour blindness, and in grey print by lightness.
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#767676"
@@ -297,3 +298,37 @@ def _place_numbers(ax: Axes, positions: np.ndarray) -> None:
     ax.minorticks_off()
     if len(positions) <= 12:  # more labels would run into each other
         ax.set_xticks(positions, [f"{value:g}" for value in positions])
+
+
+def scatter_of_shares(result: TrainingComparison, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
+    """Share of runs against share of volume, both on log scales, given that the training labels fit.
+
+    Classes that one side did not meet stand as arrows at its upper limit. The line is where both shares are equal.
+    """
+    path = None if path is None else check_path(path)
+    ax = _axes(ax)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    rows = [row for row in result.rows if row.hits or row.count]
+    both = [row for row in rows if row.hits and row.count]
+    if both:
+        x, y = (np.array([getattr(row, side) for row in both]) for side in ("volume", "runs"))
+        low, high = (
+            [np.array([getattr(row, f"{side}_{end}") for row in both]) for side in ("volume", "runs")]
+            for end in ("low", "high")
+        )
+        bars: dict[str, Any] = {"xerr": [x - low[0], high[0] - x], "yerr": [y - low[1], high[1] - y]}
+        name = f"class, {_percent(result.level)} intervals"
+        ax.errorbar(x, y, **bars, color=BLUE, ls="none", marker="o", ms=3, lw=0.7, label=name, zorder=3)
+    for marker, name, some in (
+        ("v", "no run", [(row.volume, row.runs_high) for row in rows if not row.count]),
+        ("<", "no draw", [(row.volume_high, row.runs) for row in rows if not row.hits]),
+    ):
+        if some:
+            ax.plot(*np.array(some).T, color=VERMILLION, ls="none", marker=marker, ms=4, label=name, zorder=2)
+    limits = [*ax.get_xlim(), *ax.get_ylim()]
+    line = np.array([min(limits), max(limits)])
+    ax.plot(line, line, color=GREY, lw=0.8, ls="--", label="equal shares", zorder=1)
+    _labels(ax, "share of the volume that fits", "share of the runs that fit")
+    _legend(ax, loc="upper left")
+    return _finish(ax, path)
