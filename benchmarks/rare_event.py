@@ -1,6 +1,6 @@
 """Rare classes by splitting: truth, estimate, evaluations and time, beside nested sampling and plain Monte Carlo.
 
-    python benchmarks/rare_event.py [--quick] [--only WORD] [--no-peers] [--explore] [--json FILE]
+    python benchmarks/rare_event.py [--quick | --deep] [--only WORD] [--no-peers] [--explore] [--json FILE]
 
 Part 1: classes of known volume from 1e-6 to 1e-1000 (benchmarks/rare_truths.py), with the z-score of each estimate
 against the truth, its error being that of a lognormal mean. Part 2: 32 random labels on (7,40,40,1), about 1e-13, whose
@@ -47,6 +47,21 @@ TRUTHS = (
     ("wide limit, 32 random labels", 512, 32),
     ("half-space 5-d 1e-300", 512, 16),
     ("half-space 5-d 1e-1000", 1024, 16),
+    ("wide limit, 128 random labels", 64, 4),
+)
+# With --deep: every family of known truth at 1e-300 and 1e-1000, one to twenty minutes each.
+DEEP = (
+    ("orthant 3-d 1e-300", 512, 16),
+    ("two correlated -.6 1e-300", 512, 16),
+    ("three correlated 1e-300", 512, 32),
+    ("corner 140-d 1e-300", 512, 16),
+    ("outside a ball 6-d 1e-300", 512, 16),
+    ("cap 400-d 1e-300", 512, 16),
+    ("orthant 3-d 1e-1000", 1024, 16),
+    ("two correlated -.6 1e-1000", 1024, 16),
+    ("three correlated 1e-1000", 1024, 32),
+    ("corner 380-d 1e-1000", 512, 16),
+    ("cap 1300-d 1e-1000", 256, 16),
 )
 QUICK = 3  # of them
 NETWORK = (7, 40, 40, 1)
@@ -86,16 +101,14 @@ def ours(query: volume.Query, label: str, seed: int = 1, level: float = 0.95, **
     }
 
 
-def truths(only: str, quick: bool) -> list[dict[str, Any]]:
+def truths(wanted: tuple[tuple[str, int, int], ...]) -> list[dict[str, Any]]:
     known = {case.name: case for case in cases()}
     print(
         "| class | log10 truth | log10 estimate, 95 % interval | z | spread | levels | evaluations | Monte Carlo | s |"
     )
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     rows = []
-    for name, particles, moves in TRUTHS[: QUICK if quick else None]:
-        if only not in name:
-            continue
+    for name, particles, moves in wanted:
         case = known[name]
         row = ours(case.query, case.label, particles=particles, moves=moves, dtype=case.dtype)
         z = (row["log_volume"] - case.log_volume) / math.hypot(row["error"], case.error)
@@ -198,6 +211,7 @@ def explore() -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few shallow cases and the network's first setting")
+    parser.add_argument("--deep", action="store_true", help="all families of known truth at 1e-300 and 1e-1000 alone")
     parser.add_argument("--only", default="", metavar="WORD", help="cases with this word in their name")
     parser.add_argument("--no-peers", action="store_true", help="leave blackjax out")
     parser.add_argument("--peer-runs", type=int, default=4)
@@ -211,8 +225,9 @@ def main() -> None:
     if args.explore:
         record["explore"] = explore()
     else:
-        record["truths"] = truths(args.only, args.quick)
-        if not args.only and not args.quick:
+        listed = DEEP if args.deep else TRUTHS[: QUICK if args.quick else None]
+        record["truths"] = truths(tuple(one for one in listed if args.only in one[0]))
+        if not args.only and not args.quick and not args.deep:
             record["network"] = network()
             if not args.no_peers:
                 best = min(record["network"], key=lambda row: row["spread"])
