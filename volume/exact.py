@@ -109,7 +109,7 @@ class ExactRun:
         self._group = declared(query.model) if weighs_draws(query) else Symmetry(())
         self._divisor = 1  # of all counts
         question = Question(query.bound, self.arithmetic.exact, method.dtype)
-        self.path, self._steps = self._choose(question)
+        self.path, self.steps = self._choose(question)
         self._counter = (
             SortedCounter(num_words(query.domain.num_inputs, query.model.num_outputs))
             if question.numbered is None
@@ -128,14 +128,14 @@ class ExactRun:
 
     @property
     def done(self) -> bool:
-        return self._done >= self._steps.num_steps
+        return self._done >= self.steps.num_steps
 
     def advance(self) -> None:
         """Take in one step; the next one is already running on the device meanwhile."""
-        number, outcome = self._pending or (self._done, self._steps.dispatch(self._done, self._inputs))
+        number, outcome = self._pending or (self._done, self.steps.dispatch(self._done, self._inputs))
         self._pending = None
-        if number + 1 < self._steps.num_steps:
-            self._pending = number + 1, self._steps.dispatch(number + 1, self._inputs)
+        if number + 1 < self.steps.num_steps:
+            self._pending = number + 1, self.steps.dispatch(number + 1, self._inputs)
         self._take(number, outcome)
         self._done = number + 1
         due = time.monotonic() - self._saved >= self._method.checkpoint_seconds
@@ -148,7 +148,7 @@ class ExactRun:
             self._saved = time.monotonic()
 
     def progress(self) -> Progress:
-        done, total, unit = self._steps.progress(self._done)
+        done, total, unit = self.steps.progress(self._done)
         return Progress(done=done, total=total, unit=unit, note=f"{self._counter.num_classes:,} classes")
 
     def counts(self) -> Counts:
@@ -194,7 +194,7 @@ class ExactRun:
             "name": self._method.name,
             "path": self.path,
             "points": self._points,
-            "evaluated": self._steps.networks,
+            "evaluated": self.steps.networks,
             "dtype": self._method.dtype,
             "precision": self._method.precision,
         }
@@ -220,7 +220,8 @@ class ExactRun:
             shortcut = f" (the sums path: {why or f'{pairs:,} pairs'})" if method.path != "blocks" else ""
             raise ValueError(
                 f"There are {size} parameterisations, more than limit={method.limit:,} to evaluate{shortcut}: draw "
-                "from them with volume.Direct, or give a larger limit (counts end at 2^62)."
+                "from them with volume.Direct"
+                + (", or give a larger limit." if points < MAX_HITS else ": counts end at 2^62.")
             )
         self._divisor = self._group.order
         if points * self._divisor >= MAX_HITS:
@@ -233,6 +234,8 @@ class ExactRun:
 
     def _sums(self) -> tuple[str, Terms | None, list[Product] | None]:
         """(why not, terms, pairs to evaluate) of the sums path."""
+        if self._points >= MAX_HITS:
+            return "counts end at 2^62", None, None
         if not self.arithmetic.exact:
             return self.arithmetic.text, None, None
         found = terms(self._query, self._inputs, self._method.dtype)
@@ -246,9 +249,9 @@ class ExactRun:
         return "its partial sums are too many" if products is None else "", found, products
 
     def _take(self, number: int, outcome: Outcome) -> None:
-        kept = self._steps.kept(number)
+        kept = self.steps.kept(number)
         result = np.asarray(outcome.result)[:kept]
-        weight = self._steps.weight(number, outcome)
+        weight = self.steps.weight(number, outcome)
         weight = None if weight is None else weight[:kept].ravel()
         if isinstance(self._counter, DenseCounter):
             self._counter.add(result.ravel(), weight)
@@ -268,7 +271,7 @@ class ExactRun:
                 "query": short(self._query.describe()),
                 "conventions": conventions,
                 "method": self.describe(),
-                "layout": self._steps.layout(),
+                "layout": self.steps.layout(),
                 "version": volume.__version__,
             }
         )

@@ -112,14 +112,14 @@ class Terms(NamedTuple):
 def terms(query: Query, inputs: np.ndarray, dtype: str) -> Terms | None:
     """The terms of a network with at most one hidden layer; None where there are too many, or more layers.
 
-    The caller has made sure that arithmetic is exact (`volume.exact_arithmetic`).
+    The caller has made sure that arithmetic is exact (`volume.exact_arithmetic`), and that counts fit in 62 bits.
     """
     model = query.model
     listed = layers(model.parameters)
     prior = lattice_of(query)
     levels = as_dtype(prior.levels_of(model.parameters), dtype)
     held = {p.name: multiples(each) for p, each in zip(model.parameters, levels, strict=True)}
-    if len(listed) > 2 or prior.num_points(model.parameters) >= MAX_HITS:
+    if len(listed) > 2:
         return None
     x = multiples(inputs)
     columns = x.values.reshape(len(inputs), -1).T  # [n, N]
