@@ -12,7 +12,8 @@ from test_symmetry_stabilisers import fixed, lattice, orbits_by_hand
 
 import volume
 from volume import models, samplers
-from volume.counts import Counts
+from volume.counts import Counts, Tally
+from volume.intervals import fay_feuer
 from volume.ratios import share_limits
 from volume.sharing import ratio_limits
 
@@ -164,6 +165,18 @@ def test_a_class_never_hit_allows_for_one_draw_that_brings_all():
     assert entry.count == 0
     assert math.exp(entry.log_high) * 30 == pytest.approx(3.5, rel=0.1)
     assert report.unseen.high > 0
+
+
+def test_light_hits_do_not_rule_out_a_heavy_draw():
+    """30 hits by draws that bring one each: the class may hold a point that brings 120 at once and was not drawn.
+
+    On 1-5-1 relu, binary, 50 draws, limits without this missed 7 % of classes with 8 to 20 orbits, with it under 1 %.
+    """
+    light = Tally(*(np.array([value]) for value in (30, 30, 1, 30)))
+    _, high = fay_feuer(light, 1000, 1, copies=120)
+    assert math.exp(high[0]) * 120_000 > 30 + 120
+    _, plain = fay_feuer(light, 1000, 1)
+    assert math.exp(plain[0]) * 1000 < 45
 
 
 def test_ranking_changes():
