@@ -243,22 +243,22 @@ def graded(
 
 @pytest.mark.parametrize(("coding", "truth", "order"), CASES)
 def test_coverage_and_mean_of_independent_draws(coding, truth, order):
-    """1,000 runs of 2,000 draws of the truth, intervals of level .95.
+    """500 runs of 2,000 draws of the truth, intervals of level .95.
 
-    False alarm 1e-8 a class for misses and means alike, 2e-7 in all. Detects: a coverage below .905, an estimate off by
-    1 % at a volume of .035.
+    False alarm 1e-8 a class for misses and means alike, 2e-7 in all. Detects: a coverage below .89, an estimate off by
+    1.5 % at a volume of .035.
     """
     assert sum(truth.values()) == pytest.approx(1, abs=2e-7)
     group = TableGroup(2, True, coding == (-1, 1), True)
     assert group.order == order
     rng, p = np.random.default_rng(10), np.array(list(truth.values()))
-    draws = rng.multinomial(2000, p / p.sum(), 1000)
+    draws = rng.multinomial(2000, p / p.sum(), 500)
     reports = (pooled(table_counts(row[None], independent=True), group) for row in draws)
     missed, volumes = graded(reports, truth, group)
     for label, misses in missed.items():
-        assert misses <= stats.binom.isf(1e-8, 1000, 0.05), (label, misses)
+        assert misses <= stats.binom.isf(1e-8, 500, 0.05), (label, misses)
         size = len(group.orbit(np.array([int(label, 2) << 60], np.uint64)))
-        error = math.sqrt(max(truth[label] * size * (1 - truth[label] * size), 0) / 2e6) / size
+        error = math.sqrt(max(truth[label] * size * (1 - truth[label] * size), 0) / 1e6) / size
         assert abs(volumes[label].mean() - truth[label]) <= 5.8 * error + 1e-7, label
 
 
@@ -293,19 +293,19 @@ def test_the_library_on_perceptrons(coding, truth, order):
 def test_coverage_of_draws_that_share_bodies():
     """Linear 2-2-1 networks without biases have the perceptron's volumes: 1/4 for 0000 and 0111, 1/8 for four others.
 
-    200 runs of 200 bodies with 20 heads. False alarm 1e-7 a class at a coverage of .945. Detects a coverage below .82.
+    120 runs of 200 bodies with 20 heads. False alarm 1e-7 a class at a coverage of .945. Detects a coverage below .78.
     """
     model = models.MLP((2, 2, 1), activation="linear", bias=False)
     query = volume.Query(model, samplers.Gaussian(), volume.BooleanCube(2), symmetry="pooled")
     method = volume.Direct(draws=4000, heads=20, bodies=1)
-    reports = [estimate(query, method, seed) for seed in range(200)]
+    reports = [estimate(query, method, seed) for seed in range(120)]
     group = reports[0].group
     assert group.fixed == (0,)
     truth = dict.fromkeys(LABELS, 0.0) | {"0000": 0.25, "0111": 0.25}
     truth |= dict.fromkeys(["0010", "0011", "0100", "0101"], 0.125)
     assert sorted(int(reports[0][label].count > 0) for label in truth) == [0] * 10 + [1] * 6
     missed, volumes = graded(reports, truth, group)
-    assert max(missed.values()) <= stats.binom.isf(1e-7, 200, 0.055)
+    assert max(missed.values()) <= stats.binom.isf(1e-7, 120, 0.055)
     assert abs(volumes["0010"].mean() - 0.125) < 0.005
 
 
@@ -325,22 +325,22 @@ def test_narrow_relu_is_right_without_the_head_and_wrong_with_it():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("coding", [(0, 1), (-1, 1)])
-def test_wide_networks_class_by_class_with_an_unpooled_run(coding):
-    """(7,40,40,1): all members of the ten largest orbits, if drawn often enough, against a pooled run of another seed.
+@pytest.mark.parametrize(("coding", "shown"), [((0, 1), 10), ((-1, 1), 3)])
+def test_wide_networks_class_by_class_with_an_unpooled_run(coding, shown):
+    """(7,40,40,1): all members of the largest orbits, if drawn often enough, against a pooled run of another seed.
 
     z of both intervals; Bonferroni at 1e-7, with a margin of one for tails that are not normal. Detects members that
-    differ by 40 % at a volume of 1e-3.
+    differ by 50 % at a volume of 1e-3.
     """
     model, prior = models.MLP((7, 40, 40, 1), bias=False), samplers.Gaussian()
-    domain, method = volume.BooleanCube(7, coding=coding), volume.Direct(400_000)
+    domain, method = volume.BooleanCube(7, coding=coding), volume.Direct(300_000)
     run = estimate(volume.Query(model, prior, domain, symmetry="pooled"), method, 1)
     single = volume.estimate(volume.Query(model, prior, domain), method, seed=2)
     z, members = [], 0
-    for orbit in run.top(10):
+    for orbit in run.top(shown):
         for key in run.group.orbit(run.bound.key(orbit.label)) if orbit.orbit_size <= 500 else ():
             entry = single[single.bound.labels(key[None])[0]]
-            if entry.count >= 40:
+            if entry.count >= 30:
                 z.append(interval_z(run[entry.label], entry))
                 members += 1
     assert members >= 10
