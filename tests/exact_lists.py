@@ -21,6 +21,8 @@ HALVES = Lattice(((-0.5, 1.5), (-1, 0, 2)), ((0.25,), (-1, 0.5)))  # asymmetric,
 SMALL = {
     "binary sign": (MLP((2, 2, 1), "sign", bias=False), Lattice.binary(), SIGNED2),
     "binary sign, {0,1}": (MLP((2, 2, 1), "sign", bias=False), Lattice.binary(), CUBE2),
+    # Symmetric levels would hide the tie rule of the hidden sign.
+    "uneven sign": (MLP((2, 2, 1), "sign"), Lattice(((-1, 0, 1), (-1, 2)), (0,)), CUBE2),
     "ternary relu": (MLP((2, 3, 1), bias=False), Lattice.ternary(), CUBE2),
     "relu with biases": (MLP((2, 2, 1)), Lattice.binary(), SIGNED2),
     "levels per layer": (MLP((2, 2, 1)), HALVES, CUBE2),

@@ -37,7 +37,15 @@ def units_of(model, *, flips=False):
     return form
 
 
-ONE_LAYER = ["binary sign", "ternary relu", "relu with biases", "levels per layer", "two outputs", "linear hidden"]
+ONE_LAYER = [
+    "binary sign",
+    "uneven sign",
+    "ternary relu",
+    "relu with biases",
+    "levels per layer",
+    "two outputs",
+    "linear hidden",
+]
 
 
 @pytest.mark.parametrize("name", ONE_LAYER)
