@@ -41,7 +41,11 @@ class Head:
 
 @runtime_checkable
 class Model(Protocol):
-    """The protocol behind every network. Implementations are frozen and hashable: they are static under ``jax.jit``."""
+    """The protocol behind every network. Implementations are frozen and hashable: they are static under ``jax.jit``.
+
+    A model may also have the attribute ``symmetry``, a `Symmetry`: which of its hidden units can change places. Without
+    it nothing is known of them, and queries that count each network once are refused.
+    """
 
     @property
     def parameters(self) -> tuple[Parameter, ...]: ...

@@ -215,6 +215,7 @@ def test_what_a_report_says():
     assert "Each network is counted once: a draw brings as many hits, up to |G| = 8," in text
     assert "Rescaling of relu units is not finite: it changes no class's mass." in text
     assert "permutations and signs of 2" in text
+    assert "hits in 40,000 draws; each network counted once, share 0.2" in report["0000"].sentence()
     record = report.to_dict(top=3)
     assert (record["copies"], record["conventions"]["symmetry"]) == (8, "quotient")
     assert record["classes"][0]["share"] == pytest.approx(math.exp(record["classes"][0]["log_share"]))
@@ -253,6 +254,7 @@ def test_exact_counts_orbits(case):
         assert entry.log_volume == entry.log_high == math.log(entry.count / num_points(parts))
         assert entry.log_share == entry.log_share_low == pytest.approx(math.log(entry.count / total))
     assert "orbits under symmetries, |G| = " in report.summary()
+    assert "networks, each counted once, over all" in report["0011"].sentence()
 
 
 def test_exact_and_direct_agree():

@@ -26,7 +26,9 @@ class ClassVolume(ClassEstimate):
     """The prior mass of one class of functions from counted draws; its ``log_volume`` is log(count / num_draws).
 
     Where every parameterisation was counted (``complete``) the draws are these, and both ends of the interval are the
-    volume itself.
+    volume itself. Where each network is counted once (``quotient``) a draw of a finite prior brings several hits of |G|
+    possible ones, a complete count is one of orbits, and a continuous prior's log volume is that of the mass less
+    log |G|.
     """
 
     count: int  # draws in this class
@@ -38,6 +40,7 @@ class ClassVolume(ClassEstimate):
     log_share: float = math.nan  # log of its volume over that of all classes together; its interval
     log_share_low: float = math.nan
     log_share_high: float = math.nan
+    quotient: bool = False  # each network is counted once (volume.quotient)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -52,15 +55,18 @@ class ClassVolume(ClassEstimate):
             "log_share_low": finite(self.log_share_low),
             "log_share_high": finite(self.log_share_high),
             "share": linear(self.log_share),
+            "quotient": self.quotient,
         }
 
     def sentence(self) -> str:
         if self.complete:
+            of = "networks, each counted once, over all" if self.quotient else "of"
             return (
-                f"{self.label}: volume {volume_text(self.log_volume)}, exactly {self.count:,} of {self.num_draws:,} "
+                f"{self.label}: volume {volume_text(self.log_volume)}, exactly {self.count:,} {of} {self.num_draws:,} "
                 "parameterisations"
             )
-        return f"{super().sentence()}, {self.count:,} hits in {self.num_draws:,} draws"
+        once = f"; each network counted once, share {volume_text(self.log_share)}" if self.quotient else ""
+        return f"{super().sentence()}, {self.count:,} hits in {self.num_draws:,} draws{once}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +88,7 @@ class ClassTable:
     num_draws: int
     name: Callable[[np.ndarray], list[str]]  # labels of keys [K', W]
     complete: bool = False
+    quotient: bool = False
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -115,6 +122,7 @@ class ClassTable:
             num_draws=self.num_draws,
             name=self.name,
             complete=self.complete,
+            quotient=self.quotient,
         )
 
     def by_volume(self) -> ClassTable:
@@ -128,6 +136,7 @@ class ClassTable:
             level=self.level,
             num_draws=self.num_draws,
             complete=self.complete,
+            quotient=self.quotient,
             **{column: getattr(self, column)[row].item() for column in COLUMNS},
         )
 
@@ -157,11 +166,13 @@ def estimate(
     clump: float | None = None,
     start: int = 0,
     shift: float = 0.0,
+    quotient: bool = False,
 ) -> ClassTable:
     """The classes of these keys [K, W], which stand at ``rows`` [K] in ``counts`` (-1: never drawn), from
     units ``start`` on.
 
-    ``simultaneous`` and ``clump`` as in :func:`volume.intervals.interval`; ``shift`` is added to every log volume.
+    ``simultaneous`` and ``clump`` as in :func:`volume.intervals.interval`; ``shift`` is added to every log volume,
+    and ``quotient`` says that each network is counted once.
     """
     shares = None
     if not counts.even:
@@ -169,7 +180,8 @@ def estimate(
         shares = share_limits(counts, rows, each, start=start, clump=counts.unit_size if clump is None else clump)
     units = counts.num_units - start
     tally = tally_of(counts, rows, start)
-    return estimate_tally(tally, counts, keys, name, level, simultaneous, clump, units, shift=shift, shares=shares)
+    shifted = {"shift": shift, "quotient": quotient}
+    return estimate_tally(tally, counts, keys, name, level, simultaneous, clump, units, shares=shares, **shifted)
 
 
 def estimate_tally(
@@ -183,6 +195,7 @@ def estimate_tally(
     num_units: int | None = None,
     *,
     shift: float = 0.0,
+    quotient: bool = False,
     shares: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> ClassTable:
     """The same from the column sums themselves; ``num_units`` of the run's units are behind them (default: all).
@@ -226,6 +239,7 @@ def estimate_tally(
         num_draws=units * counts.unit_size,
         name=name,
         complete=counts.complete,
+        quotient=quotient,
     )
 
 

@@ -30,7 +30,7 @@ from volume.samplers import Initializer, Prior, standard_normal
 if TYPE_CHECKING:
     from volume.query import Query
 
-_DRAWS = 3  # networks in which units are looked at for coincidence
+_DRAWS = 16  # networks in which units are looked at for coincidence
 _TOLERANCE = 1e-5  # of float32 parameters that a prior makes of permuted normals
 # Initialisers whose law is not symmetric about 0.
 _ONE_SIDED = ("uniform", "ones")

@@ -151,6 +151,7 @@ class VolumeReport:
             self.level,
             clump=self.largest_clump,  # nothing is known of how such networks clump
             shift=self.log_shift,
+            quotient=self.quotient,
             shares=(unknown, unknown, unknown),  # it is none of the classes that share
         )[0]
 
@@ -213,6 +214,7 @@ class VolumeReport:
             self.level,
             clump=self._clump,
             shift=self.log_shift,
+            quotient=self.quotient,
         )
 
     def _named(self, simultaneous: bool = False) -> ClassTable:
@@ -235,6 +237,7 @@ class VolumeReport:
             clump=self._clump,
             start=start,
             shift=self.log_shift,
+            quotient=self.quotient,
         )
 
     @property
