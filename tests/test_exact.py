@@ -13,6 +13,7 @@ from exact_lists import CUBE2, SIGNED2, SMALL, truth
 
 import volume
 from volume import models
+from volume.enumeration import block_step
 from volume.exact import Exact, ExactRun
 from volume.models import MLP, Perceptron
 from volume.samplers import Gaussian, Lattice
@@ -153,6 +154,17 @@ def test_counts_beyond_the_digits_of_a_float(dtype):
     assert report.num_draws == 3**36
 
 
+def test_other_levels_and_a_ragged_end_share_one_trace():
+    def counted(levels):
+        model, prior = MLP((2, 3, 1), bias=False), Lattice(levels)
+        return exact(model, prior, CUBE2, path="blocks", block=130).num_draws
+
+    assert counted((-1, 1)) == 2**9
+    traces = block_step._cache_size()  # type: ignore[attr-defined]
+    assert counted((-3, 0.5)) == 2**9
+    assert block_step._cache_size() == traces  # type: ignore[attr-defined]
+
+
 # --- classifiers ---
 
 CLASSIFIERS = {
@@ -212,8 +224,9 @@ def test_ties_of_rounded_outputs_are_counted_as_near():
     [
         ((-1, 1), "float32", True),
         ((-0.1, 0.1), "float32", False),
-        ((-4097, 4097), "float32", False),
-        ((-4097, 4097), "float64", True),
+        ((-2896, 2896), "float32", True),  # 2 x 2896^2 is just below 2^24
+        ((-2897, 2897), "float32", False),  # and this just above
+        ((-2897, 2897), "float64", True),
         ((-(2.0**-20), 1), "float32", False),
         ((-(2.0**-20), 1), "float64", True),
     ],
@@ -272,7 +285,7 @@ def test_an_unfinished_run_gives_no_volumes():
 # --- draws ---
 
 
-@pytest.mark.parametrize("name", ["levels per layer", "two outputs", "two hidden layers, sign"])
+@pytest.mark.parametrize("name", ["levels per layer", "two hidden layers, sign"])
 def test_direct_draws_agree(name):
     """`compare` at 1e-6 over all classes with 20 expected hits; an error of a tenth in a class of .05 has z = 7."""
     query = volume.Query(*SMALL[name])

@@ -80,7 +80,7 @@ class Exact:
                 raise ValueError(unknown(what, getattr(self, what), known))
         object.__setattr__(self, "limit", whole("limit", self.limit))
         if self.block is not None:
-            object.__setattr__(self, "block", whole("block", self.block, limit=1 << 26))
+            object.__setattr__(self, "block", whole("block", self.block, limit=1 << 22))
         if not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds!r} is not 0 or more.")
 
