@@ -177,6 +177,23 @@ def test_complete_counts_stay_exact():
     assert "parameterisations" in report.summary()
 
 
+def test_an_enumeration_is_pooled_to_itself():
+    """Relu networks of levels -1, 1, 2: tied outputs, a prior that is not symmetric, and only permutations left."""
+    domain, prior = volume.BooleanCube(2), samplers.Lattice((-1, 1, 2))
+    network = models.MLP((2, 2, 1), bias=False)
+    single = volume.estimate(volume.Query(network, prior, domain), volume.Exact())
+    report = volume.estimate(volume.Query(network, prior, domain, symmetry="pooled:inputs"), volume.Exact())
+    assert isinstance(report, PooledReport)
+    assert report.group.order == 2
+    for label in LABELS:
+        entry = report[label]
+        assert isinstance(entry, PooledVolume)
+        assert entry.volume == pytest.approx(single[label].volume, rel=1e-14)
+        assert entry.count == single[label].count * entry.orbit_size
+    assert report["0010"].count > 0
+    assert "parameterisations" in report.summary()
+
+
 def test_orbits_of_several_words_are_numbered_right():
     """Seven digits: hits of every orbit against a dictionary of canonical forms."""
     rng, group = np.random.default_rng(6), TableGroup(7, outputs=True)
