@@ -82,6 +82,8 @@ def lines(model: Model, prior: Prior) -> Lines | None:
 
 
 class Directions(NamedTuple):
+    """Unit vectors to move along, and what each changes."""
+
     vectors: Array  # [K, D] of length 1
     effects: Array  # [K, N] what one unit along each changes
     space: Array  # [r, D] an orthonormal basis that holds all rows
