@@ -236,6 +236,13 @@ def test_exact_arithmetic_is_claimed_only_where_it_holds(levels, dtype, known):
     assert report.run["arithmetic"].startswith("exact") == known
 
 
+def test_nothing_is_claimed_of_products_that_may_round_their_factors():
+    name = "levels per layer"
+    report = exact(*SMALL[name], precision="default")
+    assert "default precision may round" in report.run["arithmetic"]
+    assert report.method["path"] == "blocks"
+
+
 def _overflowing(params, inputs):
     return (inputs @ params["w"]) * 1e38 * params["c"]
 

@@ -110,3 +110,11 @@ def test_orbits_of_a_coarser_class_add_up():
 def test_a_group_too_large_for_whole_numbers_is_refused():
     with pytest.raises(ValueError, match=r"parameterisations"):
         quotient(MLP((1, 20, 1), bias=False), Lattice.binary(), volume.Points([[1.0]]), path="blocks", limit=2**50)
+
+
+def test_orbits_of_networks_that_overflow():
+    """A unit of two weights of 1e30 gives 1e60, infinite in float32: of the 10 multisets of 2 of 4 types, 4 have one."""
+    report = quotient(MLP((1, 2, 1), bias=False), Lattice((1, 1e30)), volume.Points([[1.0]]))
+    assert report.method["path"] == "blocks"
+    assert report.num_nonfinite == 4
+    assert report["1"].count == 6

@@ -104,7 +104,7 @@ class ExactRun:
         self._points = prior.num_points(query.model.parameters)
         self._inputs = cast_inputs(query, method.dtype)
         levels = prior.levels_of(query.model.parameters)
-        self.arithmetic: Arithmetic = examine(query.model, levels, self._inputs, method.dtype)
+        self.arithmetic: Arithmetic = examine(query.model, levels, self._inputs, method.dtype, method.precision)
         # A quotient counts orbits: by multisets of units, or every point as often as the group leaves it as it is.
         self._group = declared(query.model) if weighs_draws(query) else Symmetry(())
         self._divisor = 1  # of all counts

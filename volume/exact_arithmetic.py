@@ -81,13 +81,18 @@ def as_dtype(levels: tuple[tuple[float, ...], ...], dtype: str) -> tuple[tuple[f
     return tuple(tuple(float(np.dtype(dtype).type(level)) for level in each) for each in levels)
 
 
-def examine(model: Model, levels: tuple[tuple[float, ...], ...], inputs: np.ndarray, dtype: str) -> Arithmetic:
+def examine(
+    model: Model, levels: tuple[tuple[float, ...], ...], inputs: np.ndarray, dtype: str, precision: str = "highest"
+) -> Arithmetic:
     """Whether ``model`` computes its outputs on ``inputs`` [N, n] without rounding in ``dtype``.
 
-    ``levels`` are those of every parameter, in the order of ``model.parameters``.
+    ``levels`` are those of every parameter, in the order of ``model.parameters``. Matrix products of a ``precision``
+    below "highest" may round their factors on an accelerator, so that nothing is claimed of them.
     """
     rounded = f"rounded to {dtype}: ties and near ties are decided in floating point"
     activation = activation_of(model)
+    if precision != "highest":
+        return Arithmetic(False, 0, f"{rounded} (matrix products of {precision} precision may round their factors)")
     if activation is None:
         return Arithmetic(False, 0, f"{rounded} (nothing is known of the sums in this model)")
     if activation not in EXACT_ACTIVATIONS:
