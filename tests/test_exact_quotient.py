@@ -113,7 +113,7 @@ def test_a_group_too_large_for_whole_numbers_is_refused():
 
 
 def test_orbits_of_networks_that_overflow():
-    """A unit of two weights of 1e30 gives 1e60, infinite in float32: of the 10 multisets of 2 of 4 types, 4 have one."""
+    """A unit of two weights of 1e30 is infinite in float32: of the 10 multisets of 2 of 4 types, 4 have one."""
     report = quotient(MLP((1, 2, 1), bias=False), Lattice((1, 1e30)), volume.Points([[1.0]]))
     assert report.method["path"] == "blocks"
     assert report.num_nonfinite == 4
