@@ -246,8 +246,7 @@ def _try_inputs(model: Model, unit: UnitSymmetry) -> None:
 
 def _random(model: Model, rng: np.random.Generator) -> dict[str, Any]:
     return {
-        p.name: jnp.asarray(rng.normal(0.1, 1 / np.sqrt(max(p.fan_in, 1)), p.shape), jnp.float32)
-        for p in model.parameters
+        p.name: rng.normal(0.1, 1 / np.sqrt(max(p.fan_in, 1)), p.shape).astype(np.float32) for p in model.parameters
     }
 
 
@@ -332,9 +331,9 @@ def _try_head(model: Model, unit: UnitSymmetry) -> None:
 
 def _drawn(query: Query) -> dict[str, np.ndarray]:
     """Parameters of a few networks, [_NETWORKS, *shape] each."""
-    keys = jax.random.split(jax.random.key(2), _NETWORKS)
-    drawn = jax.vmap(lambda key: query.prior.draw(key, query.model.parameters))(keys)
-    return {name: np.asarray(value) for name, value in drawn.items()}
+    parameters = query.model.parameters
+    drawn = [query.prior.draw(key, parameters) for key in jax.random.split(jax.random.key(2), _NETWORKS)]
+    return {p.name: np.stack([np.asarray(network[p.name]) for network in drawn]) for p in parameters}
 
 
 def _always_tied(query: Query, values: dict[str, np.ndarray]) -> tuple[int, ...]:
