@@ -29,7 +29,16 @@ SMALL = {
     "two outputs": (MLP((2, 2, 2), bias=False), Lattice((-1, 0, 2)), SIGNED2),
     "three outputs, biases": (MLP((2, 1, 3)), Lattice(((-1, 1), (-1, 0, 1)), (0, 1)), CUBE2),
     "two hidden layers": (MLP((2, 2, 2, 1), bias=False), Lattice.binary(), SIGNED2),
-    "two hidden layers, sign": (MLP((2, 2, 2, 1), "sign"), Lattice(((-1, 1), (-1, 2), (1, -1)), (0,)), CUBE2),
+    "two hidden layers, sign": (
+        MLP((2, 2, 2, 1), "sign"),
+        Lattice(((-1, 1), (-1, 2), (1, -1)), ((0,), (-0.5, 1), (0.25,))),
+        CUBE2,
+    ),
+    "two hidden layers, two outputs": (
+        MLP((1, 2, 2, 2), bias=False),
+        Lattice(((-1, 1), (-1, 2), (-3, 1))),
+        volume.Points([[1.0], [-2.0], [0.5]]),
+    ),
     "linear hidden": (MLP((3, 2, 1), "linear", bias=False), Lattice((-1, 0, 1)), volume.BooleanCube(3)),
     "perceptron": (Perceptron(3), Lattice((-2, -1, 0, 1)), volume.BooleanCube(3, coding=(-1, 1))),
     "no hidden layer, two outputs": (MLP((2, 2)), Lattice((-1, 0.5, 3)), CUBE2),

@@ -3,9 +3,12 @@
 The entries of the parameters are digits, each with the number of its levels as base, and a parameterisation is one
 number in that system. The last digits run inside a block, on the device; all digits before them are worked out on the
 host, so that no index on the device can overflow. Where the last layer is linear and apart from the rest, the bodies of
-a block meet all its heads in one matrix product, as in `Direct`.
+a block meet all its heads in one matrix product, as in `Direct`. In an `MLP` with several hidden layers the last of
+these is crossed with the layers below it in the same way, where arithmetic is exact: sums are made in another order
+there.
 
-Shape letters: S blocks in a step, Q bodies and H heads in a block, N inputs, C outputs, F features, W words of a key.
+Shape letters: S blocks in a step; Q bodies, B middle layers and H heads in a block; N inputs, C outputs, F features, W
+words of a key.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from jax import Array
 from volume.classifiers import BoundClassifier
 from volume.direct import decide, pack_words
 from volume.exact_arithmetic import lattice_of
-from volume.models import Head, Model, Parameter, Symmetry
+from volume.models import ACTIVATIONS, MLP, Head, Model, Parameter, Symmetry
 from volume.query import Query
 from volume.samplers import can_share_heads
 from volume.tables import bits_per_input
@@ -112,6 +115,7 @@ class Grid:
     question: Question
     model: Model
     body: tuple[Parameter, ...]
+    middle: Head | None  # the last hidden layer, where it is crossed with the layers below as heads are
     head: Head | None  # None: every parameter is in the body
     weigh: Symmetry | None  # networks count as often as this group leaves them as they are
     precision: str
@@ -176,51 +180,57 @@ class Blocks:
     ):
         model, prior = query.model, lattice_of(query)
         held = dict(zip((p.name for p in model.parameters), prior.levels_of(model.parameters), strict=True))
-        shared = weigh is None and can_share_heads(model, prior)
-        head = model.head if shared else None
-        names = () if head is None else (head.weight, head.bias)
+        head = model.head if weigh is None and can_share_heads(model, prior) else None
+        lower = below(model) if head is not None and question.exact else None
+        middle = None if lower is None else lower.head
+        layers = [layer for layer in (middle, head) if layer is not None]
+        names = {name for layer in layers for name in (layer.weight, layer.bias)}
         body = tuple(p for p in model.parameters if p.name not in names)
         outputs = query.domain.num_inputs * model.num_outputs
         room = block or max(1, BLOCK_OUTPUTS // outputs)
-        entries = [held[p.name] for p in body for _ in range(math.prod(p.shape))]
-        last: list[tuple[float, ...]] = []
-        if head is not None:
-            last = [held[head.weight]] * (head.num_features * model.num_outputs)
-            last += [held[head.bias]] * model.num_outputs if head.bias is not None else []
-        self._heads = Digits.of(last, min(room, MAX_HEADS) if body else room)
-        self._bodies = Digits.of(entries, max(1, room // self._heads.num_inner))
-        self.grid = Grid(question, model, body, head, weigh, precision)
+        shapes = {p.name: p.shape for p in model.parameters}
+
+        def entries(layer: Head | None) -> list[tuple[float, ...]]:
+            names = () if layer is None else filter(None, (layer.weight, layer.bias))
+            return [held[name] for name in names for _ in range(math.prod(shapes[name]))]
+
+        rest = [held[p.name] for p in body for _ in range(math.prod(p.shape))]
+        most = min(room, MAX_HEADS) if rest else room
+        heads = Digits.of(entries(head), most)
+        between = Digits.of(entries(middle), max(1, most // heads.num_inner))
+        bodies = Digits.of(rest, max(1, room // (heads.num_inner * between.num_inner)))
+        self._parts = (bodies, between, heads)
+        self.grid = Grid(question, model, body, middle, head, weigh, precision)
         if weigh is not None:  # what it cannot do is said before anything is compiled
-            jax.eval_shape(
-                weigh.stabiliser_sizes, {p.name: jax.ShapeDtypeStruct((1, *p.shape), "float32") for p in body}
-            )
+            traced = {p.name: jax.ShapeDtypeStruct((1, *p.shape), "float32") for p in body}
+            jax.eval_shape(weigh.stabiliser_sizes, traced)
         self._dtype = np.dtype(question.dtype)
-        self._inner = digits(self._bodies.inner, np.arange(self._bodies.num_inner)).astype(self._dtype)
-        self._inner_heads = digits(self._heads.inner, np.arange(self._heads.num_inner)).astype(self._dtype)
-        self.num_blocks = self._bodies.num_outer * self._heads.num_outer
+        self._inner = tuple(digits(part.inner, np.arange(part.num_inner)).astype(self._dtype) for part in self._parts)
+        self.num_blocks = math.prod(part.num_outer for part in self._parts)
         step = block or STEP_OUTPUTS // outputs
         self.blocks_per_step = min(self.num_blocks, max(1, step // self.block_networks))
         self.num_steps = -(-self.num_blocks // self.blocks_per_step)
 
     @property
     def block_networks(self) -> int:
-        return self._bodies.num_inner * self._heads.num_inner
+        return math.prod(part.num_inner for part in self._parts)
 
     def layout(self) -> dict[str, int]:
         """What the order of the enumeration depends on."""
-        names = ("bodies", "heads", "blocks", "blocks_per_step")
-        sizes = (self._bodies.num_inner, self._heads.num_inner, self.num_blocks, self.blocks_per_step)
+        names = ("bodies", "middle", "heads", "blocks", "blocks_per_step")
+        sizes = (*(part.num_inner for part in self._parts), self.num_blocks, self.blocks_per_step)
         return dict(zip(names, sizes, strict=True))
 
     def dispatch(self, number: int, inputs: np.ndarray) -> Outcome:
-        """Start step ``number`` on the device; :meth:`collect` takes what it brings."""
+        """Start step ``number`` on the device; what it gives may still be under way."""
         start = number * self.blocks_per_step
-        blocks = np.minimum(start + np.arange(self.blocks_per_step), self.num_blocks - 1)  # the tail repeats the last
-        outer_bodies, outer_heads = np.divmod(blocks, self._heads.num_outer)
-        lead = digits(self._bodies.outer, outer_bodies).astype(self._dtype)
-        lead_heads = digits(self._heads.outer, outer_heads).astype(self._dtype)
+        index = np.minimum(start + np.arange(self.blocks_per_step), self.num_blocks - 1)  # the tail repeats the last
+        lead = []
+        for part in reversed(self._parts):  # heads change fastest
+            index, of_part = np.divmod(index, part.num_outer)
+            lead.append(digits(part.outer, of_part).astype(self._dtype))
         with jax.enable_x64(self._dtype == np.float64):
-            return block_step(self.grid, inputs, lead, lead_heads, self._inner, self._inner_heads)
+            return block_step(self.grid, inputs, tuple(reversed(lead)), self._inner)
 
     def kept(self, number: int) -> int:
         """Blocks of this step that are not repetitions."""
@@ -241,38 +251,77 @@ class Blocks:
         return self.num_blocks * self.block_networks
 
 
+def below(model: Model) -> MLP | None:
+    """The layers below the last of a network with several hidden layers, its last hidden one as a linear head."""
+    if not isinstance(model, MLP) or model.num_layers < 3:
+        return None
+    return MLP(model.widths[:-1], model.activation, model.bias)
+
+
 @partial(jax.jit, static_argnames="grid")
-def block_step(grid: Grid, inputs: Array, lead: Array, lead_heads: Array, inner: Array, inner_heads: Array) -> Outcome:
-    """Blocks of outer digits ``lead`` [S, .] and ``lead_heads`` [S, .] with all inner ones [Q, .] and [H, .]."""
+def block_step(grid: Grid, inputs: Array, lead: tuple[Array, ...], inner: tuple[Array, ...]) -> Outcome:
+    """Blocks of outer digits ``lead``, [S, .] of bodies, middle and heads, with all inner ones, [., .] of each."""
     with jax.default_matmul_precision(grid.precision):
-        return jax.lax.map(
-            lambda outer: _block(grid, inputs, outer[0], outer[1], inner, inner_heads), (lead, lead_heads)
-        )
+        return jax.lax.map(lambda outer: _block(grid, inputs, *map(_joined, outer, inner)), lead)
 
 
-def _block(grid: Grid, inputs: Array, lead: Array, lead_heads: Array, inner: Array, inner_heads: Array) -> Outcome:
-    params = _unflatten(_joined(lead, inner), grid.body)
-    num_bodies = len(inner)
-    info = jnp.finfo(inner.dtype)
+def _block(grid: Grid, inputs: Array, bodies: Array, middle: Array, heads: Array) -> Outcome:
+    """Bodies [Q, .] x middle layers [B, .] x heads [H, .] of one block."""
+    params = _unflatten(bodies, grid.body)
+    num_bodies, num_outputs = len(bodies), grid.model.num_outputs
+    info = jnp.finfo(bodies.dtype)
     if grid.head is None:
         outputs = jax.vmap(lambda one: grid.model.apply(one, inputs), axis_size=num_bodies)(params)  # [Q, N, C]
         outputs = jnp.moveaxis(outputs, 0, 2)[None]  # [1, N, C, Q]: what is many comes last
         tie = NEAR_TIE_ROUNDINGS * info.eps * jnp.max(jnp.abs(outputs), axis=(1, 2))[:, None]  # [1, 1, Q]
         weight = None if grid.weigh is None else grid.weigh.stabiliser_sizes(params)[None]  # [1, Q]
         return grid.question.outcome(outputs, tie, weight)
+    weight = _columns(heads, num_outputs)  # [F (+ 1), C, H]
+    if grid.middle is not None:
+        return grid.question.outcome(_crossed_twice(grid, inputs, params, middle, weight), jnp.zeros((1, 1, 1)))
     features = jax.vmap(lambda one: grid.model.features(one, inputs), axis_size=num_bodies)(params)  # [Q, N, F]
-    num_heads, num_outputs = len(inner_heads), grid.model.num_outputs
-    # Rows of a head: one per feature, and one of biases, which are the weights of a feature that is always 1.
-    weight = _joined(lead_heads, inner_heads).reshape(num_heads, -1, num_outputs)  # [H, F (+ 1), C]
-    if grid.head.bias is not None:
-        features = jnp.concatenate([features, jnp.ones_like(features[..., :1])], axis=-1)
-    weight = jnp.moveaxis(weight, 0, 2)  # [F, C, H]
-    num_features = weight.shape[0]
-    outputs = (features.reshape(-1, num_features) @ weight.reshape(num_features, -1)).reshape(
-        num_bodies, -1, num_outputs, num_heads
-    )
+    features = _with_bias(features, grid.head)
+    outputs = _product(features, weight)
     bound = jnp.max(jnp.linalg.norm(features, axis=-1), axis=-1) * jnp.max(jnp.linalg.norm(weight, axis=0))  # [Q]
     return grid.question.outcome(outputs, NEAR_TIE_ROUNDINGS * info.eps * bound[:, None, None])
+
+
+def _crossed_twice(grid: Grid, inputs: Array, params: dict[str, Array], middle: Array, weight: Array) -> Array:
+    """Outputs [Q, N, C, H B] of bodies ``params`` [Q], last hidden layers ``middle`` [B, .] and heads [F (+ 1), C, H].
+
+    Sums are made in another order than the model makes them: for exact arithmetic only.
+    """
+    lower = below(grid.model)
+    assert lower is not None  # or there were no middle layer
+    assert grid.middle is not None
+    assert grid.head is not None
+    features = jax.vmap(lambda one: lower.features(one, inputs), axis_size=len(next(iter(params.values()))))(params)
+    hidden = _product(_with_bias(features, grid.middle), _columns(middle, lower.num_outputs))
+    hidden = ACTIVATIONS[lower.activation](hidden)[:, :, :, None, None]  # [Q, N, F, 1, 1, B]
+    last = weight[..., None]  # [F (+ 1), C, H, 1]
+    # Few terms, written out: the compiler makes them, the decisions and their packing one loop without a product.
+    outputs = last[-1] if grid.head.bias is not None else jnp.zeros_like(last[0])
+    for feature in range(lower.num_outputs):
+        outputs = outputs + hidden[:, :, feature] * last[feature]
+    return outputs.reshape(*outputs.shape[:3], -1)
+
+
+def _columns(entries: Array, num_outputs: int) -> Array:
+    """Weights [F, C, H] of a linear layer's entries [H, .]; biases are those of one more feature, which is always 1."""
+    return jnp.moveaxis(entries.reshape(len(entries), -1, num_outputs), 0, 2)
+
+
+def _with_bias(features: Array, layer: Head) -> Array:
+    """Features [Q, N, F] and, where the layer has biases, the one that is always 1."""
+    if layer.bias is None:
+        return features
+    return jnp.concatenate([features, jnp.ones_like(features[..., :1])], axis=-1)
+
+
+def _product(features: Array, weight: Array) -> Array:
+    """Outputs [Q, N, C, H] of features [Q, N, F] and weights [F, C, H], as one matrix product."""
+    flat = features.reshape(-1, features.shape[-1]) @ weight.reshape(len(weight), -1)
+    return flat.reshape(*features.shape[:2], *weight.shape[1:])
 
 
 def _joined(lead: Array, inner: Array) -> Array:
