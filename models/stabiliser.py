@@ -106,7 +106,8 @@ def _sizes(symmetry: Symmetry, params: dict[str, jax.Array]) -> jax.Array:
     def of_one(params: dict[str, jax.Array]) -> jax.Array:
         def add(index: Any, total: Any) -> Any:
             holds, factors = _completions(symmetry, parts, params, _element(symmetry, parts, index, jnp), jnp)
-            return total + jnp.where(holds, jnp.prod(jnp.asarray(factors, jnp.int32)), 0)
+            found = jnp.prod(jnp.asarray(factors, jnp.int32), dtype=jnp.int32)  # also in a run of 64 bits
+            return total + jnp.where(holds, found, 0)
 
         start = jnp.zeros((), jnp.int32)
         return add(0, start) if parts.num_tried == 1 else jax.lax.fori_loop(0, parts.num_tried, add, start)

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -145,3 +146,13 @@ def test_recurrent_weights_and_flattened_channels():
 def test_the_trivial_group():
     assert Symmetry().stabiliser_size({"w": np.zeros(3)}) == 1
     assert sizes(Symmetry(), {"w": np.zeros((4, 3), np.float32)}).tolist() == [1] * 4
+
+
+@pytest.mark.parametrize("widths", [(1, 3, 1), (1, 2, 2, 1)])
+def test_in_64_bits_too(widths):
+    model = MLP(widths, "tanh", bias=False)
+    params = lattice(model, (TERNARY,) * (len(widths) - 1))
+    with jax.enable_x64(True):
+        found = model.symmetry.stabiliser_sizes({k: jnp.asarray(v, jnp.float64) for k, v in params.items()})
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, sizes(model.symmetry, params))
