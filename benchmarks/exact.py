@@ -8,8 +8,9 @@ tables and counted. In one process, best of the repeats:
 * "NumPy, networks": batched matmul over blocks of whole networks, decisions packed to numbers, ``np.bincount``.
 * "NumPy, heads": the same with every body's features shared by all heads in one matrix product.
 * "blocks" and "sums": the two paths of `volume.Exact`, from the query to its counts, compiled before.
-* "matrix product": a jitted product of the shapes of one block of "blocks" and nothing else but the largest output,
-  which keeps it from being left out: no path that multiplies features by heads can be faster.
+* "matrix product": a jitted product of the shapes of one block of "blocks", features below the heads times heads, and
+  nothing else but the largest output, which keeps it from being left out. With one hidden layer "blocks" makes this
+  product too and cannot be faster; with more it writes the few terms of every sum out instead, and can.
 
 All counts must agree, to the last parameterisation; else the script stops. Peers that would take minutes run on the
 first part of the lattice. With ``--cpu`` rates are per second of processor time, all threads together: for machines
@@ -138,7 +139,8 @@ def limit(run: ExactRun, case: Case) -> Callable[[], int]:
     sizes = blocks.layout()
     num_features = case.model.widths[-2] + case.model.bias
     rng = np.random.default_rng(0)
-    shape = (sizes["blocks_per_step"], sizes["bodies"] * case.domain.num_inputs, num_features)
+    rows = sizes["bodies"] * sizes["middle"] * case.domain.num_inputs  # of features below the heads
+    shape = (sizes["blocks_per_step"], rows, num_features)
     features = jnp.asarray(rng.integers(0, 3, shape), jnp.float32)
     heads = jnp.asarray(rng.integers(-1, 2, (num_features, sizes["heads"])), jnp.float32)
 
