@@ -67,6 +67,8 @@ DEEP = (
     ("corner 380-d 1e-1000", 512, 16),
     ("cap 1300-d 1e-1000", 256, 16),
 )
+QUICK = 3  # of the first ones
+FAR = -100 * LN10  # orthants below have their thresholds far out
 NETWORK = (7, 40, 40, 1)
 # With --direct: so many random labels (about 1e-4 to 1e-7), and draws for a hundred hits or more.
 BOTH = ((10, 10_000_000), (13, 50_000_000), (16, 200_000_000), (18, 600_000_000))
