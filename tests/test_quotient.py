@@ -189,6 +189,22 @@ def test_ranking_changes():
     assert report["1111"].log_low > report["1011"].log_high
 
 
+def test_the_unseen_mass_counts_networks_once():
+    """3-4-1 sign, 250 classes: what 200 draws did not hit, over 40 runs. t_39 beyond 6 has probability 5e-7; a bias
+    of 60 % would be seen (volumes sum to .05: in units of prior mass it would be far off)."""
+    parts = (models.MLP((3, 4, 1), "sign"), samplers.Lattice.binary(), volume.BooleanCube(3, coding=(-1, 1)))
+    exact = {entry.label: entry.volume for entry in volume.estimate(ask(parts), volume.Exact()).classes()}
+    differences, missed, true = [], 0, 0.0
+    for seed in range(40):
+        report = volume.estimate(ask(parts), volume.Direct(draws=200), seed=seed)
+        true = sum(share for label, share in exact.items() if label not in report)
+        differences.append(report.unseen.mass - true)
+        missed += not report.unseen.low <= true <= report.unseen.high
+    assert abs(np.mean(differences)) < 6 * np.std(differences, ddof=1) / math.sqrt(40)
+    assert np.std(differences) / math.sqrt(40) < 0.1 * true
+    assert missed <= 12  # P(more of 40 at .05) = 3e-8
+
+
 def test_a_trivial_group_weighs_nothing():
     parts = (models.MLP((2, 1, 1), "relu", bias=False), samplers.Lattice.ternary(), SIGNED)
     report = volume.estimate(ask(parts), volume.Direct(draws=1000), seed=0)
