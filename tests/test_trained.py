@@ -133,15 +133,16 @@ def perceptron_by_hand(start, inputs, labels, orders, batch_size, rate, max_step
         taken += 1
 
 
-@pytest.mark.parametrize(("batch_size", "extra"), [(4, 0), (4, 2), (3, 0), (1, 3)])
+@pytest.mark.parametrize(("batch_size", "extra"), [(5, 2), (4, 0), (3, 1)])
 def test_stopping_is_exact_after_every_update(batch_size, extra):
-    """Updates and weights of 40 perceptrons on AND, with whole, gathered and ragged batches (3 of 4: 3 then 1)."""
-    model = models.Perceptron(2)
-    fits = volume.Fits(SQUARE.inputs, [0, 0, 0, 1])
+    """Updates and weights of 40 perceptrons on five labels of majority: whole, weighted and gathered batches, two of
+    them ragged (4 and 1, 3 and 2)."""
+    model = models.Perceptron(3)
+    fits = volume.Fits(CUBE.inputs[[0, 1, 3, 4, 7]], [0, 0, 1, 0, 1])
     training = training_of(
         model, fits, batch_size=batch_size, extra_epochs=extra, optimiser=samplers.Optimiser("sgd", 0.3)
     )
-    assert training.gathered == (batch_size == 1)
+    assert training.gathered == (batch_size < 4)
     done = train_in(np.float64, training, fits, range(40), seed=3)
     with jax.enable_x64(True):
         key = jax.random.key(3)
@@ -151,10 +152,10 @@ def test_stopping_is_exact_after_every_update(batch_size, extra):
             start = np.asarray(drawn["0.weight"])[:, 0], float(drawn["0.bias"][0])
 
             def orders(epoch, own=own):
-                bits = jax.random.bits(jax.random.fold_in(jax.random.fold_in(own, 1), epoch), (4,))
+                bits = jax.random.bits(jax.random.fold_in(jax.random.fold_in(own, 1), epoch), (5,))
                 found = np.argsort(np.asarray(bits), kind="stable")
-                if batch_size == 4:
-                    return np.arange(4)
+                if batch_size == 5:
+                    return np.arange(5)
                 # Where the whole set is weighted, the numbers are ranks: example i stands at place found[i].
                 return found if training.gathered else np.argsort(found)
 
@@ -170,18 +171,18 @@ def test_stopping_is_exact_after_every_update(batch_size, extra):
 def test_ties_count_as_class_0():
     """Without biases the output at 0 is 0, a tie: label 0 there fits, label 1 never does."""
     cube = volume.BooleanCube(2)
+    query = volume.Query(models.MLP((2, 4, 1), bias=False), GAUSSIAN, cube)
     for label, end in ((0, "fit"), (1, "never")):
         fits = volume.Fits(cube.inputs[[0, 3]], [label, 1])
-        query = volume.Query(models.MLP((2, 4, 1), bias=False), GAUSSIAN, cube, fits)
-        report = volume.estimate(query, volume.Trained(32, learning_rate=0.5, max_steps=300))
+        report = volume.estimate(query, volume.Trained(32, learning_rate=0.5, max_steps=300, on=fits))
         assert report.run_ends[end] >= 28  # dead ReLU networks may never fit (1/16 of the draws)
-        assert report["fits"].count == report.run_ends["fit"]
+        assert report.group_by(fits)["fits"].count == report.run_ends["fit"]
 
 
 # --- what a run may not depend on ---
 
 
-@pytest.mark.parametrize("changes", [{}, {"batch_size": 2}, {"objective": samplers.PPO(steps=2)}], ids=str)
+@pytest.mark.parametrize("changes", [{"batch_size": 2}, {"objective": samplers.PPO(steps=2)}], ids=str)
 def test_a_network_trained_alone_is_the_one_in_the_batch(changes):
     training = training_of(NETWORK, FITS, optimiser=samplers.Optimiser("adam", 0.05), max_steps=150, **changes)
     together = train_in(np.float32, training, FITS, range(50), seed=1)
@@ -206,7 +207,7 @@ def labels_by_run(report):
 def test_runs_do_not_depend_on_the_pool_or_on_how_many_there_are():
     """Other slots, other neighbours, other turns: the same functions after the same numbers of updates, run by run."""
     found, updates = [], []
-    for runs, pool in ((150, 16), (150, 64), (40, 64)):
+    for runs, pool in ((150, 16), (150, 64), (100, 64)):
         method = volume.Trained(
             runs, optimiser="adam", learning_rate=0.05, batch_size=2, on=FITS, max_steps=60, pool=pool
         )
@@ -215,7 +216,7 @@ def test_runs_do_not_depend_on_the_pool_or_on_how_many_there_are():
         updates.append(report.run["training"])
     assert found[0] == found[1]
     assert updates[0] == updates[1]
-    assert found[2] == found[0][:40]
+    assert found[2] == found[0][:100]
     assert len(set(found[0])) > 5
     other = volume.estimate(TABLES, method, seed=6)
     assert labels_by_run(other) != found[2]
@@ -322,10 +323,10 @@ def test_report_conditions_on_fitting_groups_and_comes_back(tmp_path):
 
 def test_every_route_of_classifiers_counts_the_same_functions():
     """Tables, classes on the device, costly functions of tables and a predicate of the outputs."""
-    method = volume.Trained(100, learning_rate=0.3, on=FITS, max_steps=40)
+    method = volume.Trained(300, learning_rate=0.3, on=FITS, max_steps=40)
     tables = volume.estimate(TABLES, method, seed=1)
     positive = volume.Predicate(lambda outputs: (outputs[5] > 0).astype("int32"), 2)
-    for classifier in (volume.Ones(), volume.LempelZiv(), FITS):
+    for classifier in (volume.Ones(), volume.LempelZiv()):
         report = volume.estimate(replace(TABLES, classifier=classifier), method, seed=1)
         grouped = tables.group_by(classifier)
         assert {e.label: e.count for e in report.classes()} == {e.label: e.count for e in grouped.classes()}
@@ -358,7 +359,7 @@ def test_a_stopped_run_reports_the_runs_before_the_first_unfinished():
     assert found is None or 0 < found.num_runs < 20_000
     if found is not None:
         whole = volume.estimate(
-            query, volume.Trained(found.num_runs, on=FITS, learning_rate=0.1, max_steps=3000), seed=1
+            query, volume.Trained(found.num_runs, on=FITS, learning_rate=0.1, max_steps=3000, pool=16), seed=1
         )
         assert labels_by_run(found) == labels_by_run(whole)
         assert any("stopped early" in sentence for sentence in found.warnings)

@@ -68,11 +68,12 @@ def test_a_given_report_says_the_same(trained):
     drawn = volume.estimate(query, volume.Direct(200_000), seed=3)
     landed = volume.estimate(query, volume.Trained(400, learning_rate=0.3, max_steps=40), seed=4)
     found = volume.compare(drawn, landed)
-    assert {row.label for row in found.rows} == {"1", "2", "3"}
-    assert found.fits[1] == landed.run_ends["fit"] - landed.run_ends["fit"] // 10
+    assert {row.label for row in found.rows if row.hits} == {"1", "2", "3"}
+    assert len(found.rows) == 5
+    assert found.fits[1] == landed.run_ends["fit"]  # named in advance: none is spared for choosing
     shares = {share.label: share for share in volume.shares(drawn)}
     for row in found.rows:
-        assert abs(row.volume - shares[row.label].share) < 0.02
+        assert row.volume == pytest.approx(shares[row.label].share)
 
 
 def test_text_record_and_figure(drawn, trained, tmp_path, capsys):

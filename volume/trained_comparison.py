@@ -14,8 +14,9 @@ together as one more class:
   no choice has touched; the upper one is the plug-in estimate and its standard error, not corrected for the bias that
   raises it. Each holds at (1 + level) / 2.
 
-The head is chosen by the first tenth of the units of both reports, by the larger share, and all else is estimated on
-the others, as in `VolumeReport.top`. Classes are the population here, not a sample of one.
+Classes named in advance, no more than fit in the head, are all listed, from all draws. Others are chosen by the first
+tenth of the units of both reports, by the larger share, and all else is estimated on the other units, as in
+`VolumeReport.top`. Classes are the population here, not a sample of one.
 
 Reference: Mingard et al. 2021 ("Is SGD a Bayesian sampler? Well, almost", J. Mach. Learn. Res. 22).
 
@@ -44,8 +45,8 @@ from volume.logs import finite, volume_text
 from volume.naming import table_name
 from volume.report import VolumeReport
 from volume.sharing import ratio_limits
-from volume.summary import render, shorten, words
-from volume.trained_report import TrainedReport
+from volume.summary import render, shorten
+from volume.trained_report import TrainedReport, training_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,8 +129,8 @@ class TrainingComparison:
             )
         closing = (
             f"Given that the training labels fit: {self.fits[0]:,} draws of the prior, {self.fits[1]:,} runs of "
-            f"{words(self.method.get('optimiser', {}))}.\n"
-            f"Rank correlation of the {len(self.rows)} classes shown or listed: {_number(self.rank_correlation)}.\n"
+            f"{training_words(self.method)}.\n"
+            f"Rank correlation of {len(self.rows)} classes: {_number(self.rank_correlation)}.\n"
             f"Total variation over them and the rest: {_number(self.total_variation)} (0: alike, 1: nothing in common)."
         )
         return "\n".join([render(table), "", closing])
@@ -179,8 +180,10 @@ def compare_training(
         units = counts.num_units if counts.complete else len(np.unique(counts.unit))
         if units < MIN_UNITS and not counts.complete:
             raise ValueError(f"Only {units} independent units of {what} fit the training labels: take more of them.")
-    keys = _head(parts, head)
-    sides = _Side.of(parts[0], keys), _Side.of(parts[1], keys)
+    named = _named(trained)
+    keys = _head(parts, head) if named is None or len(named) > head else named
+    pilots = [_pilot(counts) if keys is not named else 0 for counts in parts]
+    sides = _Side.of(parts[0], keys, pilots[0]), _Side.of(parts[1], keys, pilots[1])
     limits = [side.limits(level) for side in sides]
     labels = [*trained.bound.labels(keys), "all others"]
     columns = [sides[0].share, *limits[0], sides[1].share, *limits[1]]
@@ -229,6 +232,14 @@ def _given(counts: Counts, report: VolumeReport, trained: TrainedReport) -> Coun
     )
 
 
+def _named(report: TrainedReport) -> np.ndarray | None:
+    """Keys [K, 1] of all classes within the labels where they are named in advance."""
+    bound = report.bound
+    if not (isinstance(bound, BoundGiven) and report.named_in_advance):
+        return None
+    return np.arange(bound.outside, dtype=np.uint64)[:, None]
+
+
 def _pilot(counts: Counts) -> int:
     """Units that choose the head; none of complete counts, which hold no chance."""
     return 0 if counts.complete else max(1, counts.num_units // 10)
@@ -259,11 +270,11 @@ class _Side:
     independent: bool
 
     @classmethod
-    def of(cls, counts: Counts, keys: np.ndarray) -> _Side:
+    def of(cls, counts: Counts, keys: np.ndarray, pilot: int) -> _Side:
         row = np.full(counts.num_classes, len(keys))
         at = look_up(counts, keys)
         row[at[at >= 0]] = np.flatnonzero(at >= 0)
-        kept = counts.unit >= _pilot(counts)
+        kept = counts.unit >= pilot
         classes = np.repeat(row, np.diff(counts.offsets))[kept]
         units, unit = np.unique(counts.unit[kept], return_inverse=True)
         columns = len(units)

@@ -222,15 +222,25 @@ def _take_units(counts: Counts, kept: np.ndarray) -> Counts:
     return replace(taken, keys=counts.keys[taken.keys[:, 0].astype(np.int64)])
 
 
+def training_words(method: dict[str, Any]) -> str:
+    """How was trained, from the ``method`` of a report: "sgd (learning rate 0.1, batches of 8 of 32, mse)"."""
+    optimiser, loss = method["optimiser"], method["loss"]
+    told = [f"learning rate {optimiser['learning_rate']:g}"]
+    told += [f"{optimiser['schedule']} schedule"] if optimiser["schedule"] != "constant" else []
+    told += [words(optimiser["options"])] if optimiser["options"] else []
+    told += [f"batches of {method['batch_size']} of {len(method['on']['labels'])}", words(loss).removeprefix("name=")]
+    told += [f"over-training {method['over_training']:,} epochs"] if method["over_training"] else []
+    told += [f"all {method['max_steps']:,} steps"] if method["stop"] == "steps" else []
+    return f"{optimiser['name']} ({', '.join(told)})"
+
+
 def _title(report: TrainedReport) -> str:
     method, count = report.method, report.run_ends
-    optimiser = method["optimiser"]
     seconds = report.run.get("wall_seconds")
     took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
     classes = f"{report.num_classes:,} classes" + (" among the runs that fit" if report.conditioned else "")
     lines = [
-        f"{count['runs']:,} runs of {optimiser['name']} (learning rate {optimiser['learning_rate']:g}, batches of "
-        f"{method['batch_size']} of {len(method['on']['labels'])}, {words(method['loss'])}), {classes}{took}",
+        f"{count['runs']:,} runs of {training_words(method)}, {classes}{took}",
         "",
     ]
     meaning = {
