@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from scipy import stats
 from test_symmetry_stabilisers import fixed, lattice, orbits_by_hand
 
@@ -269,6 +270,29 @@ def test_exact_counts_orbits(case):
         assert entry.log_share == entry.log_share_low == pytest.approx(math.log(entry.count / total))
     assert "orbits under symmetries, |G| = " in report.summary()
     assert "networks, each counted once, over all" in report["0011"].sentence()
+
+
+class Conv(nnx.Module):
+    """Two channels over images of one place for them: the network 4-2-1."""
+
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(1, 2, (2, 2), padding="VALID", use_bias=False, rngs=rngs)
+        self.out = nnx.Linear(2, 1, use_bias=False, rngs=rngs)
+
+    def __call__(self, x):  # [N, 2, 2, 1]
+        return self.out(nnx.relu(self.conv(x)).reshape(len(x), -1))
+
+
+def test_channels_of_a_convolution_count_as_hidden_units():
+    channels = models.UnitSymmetry("channels", 2, (("conv.kernel", 3), ("out.kernel", 0)))
+    conv = models.from_nnx(Conv(nnx.Rngs(0)), (2, 2, 1), symmetry=[channels])
+    cube = volume.BooleanCube(4)
+    images = volume.Points(np.asarray(cube.inputs).reshape(-1, 2, 2, 1))
+    found = volume.estimate(ask((conv, samplers.Lattice.binary(), images)), volume.Exact())
+    dense = ask((models.MLP((4, 2, 1), bias=False), samplers.Lattice.binary(), cube))
+    expected = volume.estimate(dense, volume.Exact())
+    assert {e.label: e.count for e in found.classes()} == {e.label: e.count for e in expected.classes()}
+    assert found.counts.hits.sum() == (2**10 + 2**5) // 2  # Burnside: one exchange fixes the 2^5 pairs of equal units
 
 
 def test_exact_and_direct_agree():
