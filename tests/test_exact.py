@@ -165,6 +165,17 @@ def test_other_levels_and_a_ragged_end_share_one_trace():
     assert block_step._cache_size() == traces  # type: ignore[attr-defined]
 
 
+def test_networks_with_too_many_sums_are_counted_in_blocks():
+    """A unit on 18 numbers has 2^18 settings, each a vector on 300 inputs: 79 million numbers are not listed."""
+    domain = volume.Points(np.random.default_rng(0).integers(-2, 3, (300, 18)) + 9 * np.eye(300, 18))
+    model = MLP((18, 1, 1), "sign", bias=False)
+    with pytest.raises(ValueError, match="too many settings of one unit"):
+        exact(model, Lattice.binary(), domain, path="sums")
+    report = exact(model, Lattice.binary(), domain, volume.Ones())
+    assert report.method["path"] == "blocks"
+    assert int(report.counts.hits.sum()) == 2**19
+
+
 # --- classifiers ---
 
 CLASSIFIERS = {

@@ -38,9 +38,9 @@ from volume.exact_arithmetic import Multiples, activation_of, as_dtype, lattice_
 from volume.exact_counters import merged
 from volume.query import Query
 
-MAX_UNIT_ROWS = 1 << 20  # combinations of one unit's incoming weights and bias
+MAX_UNIT_CELLS = 1 << 25  # combinations of one unit's incoming weights and bias, times inputs: 256 MB
 MAX_ROWS = 1 << 22  # partial sums of one side
-MAX_PRODUCT = 1 << 24  # sums made at once on the way to one: 2 s of sorting
+MAX_PRODUCT = 1 << 24  # words of sums made at once on the way to one: 128 MB, and 2 s of sorting
 MAX_HITS = 1 << 62  # counts are int64
 CODE_BITS = 62  # of a word: room for the sign, and for the sum of two codes
 TILE_OUTPUTS = 1 << 17  # as in volume.enumeration
@@ -135,8 +135,6 @@ def terms(query: Query, inputs: np.ndarray, dtype: str) -> Terms | None:
         features, exponent, counts = found  # [R, N]
         units, fine = model.parameters[0].shape[1], exponent + held[weight.name].exponent
     out = _combinations([held[weight.name].values] * num_outputs)  # [O, C]
-    if len(features) * len(out) > MAX_PRODUCT:
-        return None
     b = held[bias.name] if bias is not None else Multiples(np.array([0], object), 0)
     common = max(fine, b.exponent)
     out = out * (1 << (common - fine))
@@ -145,6 +143,8 @@ def terms(query: Query, inputs: np.ndarray, dtype: str) -> Terms | None:
     largest = np.abs(features).max(axis=0) * units if units else np.abs(features).sum(axis=0)  # [N]
     bounds = np.repeat(largest, num_outputs) * np.abs(out).max() + np.abs(biases).max()
     code = Code.of(bounds)
+    if len(features) * len(out) * code.num_words > MAX_PRODUCT:
+        return None
     spread = [_on_output(code, features.astype(np.int64), c, num_outputs) for c in range(num_outputs)]  # C of [R, W]
     scaled = np.array([sum(int(a) * part for a, part in zip(row, spread, strict=True)) for row in out])  # [O, R, W]
     rows = np.repeat(biases.astype(np.int64)[:, None], len(inputs), axis=1).reshape(len(biases), -1)
@@ -164,7 +164,7 @@ def _features(
     weight, bias = layer
     w = held[weight.name]
     b = held[bias.name] if bias is not None else Multiples(np.array([0], object), 0)
-    if len(w.values) ** len(columns) * len(b.values) > MAX_UNIT_ROWS:
+    if len(w.values) ** len(columns) * len(b.values) * columns.shape[1] > MAX_UNIT_CELLS:
         return None
     fine = max(exponent + w.exponent, b.exponent)
     steps = (w.values * (1 << (fine - exponent - w.exponent))).astype(np.int64)
@@ -199,7 +199,7 @@ def _merge(codes: np.ndarray, weight: np.ndarray) -> Sums:
 
 def _add(a: Sums, b: Sums) -> Sums | None:
     """All sums of a vector of one and a vector of the other; None when they are too many."""
-    if len(a.codes) * len(b.codes) > MAX_PRODUCT:
+    if len(a.codes) * b.codes.size > MAX_PRODUCT:
         return None
     codes = (a.codes[:, None] + b.codes).reshape(-1, a.codes.shape[1])
     total = _merge(codes, np.outer(a.weight, b.weight).ravel())
