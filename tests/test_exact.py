@@ -13,7 +13,7 @@ from exact_lists import CUBE2, SIGNED2, SMALL, truth
 
 import volume
 from volume import models
-from volume.enumeration import block_step
+from volume.enumeration import Blocks, block_step
 from volume.exact import Exact, ExactRun
 from volume.models import MLP, Perceptron
 from volume.samplers import Gaussian, Lattice
@@ -252,6 +252,15 @@ def test_nothing_is_claimed_of_products_that_may_round_their_factors():
     report = exact(*SMALL[name], precision="default")
     assert "default precision may round" in report.run["arithmetic"]
     assert report.method["path"] == "blocks"
+
+
+def test_sums_are_made_in_the_models_own_order_where_they_may_round():
+    """The last hidden layer is crossed with the layers below it, in another order, only where no order rounds."""
+    for activation, crossed in (("relu", True), ("tanh", False)):
+        query = volume.Query(MLP((2, 2, 2, 1), activation), Lattice.binary(), CUBE2)
+        steps = ExactRun(query, Exact()).steps
+        assert isinstance(steps, Blocks)
+        assert (steps.grid.middle is not None) == crossed
 
 
 def _overflowing(params, inputs):
