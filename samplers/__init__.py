@@ -12,7 +12,7 @@ from .objectives import LOSSES, OBJECTIVES, PPO, Loss, Objective, Reinforce, Rol
 from .optimisers import OPTIMISERS, SCHEDULES, Optimiser
 from .prior import Prior, fan_scale, standard_normal
 from .sphere import Sphere
-from .training import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, train, train_pool
+from .training import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, reorder_pool, train, train_pool
 from .truncated import log_mass, quantile
 from .uniform import Uniform
 
@@ -59,6 +59,7 @@ __all__ = [
     "over_blocks",
     "quantile",
     "refreshed",
+    "reorder_pool",
     "standard_normal",
     "train",
     "train_pool",

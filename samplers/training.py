@@ -179,6 +179,19 @@ def fill_pool(training: Training, data: Data, pool: Networks, slots: Array, numb
     return jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), flat, pool)
 
 
+def reorder_pool(pool: Networks, order: Array) -> Networks:
+    """The pool with the network of slot order[s] in slot s, [G R]; the pool itself where every slot stays.
+
+    With the last networks side by side, groups that have none cost nothing.
+    """
+
+    def move(pool: Networks) -> Networks:
+        return jax.tree.map(lambda flat, like: flat[order].reshape(like.shape), _flat(pool), pool)
+
+    stays = jnp.all(order == jnp.arange(order.shape[0]))
+    return jax.lax.cond(stays, lambda pool: pool, move, pool)
+
+
 def train_pool(training: Training, data: Data, pool: Networks) -> Networks:
     """Train every group of a pool [G, R, ...] for up to TURN_STEPS steps, or until a quarter of it has stopped."""
     return jax.lax.map(lambda group: _group_turn(training, data, group), pool)

@@ -222,6 +222,28 @@ def test_runs_do_not_depend_on_the_pool_or_on_how_many_there_are():
     assert labels_by_run(other) != found[2]
 
 
+def test_the_last_networks_move_together_and_stay_what_they_are(monkeypatch):
+    """Most of these 60 runs fit soon, and the last few move into one group; they end as when all train at once."""
+    moves = []
+
+    def spy(*arguments):
+        moves.append(not np.array_equal(arguments[-1], np.arange(len(arguments[-1]))))
+        return step(*arguments)
+
+    monkeypatch.setattr("volume.training_pool.step", spy)
+    monkeypatch.setattr("volume.trained._cores", lambda: 1)
+    method = volume.Trained(60, optimiser="adam", learning_rate=0.05, on=FITS, max_steps=500)
+    run = TrainedRun(method, TABLES, jax.random.key(1))
+    while not run.done:
+        run.advance()
+    assert 1 <= sum(moves) <= 3  # from four groups to three, two, one
+    training = run.plan.training
+    together = train_in(np.float32, training, FITS, range(60), seed=1)
+    for name in ("step", "fitted", "wrong"):
+        np.testing.assert_array_equal(getattr(run.outcomes, name), getattr(together, name))
+    assert len(set(run.outcomes.step.tolist())) > 10
+
+
 def test_one_trace_a_method():
     num_traces = step._cache_size  # type: ignore[attr-defined]
     before = num_traces()

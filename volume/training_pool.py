@@ -17,7 +17,7 @@ from jax import Array
 
 from volume.classifiers import BoundClassifier
 from volume.direct import decide, pack_words
-from volume.samplers import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, train_pool
+from volume.samplers import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, reorder_pool, train_pool
 
 ROUNDINGS = 4.0  # an output this many roundings from a tie may be decided otherwise elsewhere, as in Direct
 
@@ -59,12 +59,12 @@ class Landed(NamedTuple):
 
 @partial(jax.jit, static_argnames="plan")
 def step(
-    plan: Plan, data: Data, domain: Domain, pool: Networks, slots: Array, numbers: Array, count: Array
+    plan: Plan, data: Data, domain: Domain, pool: Networks, slots: Array, numbers: Array, count: Array, order: Array
 ) -> tuple[Networks, Landed]:
-    """Fill ``count`` slots with new networks, train all for a turn, and classify those that have stopped."""
+    """Fill ``count`` slots with new networks, reorder them, train for a turn, and classify those that have stopped."""
     with jax.default_matmul_precision(plan.precision):
         pool = fill_pool(plan.training, data, pool, slots, numbers, count)
-        pool = train_pool(plan.training, data, pool)
+        pool = train_pool(plan.training, data, reorder_pool(pool, order))
         flat = jax.tree.map(lambda leaf: leaf.reshape(plan.slots, *leaf.shape[2:]), pool)
         landed = flat.status == SlotStatus.LANDED
         found = _classified(plan, data, domain, flat.params, landed)
@@ -150,10 +150,18 @@ class Pool:
         self._free[slots[: len(fresh)]] = False
         if self._free.all():
             return None
+        order = np.arange(self._plan.slots)
+        if self._free.any():  # nothing is left to fill it with: the last networks move together
+            groups = (~self._free).reshape(self._plan.groups, -1).any(axis=1).sum()
+            if self.training <= (groups - 1) * self._plan.training.group:
+                order = np.argsort(self._free, kind="stable")
+                self._free = self._free[order]
         if self._state is None:
             self._state = empty_pool(self._plan.training, self._data, self._plan.groups)
-        arguments = (self._plan, self._data, self._domain, self._state, slots, numbers, np.int32(len(fresh)))
-        self._state, done = step(*arguments)
+        count = np.int32(len(fresh))
+        self._state, done = step(
+            self._plan, self._data, self._domain, self._state, slots, numbers, count, order.astype(np.int32)
+        )
         landed = np.asarray(done.landed)
         self._free |= landed
         return Landed(*(np.asarray(leaf)[landed] for leaf in done))  # type: ignore[arg-type]
