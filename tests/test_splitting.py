@@ -279,3 +279,20 @@ def test_command_line(capsys):
     assert entry["label"] == "fits"
     assert entry["log_low"] < entry["log_volume"] < entry["log_high"] < 0
     assert entry["log_bound"] < entry["log_low"]
+
+
+def test_quotient_shifts_by_the_order_of_the_group():
+    """Each network once: on 2-3-1 every volume, limit and bound is that of the prior mass over 3!."""
+    model = models.MLP((2, 3, 1), bias=False)
+    mass, once = (
+        volume.estimate(
+            volume.Query(model, samplers.Gaussian(1.0), SQUARE, volume.TruthTable(), symmetry=symmetry),
+            volume.Splitting(particles=16, moves=4, labels=("0100",)),
+            seed=3,
+        )["0100"]
+        for symmetry in ("none", "quotient")
+    )
+    for name in ("log_volume", "log_low", "log_high", "log_bound"):
+        assert getattr(once, name) == pytest.approx(getattr(mass, name) - math.log(6), abs=1e-9), name
+    assert mass.spread > 0
+    assert once.spread == pytest.approx(mass.spread)
