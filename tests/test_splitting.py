@@ -16,6 +16,7 @@ from cli_runs import answer
 import volume
 from benchmarks.rare_truths import cases
 from volume import models, samplers
+from volume.class_estimate import ReplicatedVolume
 from volume.estimation import Interrupted
 from volume.levels import advance
 from volume.replicates import log_mean_error
@@ -284,14 +285,14 @@ def test_command_line(capsys):
 def test_quotient_shifts_by_the_order_of_the_group():
     """Each network once: on 2-3-1 every volume, limit and bound is that of the prior mass over 3!."""
     model = models.MLP((2, 3, 1), bias=False)
-    mass, once = (
-        volume.estimate(
-            volume.Query(model, samplers.Gaussian(1.0), SQUARE, volume.TruthTable(), symmetry=symmetry),
-            volume.Splitting(particles=16, moves=4, labels=("0100",)),
-            seed=3,
-        )["0100"]
-        for symmetry in ("none", "quotient")
-    )
+
+    def entry(symmetry: str) -> ReplicatedVolume:
+        query = volume.Query(model, samplers.Gaussian(1.0), SQUARE, volume.TruthTable(), symmetry=symmetry)
+        found = volume.estimate(query, volume.Splitting(particles=16, moves=4, labels=("0100",)), seed=3)["0100"]
+        assert isinstance(found, ReplicatedVolume)
+        return found
+
+    mass, once = entry("none"), entry("quotient")
     for name in ("log_volume", "log_low", "log_high", "log_bound"):
         assert getattr(once, name) == pytest.approx(getattr(mass, name) - math.log(6), abs=1e-9), name
     assert mass.spread > 0
