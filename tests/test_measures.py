@@ -16,8 +16,9 @@ import volume
 from volume import models, samplers
 from volume.class_estimate import replicated_volume
 from volume.label_curve import RANDOM
+from volume.measure_columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell
 from volume.measure_rows import function_shares, rows_of
-from volume.measures import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, accuracy_edges
+from volume.measures import accuracy_edges
 from volume.replicates import share_interval
 from volume.tilting import order, saddle, weighted_draws
 from volume.wide_shares import wide_shares

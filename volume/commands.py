@@ -59,28 +59,39 @@ def estimate(args: argparse.Namespace) -> int:
 
 
 def measures(args: argparse.Namespace) -> int:
-    """Print the table of measures; write it, its figures and the run behind it."""
+    """Print the table of measures; write it, its figures and the runs behind it.
+
+    Once training has begun, Ctrl-C keeps what was finished, with exit code 3.
+    """
     given = specs.check_prior(args.prior, _prior_options(args))
     if args.model is not None:
         _check_network(args, given)
     measure_words.check(args)
     _check_out(args.out, force=args.force, name="measures.json")
+    from volume.estimation import Interrupted
     from volume.label_curve import labels_curve
-    from volume.measures import measure
+    from volume.measures import Measures, measure
 
     query = _usage(lambda: measure_words.build_query(args, specs.build_prior(args.prior, _prior_options(args))))
     method = _usage(measure_words.build_method, args)
     options: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": _progress(args)}
     name = args.target.word + (f", trigger {args.trigger}" if args.trigger else "")
-    found = measure(query, method, name=name, **options)
+    training, code = _usage(measure_words.build_training, args), DONE
+    try:
+        found = measure(query, method, name=name, optimisers=training, **options)
+    except Interrupted as stop:
+        if not isinstance(stop.report, Measures):
+            raise
+        found, code = stop.report, STOPPED
+        print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
     curve = None
-    if args.curve:
+    if args.curve and code == DONE:
         of = (query.model, query.prior, query.domain, measure_words.labels(args), args.curve)
         curve = _usage(labels_curve, *of, method, name=args.target.word, split_seed=args.split_seed, **options)
     text, counts = measure_words.counts(args)
     if args.out:
         folder = Path(args.out)
-        saved = [found.report.save(folder), found.save(folder), folder / "measures.pdf"]
+        saved = [found.report.save(folder), *found.save_training(folder), found.save(folder), folder / "measures.pdf"]
         found.plot(saved[-1])
         if curve is not None:
             saved += [curve.save(folder), folder / "labels.pdf"]
@@ -92,7 +103,7 @@ def measures(args: argparse.Namespace) -> int:
     else:
         parts = [found.summary(), text, "" if curve is None else curve.summary()]
         print("\n\n".join(part for part in parts if part))
-    return DONE
+    return code
 
 
 def sweep(args: argparse.Namespace) -> int:

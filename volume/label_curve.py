@@ -26,7 +26,7 @@ from volume.errors import whole
 from volume.estimation import estimate
 from volume.labels import Fits
 from volume.logs import LN10, finite, volume_text
-from volume.measures import LIMIT, VOLUME
+from volume.measure_columns import LIMIT, VOLUME
 from volume.method import Method
 from volume.models import Model
 from volume.progress import Progress

@@ -18,8 +18,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from volume.logs import LN10
-from volume.measure_text import TITLES, share_words
-from volume.measures import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
+from volume.measure_columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
+from volume.measure_text import share_words, title_of
 from volume.plots import BLUE, GREY, VERMILLION, check_path
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 GREEN = "#009E73"  # of the same palette
 COLOURS = {FUNCTIONS: GREY, VOLUME: BLUE, LIMIT: VERMILLION, SIMPLICITY: GREEN}
+OF_RUNS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")  # trainings, in turn
 SIZE = (7.0, 4.2)  # inches: two columns
+ROOM = 4  # columns that fit there; each further one widens the figure
 
 
 def bars(found: Measures, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
@@ -38,15 +40,16 @@ def bars(found: Measures, *, ax: Axes | None = None, path: str | Path | None = N
     was met too rarely. A share of exactly 0 is written "0".
     """
     path = None if path is None else check_path(path)
-    ax = _axes(ax)
     columns = [column for column in found.columns if column.cells]
+    ax = _axes(ax, (SIZE[0] * max(1.0, len(columns) / ROOM), SIZE[1]))
+    colours = _colours(columns)
     foot = _foot(columns)
     width = 0.84 / len(columns)
     for place, column in enumerate(columns):
         for row, cell in enumerate(column.cells):
             x = row + (place - (len(columns) - 1) / 2) * width
-            _bar(ax, x, width * 0.92, cell, column, foot)
-    handles = [_patch(column, found.level) for column in columns]
+            _bar(ax, x, width * 0.92, cell, column, colours[column.name], foot)
+    handles = [_patch(column, colours[column.name], found.level) for column in columns]
     if any(not cell.resolved for column in columns for cell in column.cells):
         handles.append(Patch(fill=False, ec=GREY, hatch="////", lw=0.6, label="upper limit: met too rarely"))
     ax.set_xticks(range(len(found.rows)), [_two_lines(row.words, row.counts) for row in found.rows])
@@ -105,9 +108,15 @@ def _log10(points: list[CurvePoint], key: str) -> np.ndarray:
     return np.array([getattr(point, key) for point in points]) / LN10
 
 
-def _patch(column: Column, level: float) -> Patch:
-    title = TITLES[column.name] + (", exact" if column.exact else f", {100 * level:g} % intervals")
-    return Patch(color=COLOURS[column.name], label=title)
+def _colours(columns: list[Column]) -> dict[str, str]:
+    """Of every column by its name."""
+    trained = [column.name for column in columns if column.of_runs]
+    return COLOURS | {name: OF_RUNS[index % len(OF_RUNS)] for index, name in enumerate(trained)}
+
+
+def _patch(column: Column, colour: str, level: float) -> Patch:
+    title = f"runs of {column.name} that fit" if column.of_runs else title_of(column.name)
+    return Patch(color=colour, label=title + (", exact" if column.exact else f", {100 * level:g} % intervals"))
 
 
 def _foot(columns: list[Column]) -> float:
@@ -120,8 +129,7 @@ def _foot(columns: list[Column]) -> float:
     return math.floor(1.08 * min(found) - 0.3)
 
 
-def _bar(ax: Axes, x: float, width: float, cell: Cell, column: Column, foot: float) -> None:
-    colour = COLOURS[column.name]
+def _bar(ax: Axes, x: float, width: float, cell: Cell, column: Column, colour: str, foot: float) -> None:
     size = 7.5
     if not cell.resolved:
         top = cell.log_high / LN10

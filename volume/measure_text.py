@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from volume.logs import LN10, volume_text
-from volume.measures import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
+from volume.measure_columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
 from volume.summary import render
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ TITLES = {
     SIMPLICITY: "simplicity prior",
 }
 DIGITS = 2
+
+
+def title_of(name: str) -> str:
+    """What a column is called: a measure by its title, a training by its own name."""
+    return TITLES.get(name, name)
 
 
 def share_words(log_value: float, digits: int = DIGITS) -> str:
@@ -60,32 +65,69 @@ def total_words(column: Column, narrow: bool = False) -> str:
 
 
 def summarise(found: Measures, width: int = WIDTH) -> str:
-    """The text of `Measures.summary`."""
-    narrow = width < WIDTH
-    table = Table(box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0), header_style="")
-    table.add_column("on the other inputs" if found.num_other > 1 else "on the other input", no_wrap=True)
-    table.add_column("right", justify="right", no_wrap=True)
-    for column in found.columns:
-        table.add_column(TITLES[column.name], justify="right", no_wrap=True)
-    for index, row in enumerate(found.rows):
-        cells = [cell_words(c.cells[index], c.exact, narrow) if c.cells else "-" for c in found.columns]
-        table.add_row(row.words, row.counts, *cells)
-    table.add_row()
-    table.add_row("fits, of everything", "", *(total_words(column, narrow) for column in found.columns))
-    below = [f"{_capital(TITLES[c.name])}: {c.how}." for c in found.columns if c.name != FUNCTIONS]
-    below += [f"No column for {TITLES[name]}: {_sentence(why)}" for name, why in found.absent.items()]
-    below += [f"Note on {TITLES[c.name]}: {note}" for c in found.columns for note in c.notes]
+    """The text of `Measures.summary`; what does not fit in ``width`` stands in further tables below the first."""
+    groups, narrow = _layout(found, width)
+    tables = [part for group in groups for part in ("", _table(found, group, narrow))][1:]
+    below = [f"{_subject(column)}: {column.how}." for column in found.columns if column.name != FUNCTIONS]
+    below += [f"No column for {title_of(name)}: {_sentence(why)}" for name, why in found.absent.items()]
+    below += [f"Note on {title_of(c.name)}: {note}" for c in found.columns for note in c.notes]
     where = "below their shares" if narrow else "in brackets"
     below.append(f"Intervals {where} at {100 * found.level:g} %, each for itself. Seed {found.report.seed}.")
     if any(not cell.resolved for column in found.columns for cell in column.cells):
         below.append('"below x": met too rarely to be told from 0; x is the upper end of its interval.')
     title = f"How what fits {found.num_train} labels divides by the other {found.num_other} of {_name(found)}"
     text = [line for each in (*below, "", found.text) for line in _wrapped(each, width)]
-    return render("\n".join(_wrapped(title, width)), table, "\n".join(["", *text]))
+    return render("\n".join(_wrapped(title, width)), *tables, "\n".join(["", *text]))
 
 
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+def _layout(found: Measures, width: int) -> tuple[list[list[Column]], bool]:
+    """Which columns share a table, and whether intervals stand below their shares.
+
+    Measures alone are one table, as wide as it gets. With trainings beside them all go into one where that fits, else
+    the trainings get tables of their own.
+    """
+    columns, narrow = list(found.columns), width < WIDTH
+    if not any(column.of_runs for column in columns):
+        return [columns], narrow
+    for below in (narrow, True):
+        if _width(found, columns, below) <= width:
+            return [columns], below
+    groups = [[column for column in columns if not column.of_runs], []]
+    for column in (column for column in columns if column.of_runs):
+        if groups[-1] and _width(found, [*groups[-1], column], True) > width:
+            groups.append([])
+        groups[-1].append(column)
+    return groups, True
+
+
+def _width(found: Measures, columns: list[Column], narrow: bool) -> int:
+    """Columns of text that a table takes."""
+    return max(map(len, render(_table(found, columns, narrow)).splitlines()))
+
+
+def _table(found: Measures, columns: list[Column], narrow: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0), header_style="")
+    table.add_column("on the other inputs" if found.num_other > 1 else "on the other input", no_wrap=True)
+    table.add_column("right", justify="right", no_wrap=True)
+    for column in columns:
+        table.add_column(_heading(column), justify="right", no_wrap=True)
+    for index, row in enumerate(found.rows):
+        cells = [cell_words(c.cells[index], c.exact, narrow) if c.cells else "-" for c in columns]
+        table.add_row(row.words, row.counts, *cells)
+    table.add_row()
+    label = "fit, of all runs" if all(column.of_runs for column in columns) else "fits, of everything"
+    table.add_row(label, "", *(total_words(column, narrow) for column in columns))
+    return table
+
+
+def _heading(column: Column) -> str:
+    """A training's settings stand below its optimiser."""
+    return column.name.replace(" ", "\n", 1).replace(", ", ",\n") if column.of_runs else title_of(column.name)
+
+
+def _subject(column: Column) -> str:
+    title = title_of(column.name)
+    return title if column.of_runs else title[0].upper() + title[1:]
 
 
 def _sentence(text: str) -> str:
@@ -107,18 +149,48 @@ def paragraph(found: Measures) -> str:
     ]
     if not volume.resolved or not volume.cells:
         sentences.append(f"The parameter volume that fits is {total_words(volume)}; its shares are not known well.")
-        return " ".join(sentences)
+        return " ".join(sentences + _training(found, volume))
     ratio = (volume.log_total - functions.log_total) / LN10
     sentences.append(f"Of parameter space a share {total_words(volume)} fits, {_times(ratio)} that of functions.")
     sentences += _ends(found, functions, volume)
     if LIMIT in found and found[LIMIT].cells:
         sentences += _limit(found, volume, found[LIMIT])
+    sentences += _training(found, volume)
+    settings = ", this prior and these settings of training."
+    if not found.trained:
+        settings = " and this prior, before any training: which of these networks an optimiser finds is another"
+        settings += " question."
     sentences.append(
         "The column of functions is the same for every target and network; the others are not. All of this is for one"
-        " draw of the training inputs and this prior, before any training: which of these networks an optimiser"
-        " finds is another question."
+        f" draw of the training inputs{settings}"
     )
     return " ".join(sentences)
+
+
+def _training(found: Measures, volume: Column) -> list[str]:
+    """Where the runs of every optimiser end most often, beside the volume."""
+    columns = [column for column in found.columns if column.of_runs]
+    sentences = [f"No run of {column.name} fits." for column in columns if not column.cells]
+    tops = {column.name: _heaviest(column) for column in columns if column.cells}
+    for top in sorted(set(tops.values())):
+        here = [column for column in columns if tops.get(column.name) == top]
+        shares = ", ".join(f"{cell_words(column.cells[top], False)} of {column.name}" for column in here)
+        told = f'Runs that fit end most often in "{found.rows[top].words}"'
+        if not volume.cells:
+            sentences.append(f"{told}: {shares}.")
+            continue
+        apart = [column.name for column in here if _apart(column.cells[top], volume.cells[top])]
+        verdict = "all of these intervals meet that of the volume"
+        if apart:
+            verdict = f"the intervals of {' and '.join(apart)} do not meet that of the volume"
+        share = cell_words(volume.cells[top], False)
+        sentences.append(f"{told}, which has {share} of the volume: {shares}; {verdict}.")
+    return sentences
+
+
+def _apart(a: Cell, b: Cell) -> bool:
+    """Whether two intervals do not meet."""
+    return a.log_high < b.log_low or b.log_high < a.log_low
 
 
 def _ends(found: Measures, functions: Column, volume: Column) -> list[str]:
@@ -151,8 +223,7 @@ def _limit(found: Measures, volume: Column, limit: Column) -> list[str]:
     a, b = volume.cells[top], limit.cells[top]
     if not b.resolved:
         return []
-    apart = a.log_high < b.log_low or b.log_high < a.log_low
-    verdict = "the intervals do not meet" if apart else "the intervals overlap"
+    verdict = "the intervals do not meet" if _apart(a, b) else "the intervals overlap"
     return [
         f'In the limit of infinite width the share of "{found.rows[top].words}" is {cell_words(b, False)}: {verdict}.'
     ]

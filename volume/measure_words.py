@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from volume import method_options, specs
-from volume.method_options import DIRECT, OPTIONS, SPLITTING, one_of
+from volume.errors import unknown
+from volume.method_options import DIRECT, OPTIMISERS, OPTIONS, SPLITTING, TRAINED, one_of
 from volume.task_words import TaskWord, check_target
 from volume.usage import UsageError
 
@@ -19,9 +20,18 @@ if TYPE_CHECKING:
     from volume.addition import Addition
     from volume.method import Method
     from volume.query import Query
+    from volume.trained import Trained
 
 AUTO = "auto"
 METHODS = (AUTO, DIRECT, SPLITTING)
+RUNS = 500  # of each optimiser
+# What may stand behind an optimiser's name, or for all of them in options of the same names.
+_OTHERWISE = ("runs", "on", "optimiser", "dtype", "precision")
+SETTINGS = {
+    option.flag.removeprefix("--"): option
+    for option in OPTIONS
+    if TRAINED in option.methods and option.name not in _OTHERWISE
+}
 # The case that the counting argument is told with, and its number of training examples.
 ESSAY, ESSAY_TRAIN, ESSAY_ACCURACY = (10, 4), 992, 0.5
 
@@ -55,6 +65,36 @@ def parse_bins(text: str) -> tuple[float, ...] | int:
 def parse_sizes(text: str) -> tuple[int, ...]:
     """Numbers of labels, "8,16,32"."""
     return tuple(specs.parse_whole(part) for part in text.split(","))
+
+
+@dataclass(frozen=True)
+class OptimiserWord:
+    """``adam`` or ``adam:learning-rate=0.01,batch-size=8``, its spelling checked."""
+
+    name: str
+    settings: tuple[tuple[str, Any], ...] = ()  # arguments of `volume.Trained`
+
+
+def parse_optimiser(text: str) -> OptimiserWord:
+    """Read an optimiser's word."""
+    name, colon, rest = text.partition(":")
+    if name not in OPTIMISERS:
+        raise UsageError(unknown("optimiser", name, OPTIMISERS))
+    settings: dict[str, Any] = {}
+    for part in rest.split(",") if colon else ():
+        key, equals, value = part.partition("=")
+        if key not in SETTINGS:
+            raise UsageError(unknown(f"setting of {name}:", key, SETTINGS) + f" For example {_example(name)}.")
+        option = SETTINGS[key]
+        if not equals or not value or option.name in settings:
+            flaw = "stands there twice" if option.name in settings else "has no value"
+            raise UsageError(f"{name}: {key} {flaw} in {text!r}; for example {_example(name)}.")
+        settings[option.name] = option.parse(value)
+    return OptimiserWord(name, tuple(settings.items()))
+
+
+def _example(name: str) -> str:
+    return f"{name}:learning-rate=0.01,batch-size=8"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -92,11 +132,41 @@ def add(parser: argparse.ArgumentParser) -> None:
         if takers and option.name != "label":
             text = f"{option.help} ({' and '.join(takers)})"
             group.add_argument(option.flag, type=option.parse, metavar=option.metavar, help=text)
+    group = parser.add_argument_group("training, beside the volume")
+    group.add_argument(
+        "--optimiser",
+        dest="optimisers",
+        type=parse_optimiser,
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="a column of its runs (may be repeated): sgd | momentum | adam | adamw | ..., with settings of its own as"
+        f" in {_example('adam')}",
+    )
+    group.add_argument(
+        "--runs",
+        dest=_dest("runs"),
+        type=specs.parse_whole,
+        help=f"networks that each optimiser trains (default {RUNS})",
+    )
+    for flag, option in SETTINGS.items():
+        text = f"of all optimisers: {option.help}"
+        group.add_argument(f"--{flag}", dest=_dest(option.name), type=option.parse, metavar=option.metavar, help=text)
+
+
+def _dest(name: str) -> str:
+    """Apart from the options of ``--method trained``, which is no method of the parameter volume."""
+    return f"train_{name}"
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that do not go together; imports nothing."""
     method_options.check(args)
+    if not args.optimisers:
+        for name in ("runs", *(option.name for option in SETTINGS.values())):
+            if getattr(args, _dest(name)) is not None:
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} is about training: add an --optimiser, such as --optimiser sgd.")
     if args.model is None and args.target.addition is None:
         raise UsageError("the following arguments are required: --model (for example mlp:7-40-40-1).")
     if args.model is None:
@@ -115,6 +185,22 @@ def check(args: argparse.Namespace) -> None:
 def build_method(args: argparse.Namespace) -> Method[Any] | None:
     """The method asked for, None for the automatic choice."""
     return None if args.method == AUTO else method_options.build(args)
+
+
+def build_training(args: argparse.Namespace) -> tuple[Trained, ...]:
+    """The trainings asked for; ValueError for one that makes no sense, or two that nothing tells apart."""
+    if not args.optimisers:
+        return ()
+    from volume.measure_columns import training_names
+    from volume.trained import Trained
+
+    values = {option.name: getattr(args, _dest(option.name)) for option in SETTINGS.values()}
+    values |= {name: getattr(args, name, None) for name in ("dtype", "precision")}
+    shared = {name: value for name, value in values.items() if value is not None}
+    runs = getattr(args, _dest("runs")) or RUNS
+    made = tuple(Trained(runs, optimiser=word.name, **(shared | dict(word.settings))) for word in args.optimisers)
+    training_names(made)
+    return made
 
 
 def addition(args: argparse.Namespace) -> Addition | None:

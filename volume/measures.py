@@ -7,7 +7,8 @@ within A, the functions that fit the training labels, under
   shares are binomial, exact (volume.counting), whatever the target and the network;
 * parameter volume: prior{f and b} / prior{f}, by `Splitting` or `Direct`, with an interval;
 * infinite width: the same for the wide limit of the network (volume.wide_shares), with an interval;
-* simplicity: weights 2^-K(f), K the Lempel-Ziv complexity (volume.simplicity), exact, for at most 16 inputs.
+* simplicity: weights 2^-K(f), K the Lempel-Ziv complexity (volume.simplicity), exact, for at most 16 inputs;
+* an optimiser: the share of its runs that fit (volume.trained), with an interval. A share of runs is no prior mass.
 
 References: the counting argument in Carlsmith 2023 ("Scheming AIs") and its critique by Belrose and Pope
 2024 ("Counting arguments provide no evidence for AI doom").
@@ -19,25 +20,34 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from volume import replicates
-from volume.class_estimate import ReplicatedVolume
 from volume.defects import BoundOnTrigger
 from volume.direct import Direct
 from volume.estimate_report import EstimateReport
-from volume.estimation import estimate
+from volume.estimation import Interrupted, estimate
 from volume.given import BoundGiven
-from volume.intervals import clopper_pearson
 from volume.labels import BoundAccuracy, BoundFits
-from volume.logs import finite, linear
+from volume.measure_columns import (
+    FUNCTIONS,
+    LIMIT,
+    SIMPLICITY,
+    Cell,
+    Column,
+    limit_column,
+    runs_column,
+    simplicity_column,
+    trainings,
+    volume_column,
+)
 from volume.measure_rows import Row, function_shares, rows_of
 from volume.method import Method
 from volume.progress import Progress
@@ -45,10 +55,10 @@ from volume.query import Query
 from volume.records import plain, short
 from volume.report import VolumeReport
 from volume.seeds import to_key
-from volume.sharing import shares as counted_shares
-from volume.simplicity import MAX_INPUTS, simplicity_measure
+from volume.simplicity import MAX_INPUTS
 from volume.splitting import Splitting
-from volume.wide_shares import wide_shares
+from volume.trained import Trained
+from volume.trained_report import TrainedReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,50 +69,6 @@ PILOT_DRAWS, PILOT_HITS = 200_000, 50
 HITS, MOST_DRAWS = 20_000, 40_000_000
 # 16 replicates rather than 8: a class that none of them met is then below 1 - .025^(1/16) = .21 instead of .37.
 PARTICLES, MOVES, REPLICATES = 128, 8, 16
-FUNCTIONS, VOLUME, LIMIT, SIMPLICITY = "functions", "volume", "infinite width", "simplicity"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The share of one class under one measure, natural logs; -inf is a share of 0."""
-
-    log_share: float
-    log_low: float  # the share itself where it is exact
-    log_high: float
-    resolved: bool = True  # if not, only the ends say something
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; a share in (0, 1e-300) has its logarithm only."""
-        logs = {"log_share": self.log_share, "log_low": self.log_low, "log_high": self.log_high}
-        record: dict[str, Any] = {name: finite(value) for name, value in logs.items()}
-        record |= {name.removeprefix("log_"): None if math.isnan(x) else linear(x) for name, x in logs.items()}
-        return record | {"resolved": self.resolved}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One measure: what it gives to all that fits, and how that divides."""
-
-    name: str  # FUNCTIONS, VOLUME, LIMIT or SIMPLICITY
-    log_total: float  # share of all functions, or of the prior, that fits; natural logs
-    log_total_low: float
-    log_total_high: float
-    cells: tuple[Cell, ...]  # [K]; empty where only the total is known
-    exact: bool
-    how: str  # the method, in words
-    resolved: bool = True  # the total; if not, only its ends say something
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        total = Cell(self.log_total, self.log_total_low, self.log_total_high, self.resolved).to_dict()
-        return {
-            "name": self.name,
-            "total": {name.replace("share", "volume"): value for name, value in total.items()},
-            "shares": [cell.to_dict() for cell in self.cells],
-            "exact": self.exact,
-            "how": self.how,
-            "notes": list(self.notes),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,12 +87,17 @@ class Measures:
     report: VolumeReport | EstimateReport  # the run behind the parameter volume
     description: dict[str, Any]
     seconds: float
+    trained: dict[str, TrainedReport] = field(default_factory=dict)  # the runs behind the columns of optimisers
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:
             if column.name == name:
                 return column
-        raise KeyError(f"No column {name!r}: {self.absent.get(name, 'the measures are functions, volume, ...')}")
+        raise KeyError(f"No column {name!r}: {self.absent.get(name, self._known)}")
+
+    @property
+    def _known(self) -> str:
+        return f"the columns are {', '.join(column.name for column in self.columns)}."
 
     def __contains__(self, name: object) -> bool:
         return any(column.name == name for column in self.columns)
@@ -174,6 +145,7 @@ class Measures:
             "query": short(plain(self.description)),
             "conventions": self.report.conventions,
             "run": self.report.run,
+            "training": {name: _training_record(report) for name, report in self.trained.items()},
             "seconds": self.seconds,
         }
 
@@ -185,6 +157,13 @@ class Measures:
         record = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
         path.write_text(record + "\n", encoding="utf-8")
         return path
+
+    def save_training(self, folder: str | Path) -> list[Path]:
+        """Write the runs of every optimiser, as `TrainedReport.save` does, in folders such as ``training-sgd``."""
+        return [
+            report.save(Path(folder) / f"training-{re.sub(r'[^A-Za-z0-9.+]+', '-', name).strip('-')}")
+            for name, report in self.trained.items()
+        ]
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
         """Bars on a log axis, a group for each row; see `volume.measure_plots`."""
@@ -198,6 +177,7 @@ def measure(
     method: Method[Any] | None = None,
     *,
     name: str = "",
+    optimisers: Mapping[str, Trained] | Sequence[Trained] | Trained = (),
     seed: Any = 0,
     level: float = 0.95,
     progress: bool | Callable[[Progress], None] | None = None,
@@ -210,19 +190,24 @@ def measure(
         method: for the parameter volume. Default: `Direct` where a pilot of direct draws hits what fits often enough,
             else `Splitting`; the result says which.
         name: of the task, for people.
-        seed: as in `volume.estimate`.
+        optimisers: trainings such as ``volume.Trained(1000, optimiser="adam", learning_rate=0.01)``, each of which adds
+            a column of its runs; a mapping names the columns. Run i of each starts from the same draw of the prior.
+        seed: as in `volume.estimate`; `estimate` with it gives the same runs.
         level: likewise.
         progress: likewise.
 
     Raises:
-        TypeError, ValueError: another classifier, or other inputs that repeat or overlap.
-        Interrupted: on Ctrl-C.
+        TypeError, ValueError: another classifier, other inputs that repeat or overlap, or trainings that cannot be
+            told apart or train on something else.
+        Interrupted: on Ctrl-C. Once training has begun its ``report`` is a `Measures` of what was finished, with the
+            finished runs of the training that was stopped.
     """
     start = time.perf_counter()
     given = _checked(query)
     split = given.split
     assert isinstance(given.within, BoundFits)
     assert isinstance(split, (BoundAccuracy, BoundOnTrigger))
+    methods = trainings(optimisers, query)
     key, _ = to_key(seed)
     num_train, classes = len(np.unique(given.within.positions)), max(query.model.num_outputs, 2)
     rows = rows_of(split)
@@ -234,9 +219,9 @@ def measure(
     if method is None:
         method, how = _choose(query, jax.random.fold_in(key, 1))
     report = estimate(query, method, seed=seed, level=level, progress=progress)
-    columns = [*exact, _volume_column(report, given, how)]
+    columns = [*exact, volume_column(report, given, how)]
     try:
-        columns.append(_limit_column(query, key, level))
+        columns.append(limit_column(query, key, level))
     except (TypeError, ValueError) as error:
         absent[LIMIT] = str(error)
     if query.model.num_outputs > 1:
@@ -246,8 +231,23 @@ def measure(
             f"it is a sum over all 2^{query.domain.num_inputs} functions, done for at most {MAX_INPUTS} inputs."
         )
     else:
-        columns.append(_simplicity_column(query, given))
-    return Measures(
+        columns.append(simplicity_column(query, given))
+    trained: dict[str, TrainedReport] = {}
+    stopped = None
+    for title, training in methods.items():
+        if stopped is not None:
+            absent[title] = "the run was stopped before its turn."
+            continue
+        try:
+            found = estimate(query, training, seed=seed, level=level, progress=progress)
+        except Interrupted as stop:
+            stopped, found = stop, stop.report
+        if isinstance(found, TrainedReport):
+            trained[title] = found
+            columns.append(runs_column(title, found, given))
+        else:
+            absent[title] = "the run was stopped before the first of its networks had ended."
+    result = Measures(
         name=name,
         rows=rows,
         columns=tuple(columns),
@@ -260,7 +260,23 @@ def measure(
         report=report,
         description=report.description,
         seconds=time.perf_counter() - start,
+        trained=trained,
     )
+    if stopped is not None:
+        raise Interrupted(result, stopped.progress)  # type: ignore[arg-type]  # a table of reports
+    return result
+
+
+def _training_record(report: TrainedReport) -> dict[str, Any]:
+    """How the runs of one optimiser ended."""
+    return {
+        "method": short(plain(report.method)),
+        "runs": report.num_runs,
+        "ends": {end: entry.to_dict() | {"count": report.run_ends[end]} for end, entry in report.ends.items()},
+        "mean_updates_to_fit": float(report.steps_to_fit.mean()) if len(report.steps_to_fit) else None,
+        "seed": report.seed,
+        "run": {name: value for name, value in report.run.items() if name != "training"},
+    }
 
 
 def _labels_of(split: BoundAccuracy | BoundOnTrigger) -> np.ndarray:
@@ -307,87 +323,6 @@ def _choose(query: Query, key: jax.Array) -> tuple[Method[Any], str]:
         return fallback, f" (a pilot of {PILOT_DRAWS:,} direct draws hit {hits} networks that fit)"
     draws = min(MOST_DRAWS, max(PILOT_DRAWS, math.ceil(HITS * PILOT_DRAWS / hits)))
     return Direct(draws=draws), f" (a pilot of {PILOT_DRAWS:,} direct draws hit {hits:,} networks that fit)"
-
-
-# --- the columns ---
-
-
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
-
-
-def _volume_column(report: VolumeReport | EstimateReport, given: BoundGiven, how: str) -> Column:
-    if isinstance(report, VolumeReport):
-        return _counted_column(report, given, how)
-    total = report.entries[0]
-    cells = []
-    for index in range(given.outside):
-        share = getattr(report[given.label(index)], "share", None) if given.label(index) in report else None
-        if share is None:
-            break
-        resolved = share.num_hit >= replicates.MIN_HIT
-        cells.append(Cell(_log(share.share), _log(share.low), _log(share.high), resolved))
-    method = report.method
-    words = f"{method['name']}, {method['replicates']} replicates of {method['particles']} networks"
-    if not isinstance(total, ReplicatedVolume):  # another method that answers Given
-        return Column(VOLUME, total.log_volume, total.log_low, total.log_high, tuple(cells), False, words)
-    ends = (total.log_low, total.log_high) if total.headline == "interval" else (total.log_bound, 0.0)
-    return Column(
-        VOLUME,
-        total.log_volume,
-        *ends,
-        tuple(cells) if len(cells) == given.outside else (),
-        False,
-        words + how,
-        resolved=total.headline == "interval",
-        notes=total.notes,
-    )
-
-
-def _counted_column(report: VolumeReport, given: BoundGiven, how: str) -> Column:
-    found = counted_shares(report)
-    inside = report.counts.keys[:, 0] < given.outside
-    counts = report.counts.regroup(inside.astype(np.int64), 2)
-    fits = replace(
-        report,
-        counts=counts,
-        classifier=given.within.classifier,
-        description={**report.description, "classifier": given.within.describe()},
-    )["fits"]
-    cells = tuple(
-        Cell(_log(s.share) if s.num_within else math.nan, _log(s.low), _log(s.high), s.resolved) for s in found
-    )
-    words = f"{report.num_draws:,} direct draws, {fits.count:,} that fit{how}"
-    enough = fits.count > 0
-    return Column(VOLUME, fits.log_volume, fits.log_low, fits.log_high, cells, False, words, resolved=enough)
-
-
-def _limit_column(query: Query, key: jax.Array, level: float) -> Column:
-    high, low = np.asarray(jax.random.key_data(jax.random.fold_in(key, 2)))
-    found = wide_shares(query, seed=(int(high) << 32) | int(low), level=level)
-    total, cells = found.total, ()
-    notes = tuple(total.notes)
-    if found.num_kept:
-        ends = clopper_pearson(found.counts, found.num_kept, level)
-        with np.errstate(divide="ignore"):
-            logs = np.log(found.counts / found.num_kept)
-        cells = tuple(
-            Cell(float(x), float(a), float(b), int(n) > 0) for x, a, b, n in zip(logs, *ends, found.counts, strict=True)
-        )
-    else:
-        notes = (*notes, f"The shares are left out: {found.reason or 'no draw was kept'}.")
-    how = f"Gaussian process, {found.num_kept:,} draws given the labels" if cells else "Gaussian process"
-    logs = (total.log_probability, total.log_low, total.log_high)
-    return Column(LIMIT, *logs, cells, False, how, notes=notes)
-
-
-def _simplicity_column(query: Query, given: BoundGiven) -> Column:
-    found = simplicity_measure(query.domain, query.classifier)
-    held = dict(found)
-    logs = [held.get(given.label(index), -math.inf) for index in range(given.outside)]
-    total = float(np.logaddexp.reduce(logs))
-    cells = tuple(Cell(x - total, x - total, x - total) for x in logs)
-    return Column(SIMPLICITY, total, total, total, cells, True, "2^-K, all functions enumerated, exact")
 
 
 def accuracy_edges(num_other: int) -> tuple[float, ...]:
