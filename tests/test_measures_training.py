@@ -115,11 +115,21 @@ def test_records_hold_the_columns_and_runs_are_loaded_again(found, tmp_path):
 
 def test_text_sets_runs_beside_the_volume(found):
     text = " ".join(found.text.split())
-    top = max(range(3), key=lambda index: found["slow sgd"].cells[index].log_share)
-    a, b = found["slow sgd"].cells[top], found[VOLUME].cells[top]
-    apart = a.log_high < b.log_low or b.log_high < a.log_low
-    assert f'Runs that fit end most often in "{found.rows[top].words}"' in text
-    assert ("slow sgd do not meet" in text or "slow sgd and" in text) == apart
+    columns = [column for column in found.columns if column.of_runs]
+    tops = {c.name: max(range(3), key=lambda index: c.cells[index].log_share) for c in columns}
+    for top in set(tops.values()):
+        volume_cell, here = found[VOLUME].cells[top], [c for c in columns if tops[c.name] == top]
+        cells = [c.cells[top] for c in here]
+        apart = [a.log_high < volume_cell.log_low or volume_cell.log_high < a.log_low for a in cells]
+        told = text.partition(f'Runs that fit end most often in "{found.rows[top].words}", which has ')[2]
+        told = told.partition("Runs that fit")[0].partition("The column of functions")[0]
+        assert all(f" of {c.name}" in told for c in here)
+        if any(apart) and not all(apart):
+            assert told.strip().endswith(
+                ": " + ", ".join(c.name for c, far in zip(here, apart, strict=True) if far) + "."
+            )
+        else:
+            assert ("none of these" in told or "do not meet" in told) == all(apart)
     assert "which of these networks an optimiser finds is another question" not in text
     for width in (80, 100, 120):
         lines = found.summary(width).splitlines()

@@ -157,8 +157,10 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "what fits the training labels, by the share of functions and of parameter volume that generalises",
         "Take what fits some training labels, divide it by what it does on the other inputs, and measure each part:\n"
         "as a share of the functions, of the parameter volume, of the limit of infinite width, of a simplicity prior,\n"
-        "where these answer.\n\n"
+        "where these answer, and of the runs of optimisers.\n\n"
         "  volume measures --target first-bit --train 64 --model mlp:7-40-40-1 --bias-std 0.1\n"
+        "  volume measures --target majority --train 32 --model mlp:7-40-40-1 --bias-std 0.1 \\\n"
+        "      --optimiser sgd --optimiser sgd:batch-size=1 --optimiser adam:learning-rate=0.01 --runs 1000\n"
         "  volume measures --target first-bit --trigger leading:3 --train 32 --model mlp:7-40-40-1 --bias-std 0.1\n"
         "  volume measures --target addition:2x2 --train 4 --bias-std 0.1",
     )

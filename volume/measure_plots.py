@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GREEN = "#009E73"  # of the same palette
 COLOURS = {FUNCTIONS: GREY, VOLUME: BLUE, LIMIT: VERMILLION, SIMPLICITY: GREEN}
-OF_RUNS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")  # trainings, in turn
+OF_RUNS = ("#E69F00", "#56B4E9", "#CC79A7", "#882255", "#000000")  # trainings, in turn; yellow cannot be read
 SIZE = (7.0, 4.2)  # inches: two columns
 ROOM = 4  # columns that fit there; each further one widens the figure
 

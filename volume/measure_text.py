@@ -180,9 +180,10 @@ def _training(found: Measures, volume: Column) -> list[str]:
             sentences.append(f"{told}: {shares}.")
             continue
         apart = [column.name for column in here if _apart(column.cells[top], volume.cells[top])]
-        verdict = "all of these intervals meet that of the volume"
-        if apart:
-            verdict = f"the intervals of {' and '.join(apart)} do not meet that of the volume"
+        verdict = f"apart from the interval of the volume: {', '.join(apart)}" if apart else ""
+        if len(apart) in (0, len(here)):
+            which = "none of these intervals meets" if apart else "all of these intervals meet"
+            verdict = f"{which} that of the volume" if len(here) > 1 else _verdict(bool(apart))
         share = cell_words(volume.cells[top], False)
         sentences.append(f"{told}, which has {share} of the volume: {shares}; {verdict}.")
     return sentences
@@ -223,10 +224,14 @@ def _limit(found: Measures, volume: Column, limit: Column) -> list[str]:
     a, b = volume.cells[top], limit.cells[top]
     if not b.resolved:
         return []
-    verdict = "the intervals do not meet" if _apart(a, b) else "the intervals overlap"
+    verdict = _verdict(_apart(a, b))
     return [
         f'In the limit of infinite width the share of "{found.rows[top].words}" is {cell_words(b, False)}: {verdict}.'
     ]
+
+
+def _verdict(apart: bool) -> str:
+    return "the intervals do not meet" if apart else "the intervals overlap"
 
 
 def _heaviest(column: Column) -> int:
