@@ -66,6 +66,7 @@ class ClassRun:
         self.label, self.split = label, split
         self.evaluations = self.num_nonfinite = self.num_drawn = 0
         self.shares: np.ndarray | None = None  # [R, K] of the split among each replicate's final particles
+        self.tables: np.ndarray | None = None  # [K, W] keys of the K tables met, where the split is by tables
         self.log_estimates: list[float] = []
         self.notes: list[str] = []
         self._rows, self._domain_inputs = guide.rows, inputs
@@ -175,7 +176,10 @@ class ClassRun:
             found = group.survey(self.split, self._domain_inputs, self._rows)
             self.evaluations += group.size * cost(self._target)
             self._splits.append(found)
-            self.shares = np.concatenate(self._splits)
+            if self.split.num_classes is None:
+                self.tables, self.shares = _table_shares(np.concatenate(self._splits), self.log_estimates)
+            else:
+                self.shares = np.concatenate(self._splits)
 
     def _size(self) -> None:
         """Set N by the trial's spread; its estimates are forgotten."""
@@ -219,20 +223,26 @@ class ClassRun:
         share = None if within is None else self._share_of(within, level)
         return replicated_volume(self.label, self.log_estimates, level, self._diagnostics(), self.notes, share)
 
-    def part(self, label: str, index: int, level: float) -> ReplicatedVolume:
-        """The volume of one class of the split within this class, and its share."""
+    def part(self, label: str, index: int | None, level: float, chosen_by: int = 0) -> ReplicatedVolume:
+        """The volume of one class of the split within this class, and its share.
+
+        ``index`` None: a table that no replicate met. ``chosen_by``: replicates, the first ones, that chose this class
+        by what they met, and so do not estimate it.
+        """
         assert self.shares is not None
-        g = self.shares[:, index]
+        g = np.where(np.isnan(self.shares[:, :1]), np.nan, 0.0)[:, 0] if index is None else self.shares[:, index]
+        g, estimates = g[chosen_by:], np.array(self.log_estimates)[chosen_by:]
         met = g > 0  # neither is one that died on the way
-        logs = np.where(met, np.array(self.log_estimates) + np.log(np.where(met, g, 1)), -math.inf)
-        share = replicates.share_interval(self.log_estimates, g, level)
+        logs = np.where(met, estimates + np.log(np.where(met, g, 1)), -math.inf)
+        share = replicates.share_interval(estimates, g, level)
         notes = []
         if share.num_hit < replicates.MIN_HIT:
             notes.append(
                 f"Met by {share.num_hit} of {len(g)} replicates: its share is not resolved, below {share.high:.2g}. "
                 "Give resolve=True for a run of its own."
             )
-        return replicated_volume(label, logs, level, {PART_OF: self.label}, notes, share)
+        diagnostics = {PART_OF: self.label} | ({"chosen_by_replicates": chosen_by} if chosen_by else {})
+        return replicated_volume(label, logs, level, diagnostics, notes, share)
 
     def _share_of(self, within: ClassRun, level: float) -> Share:
         """The share from two independent runs: ends of intervals that hold at once with probability ``level``."""
@@ -308,6 +318,7 @@ class _Group:
         with np.errstate(divide="ignore", invalid="ignore"):
             self.log_estimates = self.log_estimates + np.log(factor)
             relative = np.asarray(found.weight_square, float) / factor**2 - 1
+            relative = np.maximum(relative, 0)  # rounding may put it below where all weights are alike
             self._ideal = self._ideal + relative / self._target.num_particles
         self._root = np.take_along_axis(self._root, np.asarray(found.parent), axis=1)
         self._moved.append(float(found.moved))
@@ -317,14 +328,17 @@ class _Group:
             self.at = len(self._stages)
 
     def survey(self, split: BoundClassifier, inputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Shares [G, K] of the split's classes; nan for a replicate that died."""
+        """Shares [G, K] of the split's classes; nan for a replicate that died. For tables their keys [G, V, W]."""
         assert self._z is not None
         stage = self._stages[-1]._replace(level=math.inf, next_level=math.inf).cast(self._inputs.dtype)
         keys = self._level_keys(len(self._stages) + 1)
         found = np.asarray(survey(self._target, split, keys, self._z, inputs, rows, stage, self._data))
         if split.route == "table":
-            found = split.classify_keys(pack(found.reshape(-1, found.shape[-1]), split.num_outputs))
-        assert split.num_classes is not None  # Splitting asked before
+            packed = pack(found.reshape(-1, found.shape[-1]), split.num_outputs)
+            if split.num_classes is None:
+                return packed.reshape(self.size, -1, packed.shape[1])
+            found = split.classify_keys(packed)
+        assert split.num_classes is not None
         met = np.stack([np.bincount(classes, minlength=split.num_classes) for classes in found.reshape(self.size, -1)])
         return np.where((self.log_estimates > -math.inf)[:, None], met / met.sum(axis=1, keepdims=True), np.nan)
 
@@ -336,6 +350,16 @@ class _Group:
             "moved": np.array(self._moved),
             "ancestors": np.array(ancestors, float),
         }
+
+
+def _table_shares(keys: np.ndarray, log_estimates: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct tables [K, W], in key order, of the keys [R, V, W] that replicates met, and their shares [R, K] of
+    each one's; nan for a replicate that died."""
+    num, visits, words = keys.shape
+    found, which = np.unique(keys.reshape(-1, words), axis=0, return_inverse=True)
+    cell = np.repeat(np.arange(num), visits) * len(found) + which.ravel()
+    met = np.bincount(cell, minlength=num * len(found)).reshape(num, -1)
+    return found, np.where((np.array(log_estimates) > -math.inf)[:, None], met / visits, np.nan)
 
 
 def _spread_for(half_width: float, num: int) -> float:

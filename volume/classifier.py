@@ -21,6 +21,7 @@ from volume.content import ByContent
 from volume.domains import Domain, Points
 
 if TYPE_CHECKING:
+    from volume.counts import Counts
     from volume.product import Product
 
 # Above this many classes a dense counter per block of draws costs more than counting whole tables.
@@ -96,6 +97,12 @@ class BoundClassifier(ByContent, ABC):
             decisions = tables.unpack(keys[rows], self.num_inputs, self.num_outputs)
             result[rows] = self.classify(np.ascontiguousarray(decisions.T))
         return result
+
+    def of_tables(self, counts: Counts) -> Counts:
+        """The counts of these classes from counts of truth tables, every table classified once."""
+        if self.num_classes is None:
+            return counts
+        return counts.regroup(self.classify_keys(counts.keys), self.num_classes)
 
     @abstractmethod
     def label(self, index: int) -> str:

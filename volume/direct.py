@@ -26,6 +26,7 @@ from volume.accumulate import DenseAccumulator, TableAccumulator
 from volume.classifiers import BoundClassifier
 from volume.counts import Counts
 from volume.errors import unknown, whole
+from volume.given import BoundGivenTables
 from volume.method import Facts
 from volume.plan import MAX_DRAWS, Plan, cast_inputs, check_memory, choose_block, make_plan
 from volume.progress import Progress
@@ -314,9 +315,7 @@ class DirectRun:
     def counts(self) -> Counts:
         """Hits of the query's classes in every block so far."""
         counts, bound = self._into.counts(), self.plan.bound
-        if self._table and bound.num_classes is not None:  # a costly function of the table: classify each table once
-            counts = counts.regroup(bound.classify_keys(counts.keys), bound.num_classes)
-        return counts
+        return bound.of_tables(counts) if self._table else counts
 
     def _dispatch(self) -> tuple[Step, np.ndarray]:
         blocks = min(self._step_blocks * self._devices, self.total_blocks - self._asked)
@@ -342,6 +341,8 @@ class DirectRun:
                 ((words[:, :, w].astype(np.uint64) << np.uint64(32)) | words[:, :, w + 1]).ravel()
                 for w in range(0, words.shape[2], 2)
             ]
+            if isinstance(self.plan.bound, BoundGivenTables):
+                keys = self.plan.bound.joined(keys)
             weight = kept["weight"].ravel() if self.plan.copies > 1 else None
             self._into.append(keys, kept["finite"].ravel(), weight)
         else:

@@ -161,9 +161,7 @@ class ExactRun:
             keys, hits // self._divisor, num_points=self._points, nonfinite=nonfinite // self._divisor
         )
         bound = self._query.bound
-        if bound.route == "table" and bound.num_classes is not None:  # a costly function of the table
-            counts = counts.regroup(bound.classify_keys(counts.keys), bound.num_classes)
-        return counts
+        return bound.of_tables(counts) if bound.route == "table" else counts
 
     def report(self, facts: Facts) -> VolumeReport | None:
         """The exact volumes; None before every parameterisation was counted, and then a checkpoint is kept."""

@@ -5,22 +5,28 @@ share of b within A is V(A and b) / V(A), a conditional probability under the pr
 those of the second classifier inside A, and one more, "outside", for every function that is not in A: together they
 are all functions, so any method that answers classifiers answers this one.
 
-Shape letters: N inputs, C outputs, K tables, S classes of the split.
+Split by truth tables the classes are the single functions in A, too many to be listed in advance: they are counted
+under their own keys, and "outside" under that of one function outside A.
+
+Shape letters: N inputs, C outputs, K tables, S classes of the split, W words of a packed table.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from volume import tables
 from volume.classifier import MAX_CLASSES, MAX_DEVICE_CLASSES, BoundClassifier, Classifier, as_index, in_range
+from volume.counts import Counts
 from volume.domains import Domain, Points
 from volume.errors import unknown
-from volume.labels import Fits
+from volume.labels import BoundFits, Fits
 from volume.product import check_decided_together, union_of_inputs
 
 OUTSIDE = "outside"
@@ -32,7 +38,8 @@ class Given(Classifier):
     """The classes of ``split`` among the functions that are in one class of ``within``; all others are "outside".
 
     ``Given(Fits(x, y), Accuracy(test_x, test_y))`` asks how what fits the training labels divides by accuracy on other
-    inputs. Class numbers are those of ``split``, 0..S-1, then S for "outside".
+    inputs. Class numbers are those of ``split``, 0..S-1, then S for "outside". ``Given(Fits(x, y), TruthTable())`` asks
+    for the single functions that fit, P(function | labels): their labels are those of the tables.
 
     Args:
         within: the classifier that says what is given.
@@ -42,7 +49,7 @@ class Given(Classifier):
 
     Raises (the last three when a query is made):
         TypeError: something that is no classifier, or no ``label`` where ``within`` is not `Fits`.
-        ValueError: `TruthTable` as a part, or parts that cannot be decided together, as in `Product`.
+        ValueError: `TruthTable` as ``within``, or parts that cannot be decided together, as in `Product`.
         KeyError: a ``label`` that names no class of ``within``.
     """
 
@@ -60,11 +67,6 @@ class Given(Classifier):
             raise ValueError(
                 "One truth table has nothing to split: it is one function. Give Fits or another classifier."
             )
-        if isinstance(split, TruthTable):
-            raise ValueError(
-                "Given cannot split by TruthTable, whose classes are not listed in advance: estimate a query with "
-                "TruthTable() and group its report, or split by Accuracy, Ones, LempelZiv or Argmax."
-            )
         if label is None:
             if not isinstance(within, Fits):
                 raise TypeError(
@@ -79,8 +81,19 @@ class Given(Classifier):
     def domain(self) -> Points | None:
         return union_of_inputs((self.within, self.split), "the two parts of this Given")
 
-    def bind(self, domain: Domain, num_outputs: int) -> BoundGiven:
+    def bind(self, domain: Domain, num_outputs: int) -> BoundGiven | BoundGivenTables:
+        from volume.classifiers import TruthTable
+
         within, split = self.within.bind(domain, num_outputs), self.split.bind(domain, num_outputs)
+        if isinstance(self.split, TruthTable):
+            if not within.of_table or within.num_classes is None:
+                raise ValueError(
+                    f"Functions given {self.within!r} are counted from stored truth tables, which do not decide its "
+                    "classes: give Fits or another classifier of the decisions."
+                )
+            found = BoundGivenTables(self, domain.num_inputs, num_outputs, within, split, within.index(self.label))
+            found.outside_key  # noqa: B018  # ValueError where nothing is outside
+            return found
         size = split.num_classes
         if size is None or size >= MAX_CLASSES:
             raise ValueError(f"Given needs a split whose classes can be numbered; {self.split!r} has too many.")
@@ -165,3 +178,87 @@ class BoundGiven(BoundClassifier):
                 known = [self.label(index) for index in range(self.num_classes)]
                 raise KeyError(unknown("class", label, known)) from None
             raise KeyError(f"{error.args[0]} Functions that are not given are in the class {OUTSIDE!r}.") from None
+
+
+@dataclass(frozen=True, eq=False)
+class BoundGivenTables(BoundClassifier):
+    """The single functions in one class of ``within``. Class numbers are those of `TruthTable`, without bound."""
+
+    within: BoundClassifier
+    split: BoundClassifier  # truth tables
+    wanted: int  # the class number of ``within`` that is given
+
+    @property
+    def num_classes(self) -> None:
+        return None
+
+    @property
+    def route(self) -> Literal["table", "device"]:
+        return "table"
+
+    @cached_property
+    def outside_key(self) -> np.ndarray:
+        """The key [W] of "outside": that of a function outside the class, under which all of them are counted.
+
+        ValueError when none of the functions tried is outside: all of one label, and the labels of `Fits`.
+        """
+        highest = max(self.num_outputs, 2) - 1
+        tried = np.repeat(np.array([[0], [highest]], tables.decision_dtype(self.num_outputs)), self.num_inputs, axis=1)
+        if isinstance(self.within, BoundFits):
+            tried = np.concatenate([tried, tried])
+            tried[:2, self.within.positions] = highest - (self.within.labels_at > 0) * highest
+            tried[2:, self.within.positions] = self.within.labels_at
+        keys = tables.pack(tried, self.num_outputs)
+        outside = np.flatnonzero(~self.holds(keys))
+        if not len(outside):
+            raise ValueError(
+                f"No function outside the class {self.within.label(self.wanted)!r} of {self.within.classifier!r} was "
+                "found: where it holds all functions estimate TruthTable(), else group a report of TruthTable()."
+            )
+        return keys[outside[0]]
+
+    def holds(self, keys: np.ndarray) -> np.ndarray:
+        """Whether each of the tables [K, W] is in the class that is given, bool [K]."""
+        return self.within.classify_keys(keys) == self.wanted
+
+    def joined(self, words: list[np.ndarray]) -> list[np.ndarray]:
+        """The words of tables, [D] each, with one key for all that are outside: few distinct ones are grouped fast."""
+        inside = self.holds(np.stack(words, axis=1))
+        return [np.where(inside, word, other) for word, other in zip(words, self.outside_key, strict=True)]
+
+    def classify(self, decisions: Any) -> Any:
+        raise TypeError("The functions within a class have no numbers that arrays hold: work with their keys.")
+
+    def of_tables(self, counts: Counts) -> Counts:
+        inside = self.holds(counts.keys)
+        keys = counts.keys[inside]
+        if not inside.all():
+            keys = np.concatenate([keys, self.outside_key[None]])
+        order = np.lexsort(keys.T[::-1])
+        place = np.empty(len(keys), np.int64)
+        place[order] = np.arange(len(keys))
+        group = np.full(len(inside), place[-1] if len(keys) else 0)
+        group[inside] = place[: inside.sum()]
+        return replace(counts.regroup(group, max(len(keys), 1)), keys=np.asfortranarray(keys[order]))
+
+    def key(self, label: Any) -> np.ndarray:
+        if isinstance(label, str) and label == OUTSIDE:
+            return self.outside_key
+        key = self.split.key(label)
+        if not self.holds(key[None])[0]:
+            raise KeyError(
+                f"The table {label!r} is not in the class {self.within.label(self.wanted)!r} that is given: name one "
+                f"that is, or {OUTSIDE!r} for all that are not."
+            )
+        return key
+
+    def labels(self, keys: np.ndarray) -> list[str]:
+        held = self.holds(np.asarray(keys)).tolist()
+        return [name if inside else OUTSIDE for name, inside in zip(self.split.labels(keys), held, strict=True)]
+
+    def index(self, label: Any) -> int:
+        return int.from_bytes(self.key(label).astype(">u8").tobytes(), "big")
+
+    def label(self, index: int) -> str:
+        label = self.split.label(index)
+        return label if self.holds(self.split.key(label)[None])[0] else OUTSIDE

@@ -27,7 +27,7 @@ from volume.classifier import BoundClassifier
 from volume.classifiers import BoundOnes, BoundTruthTable
 from volume.content import ByContent, frozen
 from volume.defects import BoundOnTrigger
-from volume.given import BoundGiven
+from volume.given import OUTSIDE, BoundGiven, BoundGivenTables
 from volume.labels import BoundAccuracy, BoundFits
 from volume.product import BoundProduct
 
@@ -314,6 +314,8 @@ def _of(bound: BoundClassifier, index: int, chain: bool) -> Guide:
     if isinstance(bound, BoundOnTrigger) and (found := bound.counted(index)) is not None:
         labelled, right = found
         return _right(labelled.positions, labelled.labels_at, int(right[0]), int(right[-1]))
+    if isinstance(bound, BoundGivenTables) and bound.label(index) != OUTSIDE:
+        return InTurn((_of(bound.within, bound.wanted, chain), _of(bound.split, index, chain)))
     if isinstance(bound, BoundTruthTable):
         table = tables.unpack(bound.key(bound.label(index))[None], bound.num_inputs, bound.num_outputs)[0]
         return _labels(np.arange(bound.num_inputs), table, chain)

@@ -31,7 +31,14 @@ def union_of_inputs(classifiers: Sequence[Classifier], what: str) -> Points | No
 
 
 def check_decided_together(parts: Sequence[BoundClassifier], num_classes: int) -> None:
-    """ValueError when one part needs the outputs and another is only decided from stored truth tables."""
+    """ValueError when one part needs the outputs and another is only decided from stored truth tables, or when the
+    classes of one cannot be numbered."""
+    for part in parts:
+        if part.num_classes is None:
+            raise ValueError(
+                f"The classes of {part.classifier!r} are single functions, not listed in advance: they cannot be "
+                "combined with others. Estimate it alone."
+            )
     on_table = [part for part in parts if part.route == "table"]
     if any(part.needs_outputs for part in parts) and (on_table or num_classes > MAX_DEVICE_CLASSES):
         other = f"{on_table[0].classifier} is" if on_table else f"{num_classes} classes are"

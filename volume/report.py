@@ -297,16 +297,15 @@ class VolumeReport:
             return self
         bound = classifier.bind(self.domain, self.num_outputs)
         known = bound.num_classes
-        if not bound.of_table or known is None:
+        if not bound.of_table:
             raise ValueError(
                 f"{type(classifier).__name__} needs the outputs themselves, and a report stores decisions only: "
                 "estimate a query with this classifier instead."
             )
-        group = bound.classify_keys(self.counts.keys)
-        if known <= MAX_DEVICE_CLASSES:
-            counts = self.counts.regroup(group, known)
+        if known is None or known <= MAX_DEVICE_CLASSES:
+            counts = bound.of_tables(self.counts)
         else:  # number the groups that occur, so that (group, unit) fits one integer
-            occurring, group = np.unique(group, return_inverse=True)
+            occurring, group = np.unique(bound.classify_keys(self.counts.keys), return_inverse=True)
             counts = self.counts.regroup(group, len(occurring))
             counts = replace(counts, keys=occurring.astype(np.uint64)[:, None])
         description = {**self.description, "classifier": bound.describe()}

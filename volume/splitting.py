@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from volume.class_run import ClassRun
 from volume.classifier import MAX_DEVICE_CLASSES
 from volume.errors import unknown, whole
 from volume.estimate_report import EstimateReport
-from volume.given import BoundGiven
+from volume.given import OUTSIDE, BoundGiven, BoundGivenTables
 from volume.guides import Seen, guide
 from volume.labels import BoundAccuracy, BoundFits
 from volume.levels import Target
@@ -46,6 +46,8 @@ from volume.samplers import Prior, arcs, can_share_heads, lines, standard_normal
 BODY_POINTS, HEAD_POINTS, ALONE_POINTS = 4, 16, 16
 BATCH_FLOATS = 1 << 19  # of windows that move at the same time: they stay in a CPU's caches
 FLOOR = -1500.0  # log10
+TABLES = 10  # listed of a Given within truth tables whose functions are not named
+MIN_REPLICATES = 3  # one of them chooses which, and an interval needs two
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,9 @@ class Splitting:
         replicates: R, at least 2; the interval is meant for 8 and more.
         moves: P of each particle at each level.
         labels: the classes to answer for. Default: "fits" for `Fits`, the highest bin for `Accuracy`, and for `Given`
-            all classes of its split by one run to the class that is given.
+            all classes of its split by one run to the class that is given. `Given` split by truth tables: the functions
+            to count in that run. Default: those that its first tenth of replicates meets most, at most 10, estimated
+            by the others.
         score: a function of one network's outputs, [N] or [N, C], that rises on the way to the class. Default: margins.
             It guides only: a class without margins (`Predicate`, `LempelZiv`) needs one, any choice is unbiased.
         chain: reach labels one after the other, by the chain rule, instead of all by their smallest margin.
@@ -135,6 +139,14 @@ class Splitting:
         return {"name": self.name, **settings, "score": score}
 
 
+class _Part(NamedTuple):
+    """A class of Given's split that is reported."""
+
+    label: str
+    column: int | None  # of the shares; None: a table that no replicate met
+    chosen_by: int = 0  # replicates, the first ones, that chose it
+
+
 class SplittingRun:
     """A query being answered, class after class."""
 
@@ -143,9 +155,14 @@ class SplittingRun:
         self._inputs = cast_inputs(query, method.dtype)
         bound = query.bound
         self._seen: Seen | None = None
-        self._given = bound if isinstance(bound, BoundGiven) and method.labels is None else None
-        if self._given is not None:
-            self._check_split(self._given)
+        self._given: BoundGiven | BoundGivenTables | None = None
+        self._named: list[Any] | None = None  # functions whose shares are asked for
+        if isinstance(bound, BoundGivenTables) or (isinstance(bound, BoundGiven) and method.labels is None):
+            self._given = bound
+            if isinstance(bound, BoundGivenTables):
+                self._named = self._names(bound)
+            else:
+                self._check_split(bound)
             self._runs = [self._class_run(0, self._given.within, self._given.wanted, split=self._given.split)]
         else:
             labels = _default_labels(bound) if method.labels is None else method.labels
@@ -155,7 +172,7 @@ class SplittingRun:
             for index in indices:  # errors of any class come before anything is traced
                 guide(bound, bound.label(index), score=method.score, chain=method.chain)
             self._runs = [self._class_run(i, bound, index) for i, index in enumerate(indices)]
-        self._resolved: dict[int, ClassRun] = {}  # by class of the split
+        self._resolved: dict[str, ClassRun] = {}  # by label of the split's class
 
     def _class_run(self, number: int, bound: Any, index: int, split: Any = None) -> ClassRun:
         method = self._method
@@ -191,6 +208,49 @@ class SplittingRun:
                 "split by Ones, Accuracy, LempelZiv or Fits, or name the classes with labels=."
             )
 
+    def _names(self, bound: BoundGivenTables) -> list[str] | None:
+        """The functions that the method names, as reports write them; None: none of them."""
+        method = self._method
+        if method.labels is None:
+            if method.replicates < MIN_REPLICATES:
+                raise ValueError(
+                    f"{method.replicates} replicates cannot both choose functions and estimate them: name some with "
+                    f"labels=, or give {MIN_REPLICATES} replicates or more."
+                )
+            return None
+        indices = [bound.index(label) for label in method.labels]  # KeyError for one that does not fit
+        names = [bound.label(index) for index in indices]
+        if OUTSIDE in names:
+            raise ValueError(f"Splitting counts functions within what is given: leave {OUTSIDE!r} out of labels=.")
+        if len(set(names)) < len(names):
+            raise ValueError(f"labels={method.labels!r} must name each class once.")
+        return names
+
+    def _parts(self) -> list[_Part]:
+        """The classes of Given's split to report, as far as the run to the class that is given has come."""
+        given, run = self._given, self._runs[0]
+        assert given is not None
+        if run.shares is None:
+            return []
+        if isinstance(given, BoundGiven):
+            return [_Part(given.label(index), index) for index in range(run.shares.shape[1])]
+        assert run.tables is not None
+        if self._named is not None:
+            at = {label: column for column, label in enumerate(given.labels(run.tables))}
+            return [_Part(label, at.get(label)) for label in self._named]
+        done, first = len(run.shares), max(1, self._method.replicates // 10)
+        while first < done and max(run.log_estimates[:first]) == -math.inf:  # dead ones met nothing
+            first += 1
+        if done < first + 2:
+            return []
+        weight = np.array(run.log_estimates[:first])
+        met = np.exp(weight - weight.max()) @ np.nan_to_num(run.shares[:first])
+        met[~given.holds(run.tables)] = 0  # rounding may decide a tie anew
+        order = np.argsort(-met, kind="stable")[:TABLES]
+        columns = order[met[order] > 0]
+        labels = given.labels(run.tables[columns])
+        return [_Part(label, int(column), first) for label, column in zip(labels, columns, strict=True)]
+
     @property
     def _active(self) -> ClassRun | None:
         return next((run for run in (*self._runs, *self._resolved.values()) if not run.done), None)
@@ -205,16 +265,18 @@ class SplittingRun:
         assert run is not None
         run.advance()
         if self.done and self._method.resolve and self._given is not None and not self._resolved:
-            self._add_unresolved(self._given)
+            self._add_unresolved()
 
-    def _add_unresolved(self, given: BoundGiven) -> None:
+    def _add_unresolved(self) -> None:
         """Runs of their own for the classes that too few replicates met."""
-        shares = self._runs[0].shares
-        if shares is None:
-            return
-        for index in np.flatnonzero((shares > 0).sum(axis=0) < MIN_HIT):
+        shares, given = self._runs[0].shares, self._given
+        assert given is not None
+        for number, part in enumerate(self._parts()):
+            met = 0 if shares is None or part.column is None else np.sum(shares[part.chosen_by :, part.column] > 0)
+            if met >= MIN_HIT:
+                continue
             try:
-                self._resolved[int(index)] = self._class_run(1 + int(index), given, int(index))
+                self._resolved[part.label] = self._class_run(1 + number, given, given.index(part.label))
             except ValueError:  # nothing leads there: the class stays "not resolved"
                 continue
 
@@ -251,20 +313,17 @@ class SplittingRun:
 
     def _given_entries(self, run: ClassRun, level: float) -> list[ReplicatedVolume]:
         """The class that is given, and every class of the split within it."""
-        assert self._given is not None
         within = run.entry(level)
-        if any(within.label == self._given.label(index) for index in range(self._given.outside)):
+        parts = self._parts()
+        if any(within.label == part.label for part in parts):
             within = replace(within, label=f"given {within.label}")  # the split has a class of that name
         entries = [within]
-        if run.shares is None:
-            return entries
-        for index in range(run.shares.shape[1]):
-            own = self._resolved.get(index)
-            label = self._given.label(index)
+        for part in parts:
+            own = self._resolved.get(part.label)
             if own is not None and own.some:
                 entries.append(own.entry(level, within=run))
             else:
-                entries.append(run.part(label, index, level))
+                entries.append(run.part(part.label, part.column, level, part.chosen_by))
         return entries
 
 

@@ -345,9 +345,7 @@ class TrainedRun:
         )
         counts = replace(counts, keys=np.asfortranarray(distinct))
         bound = self.plan.bound
-        if bound.route == "table" and bound.num_classes is not None:
-            counts = counts.regroup(bound.classify_keys(counts.keys), bound.num_classes)
-        return counts
+        return bound.of_tables(counts) if bound.route == "table" else counts
 
 
 def _positions(on: Fits, query: Query) -> np.ndarray:

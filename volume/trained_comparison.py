@@ -39,7 +39,7 @@ from volume.counted_comparison import look_up
 from volume.counts import Counts
 from volume.domains import BooleanCube
 from volume.errors import whole
-from volume.given import BoundGiven
+from volume.given import BoundGiven, BoundGivenTables
 from volume.intervals import clopper_pearson
 from volume.logs import finite, volume_text
 from volume.naming import table_name
@@ -208,8 +208,9 @@ def _given(counts: Counts, report: VolumeReport, trained: TrainedReport) -> Coun
     """The hits of classes that fit the training labels."""
     on = Fits(trained.method["on"]["inputs"], trained.method["on"]["labels"])
     bound = report.bound
-    if isinstance(bound, BoundGiven) and bound.within.classifier == on and bound.within.label(bound.wanted) == "fits":
-        fits = counts.keys[:, 0] != bound.outside
+    given = bound if isinstance(bound, (BoundGiven, BoundGivenTables)) else None
+    if given is not None and given.within.classifier == on and given.within.label(given.wanted) == "fits":
+        fits = counts.keys[:, 0] != given.outside if isinstance(given, BoundGiven) else given.holds(counts.keys)
     elif isinstance(report.classifier, TruthTable):
         fits = on.bind(report.domain, report.num_outputs).classify_keys(counts.keys) == 1
     else:
