@@ -242,9 +242,8 @@ def _by_draws(task: Task) -> dict[str, Any]:
 
 
 def _by_splitting(task: Task) -> dict[str, Any]:
-    report: Any = volume.estimate(
-        task.cell.query(task.cell.given), volume.Splitting(particles=task.particles), task.seed
-    )
+    method = volume.Splitting(particles=task.particles)
+    report: Any = volume.estimate(task.cell.query(task.cell.given), method, seed=task.seed)
     within, *parts = report.entries
     # Replicates [R] and their parts [K, R], all over the estimate so that nothing underflows.
     below = np.exp(np.subtract(within.log_estimates, within.log_volume))
