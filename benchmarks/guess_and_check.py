@@ -53,7 +53,8 @@ PRIORS = {
     "gaussian": samplers.Gaussian(weight_std=WEIGHT_STD, bias_std=BIAS_STD),
     "uniform": samplers.Uniform(weight_bound=math.sqrt(3) * WEIGHT_STD, bias_bound=math.sqrt(3) * BIAS_STD),
 }
-TRAINING: dict[str, Any] = {"optimiser": "sgd", "learning_rate": 0.1, "max_steps": 2000}
+RATE, RATES = 0.1, (0.025, 0.1, 0.4)  # learning rates: of all cells, and of those that vary it
+TRAINING: dict[str, Any] = {"optimiser": "sgd", "max_steps": 2000}
 MIN_HITS = 4  # independent units, or replicates, or runs, behind a mean that is shown
 
 
@@ -121,16 +122,21 @@ class Task:
     particles: int = 0
     runs: int = 0
     over_training: int = 0  # epochs after the fit
+    rate: float = RATE
 
     @property
     def way(self) -> str:
         """How it is answered, in a word."""
-        return "direct" if self.draws else "splitting" if self.particles else f"sgd+{self.over_training}"
+        way = "direct" if self.draws else "splitting" if self.particles else f"sgd+{self.over_training}"
+        return way if self.rate == RATE else f"{way} at {self.rate:g}"
 
     @property
     def key(self) -> str:
         """The same cell answered in the same way, in a file of results."""
-        return json.dumps(asdict(self), sort_keys=True)
+        named = asdict(self)
+        if self.rate == RATE:  # cells were answered before the rate was varied: their keys and seeds stand
+            del named["rate"]
+        return json.dumps(named, sort_keys=True)
 
     @property
     def seed(self) -> int:
@@ -157,6 +163,7 @@ def design(quick: bool = False) -> list[Task]:
         (8, CORE, (8, 32), {"runs": RUNS}),
         (1, [Cell()], (8, 32), {"particles": PARTICLES}),
         (8, CORE, (8,), {"runs": RUNS, "over_training": OVER}),
+        *((8, CORE[:3], (8,), {"runs": RUNS, "rate": rate}) for rate in RATES if rate != RATE),
         (8, uniform, SIZES, {"draws": DRAWS}),
         (8, uniform, (8,), {"runs": RUNS}),
         (8, REST, SIZES, {"draws": DRAWS}),
@@ -258,7 +265,9 @@ def _by_splitting(task: Task) -> dict[str, Any]:
 
 
 def _by_training(task: Task) -> dict[str, Any]:
-    method = volume.Trained(task.runs, over_training=task.over_training, on=task.cell.fits, **TRAINING)
+    method = volume.Trained(
+        task.runs, over_training=task.over_training, learning_rate=task.rate, on=task.cell.fits, **TRAINING
+    )
     # Of truth tables, so that all draws of the images share one compiled program.
     report = volume.estimate(task.cell.query(volume.TruthTable()), method, seed=task.seed).group_by(task.cell.given)
     assert isinstance(report, TrainedReport)

@@ -33,7 +33,7 @@ if __package__ in (None, ""):
 from benchmarks.defects import read
 from benchmarks.defects_tables import BLUE, GREY, MIN_DRAWS, VERMILLION, Mean, over_draws
 from benchmarks.environment import describe
-from benchmarks.guess_and_check import DEPTHS, HERE, OVER, PRIORS, SIZES, WIDTHS, Cell
+from benchmarks.guess_and_check import DEPTHS, HERE, OVER, PRIORS, RATES, RUNS, SIZES, WIDTHS, Cell, Task
 from volume.logs import LN10
 
 VOLUME, SPLITTING, SGD, LATER = "direct", "splitting", "sgd+0", f"sgd+{OVER}"
@@ -177,6 +177,27 @@ def check_rows(found: Found) -> list[str]:
     return rows
 
 
+def rate_rows(found: Found) -> list[str]:
+    """SGD at several learning rates: accuracy, mean updates and the difference to volume, for every width."""
+    rows = []
+    for width in WIDTHS:
+        for rate in RATES:
+            cell = Cell(width=width)
+            way = Task(cell, runs=RUNS, rate=rate).way
+            records = list(found.get((cell, way), {}).values())
+            if not records:
+                continue
+            updates = np.mean([record["updates"] for record in records if record["updates"] is not None])
+            narrow = (Cell(width=WIDTHS[0]), way)
+            shown = [f"{width}", f"{rate:g}", f"{updates:.1f}", unfit(found, cell, way), plain(found, cell, way)]
+            shown += [signed(paired(found, (cell, VOLUME), (cell, way)))]
+            shown += ["" if width == WIDTHS[0] else signed(paired(found, narrow, (cell, way)))]
+            scaled = Task(narrow[0], runs=RUNS, rate=rate * width / WIDTHS[0]).way
+            shown += ["" if width == WIDTHS[0] else signed(paired(found, (narrow[0], scaled), (cell, way)))]
+            rows.append("| " + " | ".join(shown) + " |")
+    return rows
+
+
 def verdict(found: Found) -> str:
     """Over all networks that have both: how often the difference of SGD and volume is positive."""
     gaps = [m for cell in cells(found) if (m := paired(found, (cell, VOLUME), (cell, SGD))) is not None]
@@ -223,6 +244,15 @@ def results(records: list[dict[str, Any]], environments: list[dict[str, Any]]) -
             f"| prior | m | change | at | volume | SGD | SGD, {OVER} epochs more | SGD's less volume's |",
             "|" + "---|" * 8,
             *(change_row(found, *change) for change in changes(found)),
+            "",
+            "## Learning rate",
+            "",
+            f"SGD stopped at its first fit, one hidden layer, m = 8, Gaussian. Change: from width {WIDTHS[0]}, once",
+            "at the same rate, once at the same product of rate and width, so that a step moves outputs about alike.",
+            "",
+            "| width | rate | mean updates | unfit | SGD | SGD less volume | change, rate | change, rate x width |",
+            "|" + "---|" * 8,
+            *rate_rows(found),
             "",
             "## Splitting beside direct draws",
             "",

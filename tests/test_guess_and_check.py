@@ -143,6 +143,15 @@ def test_no_task_is_asked_twice_and_networks_are_shared_only_across_sizes():
     assert all(len(group) == 1 for group in seeds.values())
 
 
+def test_only_another_learning_rate_changes_a_key():
+    """Cells answered before the rate was varied are found again."""
+    usual, other = Task(Cell(), runs=8), Task(Cell(), runs=8, rate=0.4)
+    assert "rate" not in usual.key
+    assert '"rate": 0.4' in other.key
+    assert usual.seed != other.seed
+    assert (usual.way, other.way) == ("sgd+0", "sgd+0 at 0.4")
+
+
 def test_a_run_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(guess_and_check, "answer", lambda task: record_of(task, 0.9))
     path, tasks = tmp_path / "deep" / "run.jsonl", guess_and_check.design(quick=True)
@@ -160,7 +169,13 @@ def test_a_run_goes_on_where_it_was_killed(tmp_path, monkeypatch):
 
 def record_of(task, accuracy, error=0.01):
     ends = {"runs": 8, "fit": 6, "lost": 0, "never": 2, "nonfinite": 0}
-    known = {"accuracy": [accuracy, None if accuracy is None else error], "log_volume": -2.0, "hits": 6, "ends": ends}
+    known = {
+        "accuracy": [accuracy, None if accuracy is None else error],
+        "log_volume": -2.0,
+        "hits": 6,
+        "ends": ends,
+        "updates": 5.0,
+    }
     return {"key": task.key, "cell": dict(vars(task.cell)), "way": task.way, "seconds": 1.0, **known}
 
 
@@ -193,6 +208,21 @@ def test_differences_are_paired_by_draw():
     change = guess_and_check_tables.change_row(found, "width", one, other)
     assert "| width 4 to 64 | depth 1 |" in change
     assert change.endswith("| **+3.0** (+0.5 to +5.5) |")
+
+
+def test_widths_are_compared_at_one_rate_and_at_one_rate_times_width():
+    """Accuracies rise by 1, 2, 3 points from width 4 at .4 to width 16 at .1: the product is 1.6 for both."""
+    made = ((4, 0.1, (0, 0, 0)), (4, 0.4, (1, 2, 3)), (16, 0.1, (2, 4, 6)))
+    records = [
+        record_of(Task(Cell(width=width, draw=draw), runs=512, rate=rate), 0.5 + more[draw] / 100)
+        for width, rate, more in made
+        for draw in range(3)
+    ]
+    rows = guess_and_check_tables.rate_rows(guess_and_check_tables.by_cell(records))
+    assert len(rows) == 3
+    assert rows[2].startswith("| 16 | 0.1 | 5.0 | 25.0 % | 54.0 ")
+    assert "| +4.0 (-1.0 to +9.0) | +2.0 (-0.5 to +4.5) |" in rows[2]
+    assert rows[0].endswith("|  |  |  |")
 
 
 def test_a_draw_without_a_mean_leaves_no_mean_of_the_others():
