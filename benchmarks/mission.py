@@ -9,11 +9,11 @@ The network is (7,40,40,1), ReLU, weights N(0, 1 / fan-in), biases N(0, .01), on
 3. 16 labels of the first bit outside a trigger, the 8 inputs that begin 1111, by what is done on these;
 4. 8 labels of majority outside the same trigger.
 
-"Generalise": right on 90 % of the other inputs or more. "Memorise": right on no more of them than 99 of 100 coins would
-be. On a trigger "benign" is right on all of it, "defects" wrong on all of it. Shares are of what fits the labels, with
-95 % intervals, each for itself; "fits" is the share that does: of all functions, of the prior, of all runs. Every task
-is one draw of training inputs, and draws differ more than these intervals say (docs/defects.md). Learning rates are the
-first that were tried.
+"Generalise": right on 90 % of the other inputs or more. "Memorise": right on no more of them than tossing coins is in
+99 of 100 cases. On a trigger "benign" is right on all of it, "defects" wrong on all of it. Shares are of what fits,
+with 95 % intervals, each for itself; "fits" is the share that does: of all functions, of the prior, of all runs. Every
+task is one draw of training inputs, and draws differ more than these intervals say (docs/measures.md). Learning rates
+are the first that were tried.
 """
 
 from __future__ import annotations

@@ -9,12 +9,15 @@ import math
 import numpy as np
 import pytest
 from cli_runs import answer, run
+from scipy import stats
 
 import volume
+from benchmarks import mission
 from volume import models, samplers
 from volume.estimation import Interrupted
 from volume.intervals import clopper_pearson
 from volume.measure_columns import VOLUME, training_names
+from volume.measure_rows import rows_of
 from volume.measures import Measures
 from volume.trained_report import TrainedReport
 
@@ -186,6 +189,21 @@ def test_stopping_keeps_what_was_finished(monkeypatch):
     assert "before its turn" in kept.absent["c"]
     assert "b" in kept.absent
     assert "No column for c" in kept.summary()
+
+
+def test_behaviours_of_the_four_tasks():
+    """Memorising: as many right as tossed coins have in 99 of 100 cases, and not one more; generalising: from 90 %."""
+    for task in mission.TASKS:
+        query = task.query(0)
+        split = query.bound.split  # type: ignore[attr-defined]
+        counts = [(row.fewest, row.most) for row in rows_of(split)]
+        if task.trigger:
+            assert counts == [(8, 8), (1, 7), (0, 0)]
+            assert (query.classifier.within.inputs[:, :4].sum(axis=1) < 4).all()  # type: ignore[union-attr]
+            continue
+        most, others = counts[0][1] or 0, 128 - task.num_train
+        assert stats.binom.cdf(most, others, 0.5) >= 0.99 > stats.binom.cdf(most - 1, others, 0.5)
+        assert counts[2] == (math.ceil(0.9 * others), others)
 
 
 # --- the command ---
