@@ -29,7 +29,8 @@ def log_mass(low: Array, high: Array) -> Array:
     thin = jnp.log(width) - middle**2 / 2 - LOG_ROOT_2PI + jnp.log1p(width**2 * (middle**2 - 1) / 24)
     _, near, far = _tails(low, high)
     # An infinite interval has far = -inf; an empty one near <= far, and is told apart below.
-    wide = near + jnp.log(-jnp.expm1(jnp.minimum(far - near, -1e-30)))
+    # Beyond 1e19 both ends overflow: an interval there has no mass, and -inf + inf is not to say otherwise.
+    wide = jnp.where(near > -jnp.inf, near + jnp.log(-jnp.expm1(jnp.minimum(far - near, -1e-30))), -jnp.inf)
     return jnp.where(high > low, jnp.where(narrow, thin, wide), -jnp.inf)
 
 
