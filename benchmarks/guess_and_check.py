@@ -161,14 +161,16 @@ def design(quick: bool = False) -> list[Task]:
     parts = [  # training draws, networks, sizes of the training set, how
         (8, CORE, SIZES, {"draws": DRAWS}),
         (8, CORE, (8, 32), {"runs": RUNS}),
-        (1, [Cell()], (8, 32), {"particles": PARTICLES}),
+        (1, [Cell()], (32,), {"particles": PARTICLES}),
         (8, CORE, (8,), {"runs": RUNS, "over_training": OVER}),
         *((8, CORE[:3], (8,), {"runs": RUNS, "rate": rate}) for rate in RATES if rate != RATE),
         (8, uniform, SIZES, {"draws": DRAWS}),
         (8, uniform, (8,), {"runs": RUNS}),
+        (8, [Cell()], (2, 4, 16), {"runs": RUNS}),
+        (3, [Cell()], (8,), {"particles": PARTICLES}),
         (8, REST, SIZES, {"draws": DRAWS}),
         (8, REST, (8,), {"runs": RUNS}),
-        (8, CORE, (2, 4, 16), {"runs": RUNS}),
+        (8, [cell for cell in CORE if cell != Cell()], (2, 4, 16), {"runs": RUNS}),
     ]
     # Draw by draw, so that a run that is cut short has the first draws of every network of a part.
     return [

@@ -188,12 +188,11 @@ def rate_rows(found: Found) -> list[str]:
             if not records:
                 continue
             updates = np.mean([record["updates"] for record in records if record["updates"] is not None])
-            narrow = (Cell(width=WIDTHS[0]), way)
+            slow = Task(cell, runs=RUNS, rate=RATES[0]).way
             shown = [f"{width}", f"{rate:g}", f"{updates:.1f}", unfit(found, cell, way), plain(found, cell, way)]
             shown += [signed(paired(found, (cell, VOLUME), (cell, way)))]
-            shown += ["" if width == WIDTHS[0] else signed(paired(found, narrow, (cell, way)))]
-            scaled = Task(narrow[0], runs=RUNS, rate=rate * width / WIDTHS[0]).way
-            shown += ["" if width == WIDTHS[0] else signed(paired(found, (narrow[0], scaled), (cell, way)))]
+            shown += ["" if width == WIDTHS[0] else signed(paired(found, (Cell(width=WIDTHS[0]), way), (cell, way)))]
+            shown += ["" if rate == RATES[0] else signed(paired(found, (cell, slow), (cell, way)))]
             rows.append("| " + " | ".join(shown) + " |")
     return rows
 
@@ -247,10 +246,11 @@ def results(records: list[dict[str, Any]], environments: list[dict[str, Any]]) -
             "",
             "## Learning rate",
             "",
-            f"SGD stopped at its first fit, one hidden layer, m = 8, Gaussian. Change: from width {WIDTHS[0]}, once",
-            "at the same rate, once at the same product of rate and width, so that a step moves outputs about alike.",
+            "SGD stopped at its first fit, one hidden layer, m = 8, Gaussian. Changes: from width "
+            f"{WIDTHS[0]} at the same rate,",
+            f"and from rate {RATES[0]:g} at the same width.",
             "",
-            "| width | rate | mean updates | unfit | SGD | SGD less volume | change, rate | change, rate x width |",
+            "| width | rate | mean updates | unfit | SGD | SGD less volume | change with width | change with rate |",
             "|" + "---|" * 8,
             *rate_rows(found),
             "",

@@ -210,9 +210,9 @@ def test_differences_are_paired_by_draw():
     assert change.endswith("| **+3.0** (+0.5 to +5.5) |")
 
 
-def test_widths_are_compared_at_one_rate_and_at_one_rate_times_width():
-    """Accuracies rise by 1, 2, 3 points from width 4 at .4 to width 16 at .1: the product is 1.6 for both."""
-    made = ((4, 0.1, (0, 0, 0)), (4, 0.4, (1, 2, 3)), (16, 0.1, (2, 4, 6)))
+def test_learning_rates_are_compared_at_one_width_and_widths_at_one_rate():
+    """Points above 50 by draw: width 4 has 0, 0, 0 at .025 and 1, 2, 3 at .4, width 16 at .4 has 2, 4, 6."""
+    made = ((4, 0.025, (0, 0, 0)), (4, 0.4, (1, 2, 3)), (16, 0.4, (2, 4, 6)))
     records = [
         record_of(Task(Cell(width=width, draw=draw), runs=512, rate=rate), 0.5 + more[draw] / 100)
         for width, rate, more in made
@@ -220,9 +220,10 @@ def test_widths_are_compared_at_one_rate_and_at_one_rate_times_width():
     ]
     rows = guess_and_check_tables.rate_rows(guess_and_check_tables.by_cell(records))
     assert len(rows) == 3
-    assert rows[2].startswith("| 16 | 0.1 | 5.0 | 25.0 % | 54.0 ")
-    assert "| +4.0 (-1.0 to +9.0) | +2.0 (-0.5 to +4.5) |" in rows[2]
     assert rows[0].endswith("|  |  |  |")
+    assert rows[1].startswith("| 4 | 0.4 | 5.0 | 25.0 % | 52.0 ")
+    assert rows[1].endswith("|  |  | +2.0 (-0.5 to +4.5) |")
+    assert rows[2].endswith("|  | +2.0 (-0.5 to +4.5) |  |")  # no rate of .025 at width 16
 
 
 def test_a_draw_without_a_mean_leaves_no_mean_of_the_others():
