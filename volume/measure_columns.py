@@ -204,7 +204,7 @@ def trainings(given: Mapping[str, Trained] | Sequence[Trained] | Trained, query:
     """
     if isinstance(given, Trained):
         given = (given,)
-    methods = tuple(given.values() if isinstance(given, Mapping) else given)
+    methods = tuple(given.values() if isinstance(given, Mapping) else given or ())
     for method in methods:
         if not isinstance(method, Trained):
             raise TypeError(f"optimisers holds {method!r}, which is no training: give volume.Trained(1000, ...).")
