@@ -292,6 +292,8 @@ def _move(array: Any, axis: int, permutation: Any, signs: Any) -> Any:
 # --- does a declaration hold? ---
 
 _NETWORKS, _POINTS = 6, 12  # of either law: continuous, and {-1, 0, 1}
+# Times which the continuous networks are taken: an activation may be odd near 0 alone.
+_SIZES = (1.0, 1.0, 1.0, 10.0, 100.0, 1000.0)
 # Rounding leaves about 1e-6 of the outputs' size where a module computes in float32; a wrong declaration changes them
 # by about their size.
 _TOLERANCE = 1e-4
@@ -301,6 +303,8 @@ _TOLERANCE = 1e-4
 def _check_functions(symmetry: Symmetry, model: Model) -> None:
     rng = np.random.default_rng(0)
     params = {p.name: _both_laws(rng, _NETWORKS, p.shape, 1 / math.sqrt(p.fan_in)) for p in model.parameters}
+    for values in params.values():
+        values[:_NETWORKS] *= np.reshape(_SIZES, (-1, *(1,) * (values.ndim - 1)))
     # Without biases every network of odd units ties at 0.
     points = np.concatenate([_both_laws(rng, _POINTS, model.input_shape), np.zeros((1, *model.input_shape))])
     apply = jax.jit(jax.vmap(model.apply, in_axes=(0, None)))

@@ -174,6 +174,8 @@ class Coarse(samplers.Gaussian):
     [
         (mlp(2, 3, 1), PLAIN, "tie at one of 3 inputs with a probability of up to 0.38"),
         (mlp(3, 40, 3, 1), PLAIN, "up to 0.88"),  # one narrow layer is enough
+        # gelu underflows to 0: with weights of size 30, P(0000) = .16 and P(1111) = .07.
+        (mlp(2, 2, 1, activation="gelu"), samplers.Gaussian(30.0), "2-2-1 gelu networks tie"),
         (mlp(2, 30, 1), PLAIN, "up to 2.8e-09, more than 1e-09"),
         (mlp(2, 40, 1, bias=True), samplers.Lattice.binary(), "is finite"),
         (mlp(2, 40, 1), Lopsided(), "is another law of '1.weight'"),

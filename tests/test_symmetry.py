@@ -233,6 +233,17 @@ def test_flips_of_an_activation_that_is_not_odd_are_caught(activation):
         flipped.check(model)
 
 
+def test_an_activation_that_is_odd_near_zero_alone_is_caught():
+    """clip(a, -30, 40) is odd for every a of size below 30: weights of all sizes are tried."""
+
+    def clipped(params, inputs):
+        return jnp.clip(inputs @ params["w1"] + params["b1"], -30, 40) @ params["w2"] + params["b2"]
+
+    with pytest.raises(ValueError, match="changing the sign"):
+        declare(UnitSymmetry("units", 4, AXES, flips=("w1", "b1", "w2")), function=clipped)
+    assert declare(UnitSymmetry("units", 4, AXES), function=clipped).symmetry.order == 24
+
+
 def test_flips_of_a_part_of_the_parameters_are_caught():
     with pytest.raises(ValueError, match="changing the sign of one unit"):
         declare(UnitSymmetry("units", 4, AXES, flips=("w1", "w2")))

@@ -104,6 +104,11 @@ class ExactRun:
         self._points = prior.num_points(query.model.parameters)
         self._inputs = cast_inputs(query, method.dtype)
         levels = prior.levels_of(query.model.parameters)
+        if any(len(np.unique(np.asarray(each, method.dtype))) < len(each) for each in levels):
+            raise ValueError(
+                f"{prior!r} has levels that are the same in {method.dtype}: give dtype='float64', or levels further "
+                "apart."
+            )
         self.arithmetic: Arithmetic = examine(query.model, levels, self._inputs, method.dtype, method.precision)
         # A quotient counts orbits: by multisets of units, or every point as often as the group leaves it as it is.
         self._group = declared(query.model) if weighs_draws(query) else Symmetry(())
@@ -157,6 +162,12 @@ class ExactRun:
         bits = self._question.table_bits
         if bits and self._question.numbered is not None:
             keys = keys << np.uint64(64 - bits)  # the first input takes the highest bit
+        if np.any(hits % self._divisor) or nonfinite % self._divisor:
+            raise ValueError(
+                "Copies of a network fell in different classes: sums are rounded, and a relabelled network adds them "
+                f"up in another order ({self.arithmetic.text}). Give levels whose sums are exact, such as whole "
+                "numbers, or symmetry='none'."
+            )
         counts = Counts.of_all(
             keys, hits // self._divisor, num_points=self._points, nonfinite=nonfinite // self._divisor
         )
@@ -216,10 +227,11 @@ class ExactRun:
             log10 = self._prior.log_num_points(query.model.parameters) / LN10
             size = f"{points:,}" if log10 < 15 else f"10^{log10:.1f}"
             shortcut = f" (the sums path: {why or f'{pairs:,} pairs'})" if method.path != "blocks" else ""
+            if points >= MAX_HITS:
+                raise ValueError(f"There are {size} parameterisations and counts end at 2^62: draw with volume.Direct.")
             raise ValueError(
                 f"There are {size} parameterisations, more than limit={method.limit:,} to evaluate{shortcut}: draw "
-                "from them with volume.Direct"
-                + (", or give a larger limit." if points < MAX_HITS else ": counts end at 2^62.")
+                "from them with volume.Direct, or give a larger limit."
             )
         self._divisor = self._group.order
         if points * self._divisor >= MAX_HITS:
@@ -233,7 +245,7 @@ class ExactRun:
     def _sums(self) -> tuple[str, Terms | None, list[Product] | None]:
         """(why not, terms, pairs to evaluate) of the sums path."""
         if self._points >= MAX_HITS:
-            return "counts end at 2^62", None, None
+            return "counts end at 2^62 points", None, None
         if not self.arithmetic.exact:
             return self.arithmetic.text, None, None
         found = terms(self._query, self._inputs, self._method.dtype)

@@ -10,7 +10,8 @@ of an orbit of such maps have one volume, the orbit's total over its size. Maps,
   keeps its 0: a map of tables only if ties have probability 0, but for inputs that tie in every network. That holds
   with a continuous output bias, and where the features vanish at no other input. A relu layer of width w is dead at
   one input with probability 2^-w, so a network ties somewhere with probability at most N sum_l 2^-w_l, which must be
-  negligible. A finite prior ties often: on 2-3-1 relu networks without biases P(0000) = .379 and P(0111) = .251.
+  negligible; gelu is held to the same bound, as it underflows. A finite prior ties often: on 2-3-1 relu networks
+  without biases P(0000) = .379 and P(0111) = .251.
 
 Every claim is tried on a random network before anything is drawn.
 
@@ -47,7 +48,9 @@ _NETWORKS = 16  # drawn to see which inputs tie in every network
 _POINTS = 24  # random inputs of the network that claims are tried on
 _TOLERANCE = 1e-4  # of outputs, as in volume.models: modules may compute in float32 all the same
 # Activations that are 0 at 0 alone (sine: on a null set), or nowhere.
-_NONZERO = ("linear", "tanh", "erf", "gelu", "sine", "sign")
+_NONZERO = ("linear", "tanh", "erf", "sine", "sign")
+# Those that are 0 on a half-line: gelu(a) = a Phi(a) underflows to 0 below about -14.
+_ONE_SIDED = ("relu", "gelu")
 
 
 @dataclass(frozen=True)
@@ -305,7 +308,7 @@ def _hidden_ties(query: Query, continuous: set[str], num_inputs: int) -> float:
         return 0.0
     ties = (
         float(num_inputs * sum(2.0 ** -model.widths[layer + 1] for layer in hidden))
-        if model.activation == "relu"
+        if model.activation in _ONE_SIDED
         else 1.0
     )
     if ties > MAX_TIES:
