@@ -241,7 +241,7 @@ def test_an_activation_that_is_odd_near_zero_alone_is_caught():
 
     with pytest.raises(ValueError, match="changing the sign"):
         declare(UnitSymmetry("units", 4, AXES, flips=("w1", "b1", "w2")), function=clipped)
-    assert declare(UnitSymmetry("units", 4, AXES), function=clipped).symmetry.order == 24
+    assert order(declare(UnitSymmetry("units", 4, AXES), function=clipped)) == 24
 
 
 def test_flips_of_a_part_of_the_parameters_are_caught():
