@@ -170,6 +170,7 @@ def design(quick: bool = False) -> list[Task]:
         (3, [Cell()], (8,), {"particles": PARTICLES}),
         (8, REST, SIZES, {"draws": DRAWS}),
         (8, REST, (8,), {"runs": RUNS}),
+        (8, REST, (8,), {"runs": RUNS, "over_training": OVER}),
         (8, [cell for cell in CORE if cell != Cell()], (2, 4, 16), {"runs": RUNS}),
     ]
     # Draw by draw, so that a run that is cut short has the first draws of every network of a part.
