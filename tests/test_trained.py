@@ -280,6 +280,7 @@ def test_a_huge_learning_rate_is_reported_and_not_fatal():
     assert report["fits"].count == count["fit"]
     assert report.ends["nonfinite"].log_low < np.log(count["nonfinite"] / 40) < report.ends["nonfinite"].log_high
     assert any("gave NaN or inf" in sentence for sentence in report.warnings)
+    assert report.run["near_ties"] <= 40 - count["nonfinite"]  # NaN and inf are near no boundary
     assert report.run["training"]["updates"] < 40 * 100  # they were stopped when it showed
 
 

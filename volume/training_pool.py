@@ -71,6 +71,7 @@ def step(
         status = jnp.where(pool.status == SlotStatus.LANDED, jnp.asarray(SlotStatus.EMPTY, jnp.int8), pool.status)
     finite, near_tie, fits, result = found
     finite &= flat.finite
+    near_tie &= finite  # outputs that overflow have no boundary, as in Direct
     otherwise = finite & ((flat.wrong == 0) != fits) if len(domain.positions) else jnp.zeros_like(finite)
     done = Landed(
         landed=landed,
