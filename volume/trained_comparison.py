@@ -6,13 +6,13 @@ together as one more class:
 
 * every class's two shares, with intervals: the log-log scatter;
 * Spearman's rank correlation of the shares in the head. Its interval is the percentile interval of a bootstrap over
-  independent units (blocks of draws, runs): what the same classes would give with other draws. Noise in small counts
-  lowers the correlation, and more draws raise it.
+  independent units (blocks of draws, runs), and is given where every class of the head was hit 5 times or more on both
+  sides. Noise in small counts lowers the correlation, and more draws raise it.
 * total variation TV = max over sets A of classes of P(A) - W(A). The plug-in estimate reads too high, because it picks
   the best set for the very draws that estimate it. So the interval is made of two limits that err on the wide side: the
   lower one takes the set that is best in the first half of the draws and estimates P(A) - W(A) in the other half, which
-  no choice has touched; the upper one is the plug-in estimate and its standard error, not corrected for the bias that
-  raises it. Each holds at (1 + level) / 2.
+  no choice has touched; the upper one is that of the plug-in estimate, not corrected for the bias that raises it. Each
+  is meant for (1 + level) / 2.
 
 Classes named in advance, no more than fit in the head, are all listed, from all draws. Others are chosen by the first
 tenth of the units of both reports, by the larger share, and all else is estimated on the other units, as in
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
-from scipy import special, stats
+from scipy import stats
 
 from volume.classifiers import Fits, TruthTable
 from volume.counted_comparison import look_up
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 HEAD = 50  # classes
 RESAMPLES = 1000
+MIN_HITS = 5  # of every class of the head: below, resampled counts keep what was not met at 0, and stand too close
 MIN_UNITS = 20  # that hold a fit, on either side: fewer say nothing of how shares vary
 
 
@@ -310,20 +311,24 @@ class _Side:
             return np.exp(low), np.exp(high)
         return ratio_limits(self.hits, self.hits.sum(axis=0), level, float(self.hits.max()))
 
-    def of_set(self, chosen: np.ndarray) -> tuple[float, float]:
-        """The share of a set of classes and its variance (that of a ratio of sums over units, or binomial)."""
+    def of_set(self, chosen: np.ndarray, level: float) -> tuple[float, float, float]:
+        """The share of a set of classes, and its limits: Clopper and Pearson's, for as many independent draws as make
+        its variance (that of a ratio of sums over units); as many as there are clumps where none or all is inside."""
         inside, within = self.hits[chosen].sum(axis=0), self.hits.sum(axis=0)
         total = within.sum()
         if not total:
-            return math.nan, math.inf
-        share = inside.sum() / total
+            return math.nan, 0.0, 1.0
+        share = min(float(inside.sum() / total), 1.0)
         if self.complete:
-            return float(share), 0.0
-        variance = total * share * (1 - share)
+            return share, share, share
+        effect = 1.0
         if not self.independent:
-            residual = inside - share * within
-            variance = max(variance, np.square(residual).sum() * len(residual) / max(len(residual) - 1, 1))
-        return float(share), float(variance / total**2)
+            binomial = total * share * (1 - share)
+            residual = np.square(inside - share * within).sum() * len(within) / max(len(within) - 1, 1)
+            effect = max(residual / binomial, 1.0) if binomial else float(within.max())
+        draws = total / effect
+        low, high = clopper_pearson(share * draws, draws, level)
+        return share, float(np.exp(low)), float(np.exp(high))
 
     def again(self, rng: np.random.Generator) -> np.ndarray:
         """Hits [K + 1] of as many units drawn with replacement from these."""
@@ -336,28 +341,29 @@ class _Side:
 
 
 def _total_variation(sides: tuple[_Side, _Side], level: float) -> Number:
-    z = float(special.ndtri((1 + level) / 2))
+    def difference(pair: tuple[_Side, _Side], chosen: np.ndarray) -> Number:
+        """P(A) - W(A), with limits from those of the two shares (Newcombe 1998, Stat. Med. 17, 873-890, method 10)."""
+        (p, p_low, p_high), (w, w_low, w_high) = (side.of_set(chosen, level) for side in pair)
+        return Number(p - w, p - w - math.hypot(p - p_low, w_high - w), p - w + math.hypot(p_high - p, w - w_low))
 
-    def difference(pair: tuple[_Side, _Side], chosen: np.ndarray) -> tuple[float, float]:
-        (p, p_error), (w, w_error) = (side.of_set(chosen) for side in pair)
-        return p - w, z * math.sqrt(p_error + w_error)
-
-    value, error = difference(sides, sides[0].share > sides[1].share)
+    chosen = sides[0].share > sides[1].share
+    found = difference(sides, chosen)
+    # Where the two are close, chance may have turned the sign: the best set may be the other one.
+    high = max(found.high, difference(sides, ~chosen).high)
     first, second = ((sides[0].half(i), sides[1].half(i)) for i in (0, 1))
+    low = 0.0
     if all(side.total.sum() > 0 for side in first):
-        witnessed, its_error = difference(second, first[0].share > first[1].share)
-        low = witnessed - its_error
-    else:
-        low = 0.0
+        low = difference(second, first[0].share > first[1].share).low
     low = 0.0 if math.isnan(low) else low
-    return Number(value, min(max(low, 0.0), value), min(value + error, 1.0))
+    return Number(found.value, min(max(low, 0.0), found.value), min(high, 1.0))
 
 
 def _rank_correlation(sides: tuple[_Side, _Side], level: float) -> Number:
-    """Spearman's, over the head without the rest; nan with fewer than three classes or none that differ."""
+    """Spearman's, over the head without the rest; nan with fewer than three classes or none that differ. The interval
+    is nan where a class was hit fewer than MIN_HITS times."""
     value = _spearman(*(side.total[:-1] for side in sides))
-    if math.isnan(value):
-        return Number(math.nan, math.nan, math.nan)
+    if math.isnan(value) or any(not side.complete and side.total[:-1].min() < MIN_HITS for side in sides):
+        return Number(value, math.nan, math.nan)
     rng = np.random.default_rng(0)
     drawn = [_spearman(*(side.again(rng)[:-1] for side in sides)) for _ in range(RESAMPLES)]
     low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
@@ -377,4 +383,6 @@ def _text(share: float) -> str:
 def _number(number: Number) -> str:
     if math.isnan(number.value):
         return "not defined (fewer than three classes, or all alike)"
+    if math.isnan(number.low):
+        return f"{number.value:.3f} (no interval: a class of them has fewer than {MIN_HITS} hits)"
     return f"{number.value:.3f} ({number.low:.3f} - {number.high:.3f})"
