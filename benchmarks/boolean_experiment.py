@@ -224,7 +224,9 @@ def text(share: tuple[float, float, float], resolved: bool = True) -> str:
 
 
 def number(found: Number) -> str:
-    return "none" if math.isnan(found.value) else f"{found.value:.2f} ({found.low:.2f} - {found.high:.2f})"
+    if math.isnan(found.value):
+        return "none"
+    return f"{found.value:.2f}" + ("" if math.isnan(found.low) else f" ({found.low:.2f} - {found.high:.2f})")
 
 
 def tables(found: Found) -> str:
@@ -295,8 +297,8 @@ def page(results: list[Found], size: Size, command: str) -> str:
             "How to read it. Rows were chosen because runs find them often, so runs lie above the volume in most of "
             "them whatever the law of all functions. Total variation joins all functions outside the head, most of the "
             "mass: over single functions it can only be larger. Rank correlations rest on a few hits for each function "
-            "but the target, and say nothing where most were never drawn. One draw of training inputs; learning rates "
-            "were not tuned.",
+            "but the target, have no interval for it, and say nothing where most were never drawn. One draw of "
+            "training inputs; learning rates were not tuned.",
             "",
             *["\n".join([tables(found), ""]) for found in results],
         ]
