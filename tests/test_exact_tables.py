@@ -95,9 +95,9 @@ def test_other_formats_are_refused(tmp_path):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("name", ["2-2-1-sign-binary-01", "3-3-1-relu-binary-pm"])
 def test_intervals_hold(name, estimator):
-    """60 seeds of the full grade's thousands (benchmarks/coverage_exact.md): the share of intervals that miss, each
-    class once a seed. Seeds are independent: a true share of 5 % gives more than 5 % + 5.5 standard errors of the mean
-    over seeds once in 5e7; 9 % would be seen."""
+    """60 seeds of the 500 of benchmarks/coverage_exact.py: the share of intervals that miss, each class once a seed.
+    Seeds are independent: a true share of 5 % gives more than 5 % + 5.5 standard errors of the mean over seeds once in
+    5e7; 9 % would be seen."""
     table = next(table for table in TABLES if table.name == name)
     missed = np.array([1 - covered(table, estimator, seed).mean() for seed in range(60)])
     error = max(missed.std(ddof=1), 0.02) / math.sqrt(len(missed))
