@@ -24,7 +24,7 @@ import math
 import sys
 import time
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -278,6 +278,11 @@ def append(path: Path, record: dict[str, Any]) -> None:
 
 def run(tasks: list[Task], path: Path) -> Generator[dict[str, Any]]:
     """Answer every task that the file lacks, and append it."""
+    yield from complete(tasks, path, answer)
+
+
+def complete(tasks: Sequence[Any], path: Path, answer: Callable[[Any], dict[str, Any]]) -> Generator[dict[str, Any]]:
+    """The same for any study whose tasks have a ``key`` that their records repeat."""
     known = {record["key"] for record in read(path)[0]}
     missing = [task for task in tasks if task.key not in known]
     if missing:

@@ -38,7 +38,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.defects import append, read
+from benchmarks.defects import complete, read
 from benchmarks.environment import describe, environment
 from volume import models, samplers
 from volume.loading import load_digits
@@ -290,14 +290,7 @@ def _by_training(task: Task) -> dict[str, Any]:
 
 def run(tasks: list[Task], path: Path) -> Generator[dict[str, Any]]:
     """Answer every task that the file lacks, and append it."""
-    known = {record["key"] for record in read(path)[0]}
-    missing = [task for task in tasks if task.key not in known]
-    if missing:
-        append(path, {"environment": environment()})
-    for task in missing:
-        record = answer(task)
-        append(path, record)
-        yield record
+    yield from complete(tasks, path, answer)
 
 
 def sentence(record: dict[str, Any]) -> str:

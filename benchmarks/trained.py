@@ -154,8 +154,10 @@ def plain_vmap(setting: Setting) -> Callable[[int, int], Result]:
             updates, state = rule.update(slope, state, params)
             return optax.apply_updates(params, updates), state, steps + 1, order, key
 
+        def going(carry):
+            return wrong(carry[0]) & (carry[2] < MAX_STEPS)
+
         start = (params, rule.init(params), jnp.zeros((), jnp.int32), jnp.arange(len(rows)), key)
-        going = lambda carry: wrong(carry[0]) & (carry[2] < MAX_STEPS)  # noqa: E731
         params, _, steps, _, _ = jax.lax.while_loop(going, update, start)
         return steps, model.apply(params, cube)[:, 0] > 0
 

@@ -207,7 +207,10 @@ def _group_turn(training: Training, data: Data, group: Networks) -> Networks:
 
     def one_round(state: tuple[Array, Networks]) -> tuple[Array, Networks]:
         i, networks = state
-        step = lambda _, networks: _step(training, data, networks)  # noqa: E731
+
+        def step(_: Array, networks: Networks) -> Networks:
+            return _step(training, data, networks)
+
         return i + 1, jax.lax.fori_loop(0, training.round_steps, step, networks)
 
     return jax.lax.while_loop(more, one_round, (jnp.zeros((), jnp.int32), group))[1]

@@ -160,7 +160,7 @@ def test_other_levels_and_a_ragged_end_share_one_trace():
         return exact(model, prior, CUBE2, path="blocks", block=130).num_draws
 
     assert counted((-1, 1)) == 2**9
-    traces = block_step._cache_size()  # type: ignore[attr-defined]
+    traces = block_step._cache_size()  # type: ignore[attr-defined]  # of a jitted function
     assert counted((-3, 0.5)) == 2**9
     assert block_step._cache_size() == traces  # type: ignore[attr-defined]
 
@@ -296,7 +296,7 @@ def test_what_cannot_be_counted_is_refused_with_a_method_that_can():
         ({"checkpoint_seconds": -1}, "checkpoint_seconds=-1"),
     ):
         with pytest.raises(ValueError, match=match):
-            Exact(**options)  # type: ignore[arg-type]
+            Exact(**options)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_an_unfinished_run_gives_no_volumes():
@@ -304,7 +304,7 @@ def test_an_unfinished_run_gives_no_volumes():
     run = ExactRun(query, Exact(path="blocks", block=100))
     run.advance()
     assert not run.done
-    assert run.report(None) is None  # type: ignore[arg-type]
+    assert run.report(None) is None  # type: ignore[arg-type]  # nothing is read
     assert run.progress().done == 81  # 27 heads and 3 bodies
     assert run.progress().total == 3**9
 

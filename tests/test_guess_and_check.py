@@ -10,6 +10,8 @@ from scipy import stats
 
 import volume
 from benchmarks import guess_and_check, guess_and_check_tables
+from benchmarks.defects import append
+from benchmarks.environment import environment
 from benchmarks.guess_and_check import Cell, Task
 from volume.class_estimate import replicated_volume
 
@@ -237,10 +239,10 @@ def test_a_draw_without_a_mean_leaves_no_mean_of_the_others():
 
 def test_page_and_figure_are_made(tmp_path, small):
     path, page, figure = (tmp_path / name for name in ("run.jsonl", "page.md", "figure.png"))
-    guess_and_check.append(path, {"environment": guess_and_check.environment()})
+    append(path, {"environment": environment()})
     split = record_of(Task(Cell(width=4), particles=8), 0.84, 0.03)
     for record in (*made_up(), small, split):
-        guess_and_check.append(path, record)
+        append(path, record)
     guess_and_check_tables.main(["--file", str(path), "--out", str(page), "--figure", str(figure)])
     assert "| gaussian | 8 | 64 | 1 | 3 |" in page.read_text()
     # (.84 - .8) over hypot(.03, .01)

@@ -49,7 +49,7 @@ def test_a_column_is_the_runs_that_estimate_gives(found):
     report = volume.estimate(question(), SHORT, seed=3)
     tables = volume.estimate(
         volume.Query(question().model, PRIOR, CUBE),
-        volume.Trained(64, max_steps=10, on=question().classifier.within),  # type: ignore[union-attr]
+        volume.Trained(64, max_steps=10, on=question().classifier.within),  # type: ignore[union-attr]  # Given
         seed=3,
     )
     column = found["short"]
@@ -167,7 +167,7 @@ def test_what_cannot_be_a_column_is_refused_before_anything_runs():
         (volume.Trained(5, on=volume.Fits(CUBE.inputs[:1], LABELS[:1])), ValueError, "leave on= out"),
     ):
         with pytest.raises(error, match=words):
-            volume.measure(question(), Never(), optimisers=given)  # type: ignore[arg-type]
+            volume.measure(question(), Never(), optimisers=given)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_stopping_keeps_what_was_finished(monkeypatch):
@@ -195,11 +195,11 @@ def test_behaviours_of_the_four_tasks():
     """Memorising: as many right as tossed coins have in 99 of 100 cases, and not one more; generalising: from 90 %."""
     for task in mission.TASKS:
         query = task.query(0)
-        split = query.bound.split  # type: ignore[attr-defined]
+        split = query.bound.split  # type: ignore[attr-defined]  # it is Given
         counts = [(row.fewest, row.most) for row in rows_of(split)]
         if task.trigger:
             assert counts == [(8, 8), (1, 7), (0, 0)]
-            assert (query.classifier.within.inputs[:, :4].sum(axis=1) < 4).all()  # type: ignore[union-attr]
+            assert (query.classifier.within.inputs[:, :4].sum(axis=1) < 4).all()  # type: ignore[union-attr]  # Given
             continue
         most, others = counts[0][1] or 0, 128 - task.num_train
         assert stats.binom.cdf(most, others, 0.5) >= 0.99 > stats.binom.cdf(most - 1, others, 0.5)

@@ -243,12 +243,12 @@ def test_a_head_that_is_no_head():
 def test_settings():
     assert Pooled.from_word("pooled") == Pooled() == Pooled(True, "auto", True)
     assert Pooled.from_word("pooled:inputs") == Pooled(outputs=False)
-    assert hash(Pooled([["w1", 0]])) == hash(Pooled((("w1", 0),)))  # type: ignore[arg-type]
+    assert hash(Pooled([["w1", 0]])) == hash(Pooled((("w1", 0),)))  # type: ignore[arg-type]  # lists do too
     with pytest.raises(ValueError, match="Did you mean 'pooled:inputs'"):
         ask(mlp(2, 40, 1), symmetry="pooled:input")
     for wrong in ({"inputs": "w1"}, {"inputs": ("w1", 0)}, {"outputs": 1}, {"negations": "yes"}):
         with pytest.raises(TypeError, match=next(iter(wrong))):
-            Pooled(**wrong)  # type: ignore[arg-type]
+            Pooled(**wrong)  # type: ignore[arg-type]  # on purpose
     for nothing in ({"inputs": False, "outputs": False}, {"inputs": (), "negations": True}):
         with pytest.raises(ValueError, match="only the negated head"):
-            Pooled(**nothing)  # type: ignore[arg-type]
+            Pooled(**nothing)  # type: ignore[arg-type]  # on purpose

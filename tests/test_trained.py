@@ -245,7 +245,7 @@ def test_the_last_networks_move_together_and_stay_what_they_are(monkeypatch):
 
 
 def test_one_trace_a_method():
-    num_traces = step._cache_size  # type: ignore[attr-defined]
+    num_traces = step._cache_size  # type: ignore[attr-defined]  # of a jitted function
     before = num_traces()
     method = volume.Trained(100, learning_rate=0.5, on=FITS, max_steps=40)
     for seed in (0, 1):

@@ -115,7 +115,7 @@ def test_what_cannot_be_compared(drawn, trained):
     with pytest.raises(ValueError, match="independent units of draws fit"):
         volume.compare_training(few, trained)
     with pytest.raises(TypeError, match="is no report of training"):
-        volume.compare_training(drawn, drawn)  # type: ignore[arg-type]
+        volume.compare_training(drawn, drawn)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="is no counted report"):
         volume.compare_training(trained, trained)
 

@@ -284,19 +284,14 @@ class DirectRun:
         if not self.done_blocks:
             return None
         query, method = facts.query, self.method
-        return VolumeReport(
-            counts=self.counts(),
-            domain=query.domain,
-            num_outputs=query.model.num_outputs,
-            classifier=query.classifier,
-            description=query.describe(),
+        return VolumeReport.of(
+            facts,
+            self.counts(),
             method=method.describe(self.plan),
-            seed=facts.seed,
-            run=facts.run_record(
-                list(self.plan.mesh.devices.flat), near_ties=self.near_ties, near_ties_checked=self.draws
-            ),
             conventions=query.conventions(dtype=method.dtype, precision=method.precision),
-            level=facts.level,
+            devices=list(self.plan.mesh.devices.flat),
+            near_ties=self.near_ties,
+            near_ties_checked=self.draws,
         )
 
     def advance(self) -> None:

@@ -180,22 +180,15 @@ class ExactRun:
             self._save()
             return None
         query, method = facts.query, self._method
-        return VolumeReport(
-            counts=self.counts(),
-            domain=query.domain,
-            num_outputs=query.model.num_outputs,
-            classifier=query.classifier,
-            description=query.describe(),
+        return VolumeReport.of(
+            facts,
+            self.counts(),
             method=self.describe(),
-            seed=facts.seed,
-            run=facts.run_record(
-                jax.local_devices()[:1],
-                near_ties=self.near_ties,
-                near_ties_checked=self._points,
-                arithmetic=self.arithmetic.text,
-            ),
             conventions=query.conventions(dtype=method.dtype, precision=method.precision),
-            level=facts.level,
+            devices=jax.local_devices()[:1],
+            near_ties=self.near_ties,
+            near_ties_checked=self._points,
+            arithmetic=self.arithmetic.text,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from volume.unseen import Unseen, unseen_mass
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
+
+    from volume.method import Facts
 
 NONFINITE = "nonfinite"
 MIN_UNITS_TO_SPLIT = 3  # with fewer, no unit can be spared for choosing: two are needed to see how units vary
@@ -61,6 +63,32 @@ class VolumeReport:
         # Tuples become lists now, so that a report equals itself after a round trip through JSON.
         for name in ("description", "method", "seed", "run", "conventions"):
             object.__setattr__(self, name, plain(getattr(self, name), name))
+
+    @classmethod
+    def of(
+        cls,
+        facts: Facts,
+        counts: Counts,
+        *,
+        method: dict[str, Any],
+        conventions: dict[str, Any],
+        devices: list[Any],
+        **run: Any,
+    ) -> Self:
+        """A method's report; ``run`` is what it records beside versions, devices and times."""
+        query = facts.query
+        return cls(
+            counts=counts,
+            domain=query.domain,
+            num_outputs=query.model.num_outputs,
+            classifier=query.classifier,
+            description=query.describe(),
+            method=method,
+            seed=facts.seed,
+            run=facts.run_record(devices, **run),
+            conventions=conventions,
+            level=facts.level,
+        )
 
     @cached_property
     def bound(self) -> BoundClassifier:

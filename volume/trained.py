@@ -306,26 +306,19 @@ class TrainedRun:
             return None
         query, method = facts.query, self._method
         outcomes = self.outcomes.first(runs)
-        return TrainedReport(
-            counts=self._counts(runs, outcomes.finite),
-            domain=query.domain,
-            num_outputs=query.model.num_outputs,
-            classifier=query.classifier,
-            description=query.describe(),
+        return TrainedReport.of(
+            facts,
+            self._counts(runs, outcomes.finite),
             method=method.describe(query, self.training_set),
-            seed=facts.seed,
-            run=facts.run_record(
-                [jax.devices()[0]],
-                near_ties=int(outcomes.near_tie.sum()),
-                near_ties_checked=runs,
-                training=training_record(outcomes),
-            ),
             conventions={
                 **query.conventions(dtype=method.dtype, precision=method.precision),
                 "symmetry_note": "every run counts once, by the function it ends in",
                 "quantity": "share of training runs that end in a class; no prior mass",
             },
-            level=facts.level,
+            devices=[jax.devices()[0]],
+            near_ties=int(outcomes.near_tie.sum()),
+            near_ties_checked=runs,
+            training=training_record(outcomes),
         )
 
     def _counts(self, runs: int, finite: np.ndarray) -> Counts:
