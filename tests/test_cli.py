@@ -14,7 +14,7 @@ import pytest
 from cli_runs import ROOT, SMALL, answer, run
 
 import volume
-from volume import commands, models, samplers
+from volume import command_words, models, samplers
 from volume.__main__ import main
 
 
@@ -208,8 +208,8 @@ def test_top(capsys, monkeypatch):
     everything = answer(capsys, *SMALL)
     assert len(everything["classes"]) == everything["num_classes"] > 3
     assert len(answer(capsys, *SMALL, "--top", 2)["classes"]) == 2
-    monkeypatch.setattr(commands, "ALL_CLASSES", 3)
-    monkeypatch.setattr(commands, "MOST_CLASSES", 1)
+    monkeypatch.setattr(command_words, "ALL_CLASSES", 3)
+    monkeypatch.setattr(command_words, "MOST_CLASSES", 1)
     cut = answer(capsys, *SMALL)
     assert len(cut["classes"]) == 1
     assert cut["num_classes"] == everything["num_classes"]

@@ -20,13 +20,13 @@ from typing import Any, NoReturn
 
 import volume
 from volume import measure_words, method_options, specs
+from volume.cli_options import add_network, add_query, add_run, add_top
 from volume.errors import unknown
 from volume.method_options import one_of
 from volume.usage import UsageError
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 3
 KINDS = ("rank", "complexity", "balance")
-SYMMETRIES = ("none", "quotient", "pooled", "pooled:inputs")
 OVER = ("width", "depth", "coding", "weight-std", "bias-std", "weight-bound", "bias-bound", "radius")
 
 
@@ -136,7 +136,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     demo = add("demo", "functions counted and parameter space measured, for two tasks and 10 million functions")
     demo.add_argument("--draws", type=specs.parse_whole, help="networks to draw (default 1e7)")
     demo.set_defaults(top=None)  # a stopped demo prints what `estimate` would
-    _add_run(demo, out="folder of the stored run and the figures (default demo-out)", default="demo-out")
+    add_run(demo, out="folder of the stored run and the figures (default demo-out)", default="demo-out")
 
     estimate = add(
         "estimate",
@@ -147,10 +147,10 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "  volume estimate --model perceptron:5 --no-bias --coding -1,1 --classifier ones --draws 1e6 --json\n"
         "  volume estimate --model mlp:7-40-40-1 --classifier fits:FILE --method splitting",
     )
-    _add_query(estimate, symmetry=True)
+    add_query(estimate, symmetry=True)
     method_options.add(estimate)
-    _add_run(estimate, out="save the run (report.json, and counts.parquet of draws) in this folder")
-    _add_top(estimate)
+    add_run(estimate, out="save the run (report.json, and counts.parquet of draws) in this folder")
+    add_top(estimate)
 
     measures = add(
         "measures",
@@ -165,8 +165,8 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "  volume measures --target addition:2x2 --train 4 --bias-std 0.1",
     )
     measure_words.add(measures)
-    _add_network(measures.add_argument_group("the network"), required=False)
-    _add_run(measures, out="write measures.json, the figures and the run behind them in this folder")
+    add_network(measures.add_argument_group("the network"), required=False)
+    add_run(measures, out="write measures.json, the figures and the run behind them in this folder")
 
     sweep = add(
         "sweep",
@@ -179,9 +179,9 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "--values", required=True, metavar="A,B,...", help="settings; part them by / where one has a comma: 0,1/-1,1"
     )
     sweep.add_argument("--label", required=True, help="the class to follow; zeros is the truth table 00...0")
-    _add_query(sweep)
+    add_query(sweep)
     method_options.add(sweep, direct_only=True)
-    _add_run(sweep, out="write sweep.json and sweep.pdf in this folder")
+    add_run(sweep, out="write sweep.json and sweep.pdf in this folder")
 
     show = add("show", "the summary of a stored run")
     show.add_argument("path", metavar="PATH", help="folder or file of the run")
@@ -189,7 +189,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "--group-by", type=specs.parse_classifier, metavar="WORD", help="a coarser classifier, e.g. ones or lz"
     )
     show.add_argument("--label", action="append", help="show this class alone (may be repeated)")
-    _add_top(show)
+    add_top(show)
 
     plot = add("plot", "a figure of a stored run")
     plot.add_argument("path", metavar="PATH", help="folder or file of the run")
@@ -236,99 +236,3 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
 
     add("doctor", "versions, devices and a quick check against a theorem")
     return parser, commands
-
-
-def _add_network(group: argparse._ArgumentGroup, *, required: bool = True) -> None:
-    group.add_argument(
-        "--model",
-        type=specs.parse_model,
-        required=required,
-        help="mlp:INPUTS-HIDDEN-...-OUTPUTS | perceptron:INPUTS | import:package.module:attribute (a model of yours)",
-    )
-    group.add_argument(
-        "--activation",
-        type=one_of("activation", specs.ACTIVATIONS),
-        help=f"{' | '.join(specs.ACTIVATIONS)} (default relu)",
-    )
-    group.add_argument("--no-bias", action="store_true", help="the model has no bias parameters")
-    group.add_argument(
-        "--prior",
-        type=specs.parse_prior,
-        default="gaussian",
-        metavar="WORD",
-        help="gaussian | uniform | sphere | binary (weights and biases -1 or 1) | ternary (-1, 0, 1) |"
-        " levels:A,B,... (one list for all layers, or one per layer parted by /) (default gaussian)",
-    )
-    for option, text in (
-        ("--weight-std", "gaussian: weights N(0, std^2 / fan-in); one value or one per layer (default 1)"),
-        ("--bias-std", "gaussian: biases N(0, std^2) (default 0)"),
-        ("--weight-bound", "uniform: weights within bound / sqrt(fan-in) (default 1)"),
-        ("--bias-bound", "uniform: biases within the bound (default 0)"),
-        ("--radius", "sphere: its radius; one value, or one per layer with --per-layer (default 1)"),
-    ):
-        group.add_argument(option, type=specs.parse_per_layer, metavar="X[,X...]", help=text)
-    group.add_argument(
-        "--bias-levels",
-        type=specs.parse_levels,
-        metavar="A,B,...",
-        help="binary, ternary, levels: those of the biases, likewise (default: those of the layer's weights)",
-    )
-    group.add_argument(
-        "--per-layer", action="store_const", const=True, help="sphere: each layer on a sphere of its own"
-    )
-    group.add_argument(
-        "--coding", type=specs.parse_coding, metavar="A,B", help="boolean: values of the digits 0 and 1 (default 0,1)"
-    )
-
-
-def _add_query(parser: argparse.ArgumentParser, *, symmetry: bool = False) -> None:
-    group = parser.add_argument_group("the question")
-    _add_network(group)
-    group.add_argument(
-        "--domain",
-        type=specs.parse_domain,
-        help="boolean:N | points:FILE (.npy, .csv) | digits | digits:0,7 (default: the classifier's own inputs if it"
-        " has a FILE, else boolean:N for the model's N inputs)",
-    )
-    group.add_argument(
-        "--classifier",
-        type=specs.parse_classifier,
-        default=specs.parse_classifier("table"),
-        metavar="WORD",
-        help="table | ones | lz | npn | argmax | fits:FILE | fits:labels=01?1... | accuracy:FILE[:BINS] |"
-        " accuracy:labels=01?1...[:BINS], or a product such as 'ones*lz' (default table); FILE has the label in the"
-        " last column, ? is any label; SPLIT|FITS takes shares within what fits; named tasks:"
-        " fits:target=majority,train=32[,split-seed=0], accuracy: (the other inputs) and given: (both) likewise,"
-        " defects:target=first-bit,trigger=leading:3[,train=32]",
-    )
-    if symmetry:
-        group.add_argument(
-            "--symmetry",
-            type=one_of("symmetry", SYMMETRIES),
-            default="none",
-            help="none: prior mass (default) | quotient: each network once, its mass divided by the number of its"
-            " copies under hidden permutations and signs | pooled: prior mass, estimated from all tables of equal"
-            " volume; pooled:inputs leaves out the negated head",
-        )
-
-
-def _add_run(parser: argparse.ArgumentParser, *, out: str, default: str | None = None) -> None:
-    group = parser.add_argument_group("the run")
-    group.add_argument("--seed", type=specs.parse_seed, default=0, help="a whole number (default 0)")
-    group.add_argument("--out", metavar="DIR", default=default, help=out)
-    if default is None:
-        group.add_argument("--force", action="store_true", help="replace a run that is already in --out")
-    group.add_argument(
-        "--progress",
-        action=argparse.BooleanOptionalAction,
-        help="progress on stderr: a bar, or lines in a log (default: on a terminal; demo: always)",
-    )
-
-
-def _add_top(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--top",
-        type=specs.parse_whole,
-        metavar="K",
-        help="classes to list (default: 20 in the table; in JSON all when at most 10,000 were seen, else 1000)",
-    )

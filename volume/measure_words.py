@@ -98,7 +98,7 @@ def _example(name: str) -> str:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the task and of the methods; the network's come from volume.cli."""
+    """Add the options of the task and of the methods; the network's come from volume.cli_options."""
     group = parser.add_argument_group("the task")
     group.add_argument(
         "--target",
