@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from volume.counting import count_functions as count_functions
     from volume.counting import log_share_right as log_share_right
     from volume.direct import Direct as Direct
+    from volume.divergence import DivergenceFunction as DivergenceFunction
     from volume.domains import BooleanCube as BooleanCube
     from volume.domains import Points as Points
     from volume.estimate_report import EstimateReport as EstimateReport
@@ -104,6 +105,7 @@ _HOME = {
     "count_functions": "counting",
     "log_share_right": "counting",
     "Direct": "direct",
+    "DivergenceFunction": "divergence",
     "BooleanCube": "domains",
     "Points": "domains",
     "EstimateReport": "estimate_report",
@@ -159,6 +161,7 @@ __all__ = [
     "Counting",
     "Defects",
     "Direct",
+    "DivergenceFunction",
     "EstimateReport",
     "Exact",
     "Extrapolation",

@@ -1,0 +1,143 @@
+"""Divergences from an anchor: against independent formulas, at rounding's edge, and what is refused."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from volume.classifiers import Fits
+from volume.divergence import BoundDivergence, DivergenceFunction, bind
+from volume.domains import Points
+from volume.models import MLP, Perceptron
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.normal(size=(9, 3)).astype(np.float32)
+
+
+def params(model, scale=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return {p.name: scale * rng.normal(size=p.shape) for p in model.parameters}
+
+
+def moved(theta, by, seed=1):
+    rng = np.random.default_rng(seed)
+    return {name: value + by * rng.normal(size=value.shape) for name, value in theta.items()}
+
+
+def outputs(model, theta):
+    with jax.enable_x64(True):
+        return np.asarray(model.apply({k: jnp.asarray(v) for k, v in theta.items()}, jnp.asarray(INPUTS, jnp.float64)))
+
+
+def value(bound, anchor, theta, dtype="float64"):
+    with jax.enable_x64(dtype == "float64"):
+        data = bound.data(anchor, INPUTS.astype(dtype))
+        return float(bound.of({k: jnp.asarray(v, dtype) for k, v in theta.items()}, data))
+
+
+@pytest.mark.parametrize("outs", [1, 4])
+@pytest.mark.parametrize("by", [1e-5, 0.1, 3.0])
+def test_kl_is_that_of_softmax_and_of_a_coin(outs, by):
+    """Distances on both sides of the switch from the series to the logarithm of a sum."""
+    model = MLP((3, 5, outs), "gelu")
+    anchor = params(model)
+    theta = moved(anchor, by)
+    a, b = outputs(model, anchor), outputs(model, theta)
+    if outs == 1:
+        a, b = (np.concatenate([f, 0 * f], axis=1) for f in (a, b))
+    p, q = special.log_softmax(a, axis=1), special.log_softmax(b, axis=1)
+    truth = np.mean(np.sum(special.rel_entr(np.exp(p), np.exp(q)), axis=1))
+    # The textbook sum itself loses eps / KL.
+    assert value(BoundDivergence(model), anchor, theta) == pytest.approx(truth, rel=1e-9 + 1e-14 / truth)
+    assert value(BoundDivergence(model), anchor, anchor) == 0
+
+
+def test_kl_keeps_digits_in_float32_near_the_anchor():
+    """At 1e-10 nats the textbook sum in float32 is all rounding; the series is within a few thousandths."""
+    model = MLP((3, 5, 4), "tanh")
+    anchor = {k: np.float32(v).astype(float) for k, v in params(model).items()}
+    theta = {k: np.float32(v).astype(float) for k, v in moved(anchor, 1e-5).items()}
+    exact = value(BoundDivergence(model), anchor, theta)
+    assert exact < 1e-9
+    assert value(BoundDivergence(model), anchor, theta, "float32") == pytest.approx(exact, rel=0.05)
+
+
+def test_agreement_counts_inputs_and_thresholds_guard_its_rounding():
+    model = MLP((3, 5, 4), "relu")
+    anchor = params(model)
+    theta = moved(anchor, 0.7)
+    other = np.sum(outputs(model, anchor).argmax(1) != outputs(model, theta).argmax(1))
+    assert 0 < other < len(INPUTS)
+    bound = BoundDivergence(model, "agreement")
+    share = value(bound, anchor, theta, "float32")
+    assert share == pytest.approx(other / len(INPUTS), rel=1e-6)
+    below, at, zero = bound.thresholds([(other - 0.5) / 9, other / 9, 0.0], 9)
+    assert below < share < at
+    assert 0 < zero < 1 / 9
+    assert bound.curvature().kind == "kl"
+
+
+def test_decisions_at_ties_are_those_of_the_house():
+    model = Perceptron(3, bias=False)
+    zero, up = {"0.weight": np.zeros((3, 1))}, {"0.weight": np.array([[1.0], [0.0], [0.0]])}
+    assert value(BoundDivergence(model, "agreement"), zero, up) == np.mean(INPUTS[:, 0] > 0)
+
+
+def test_the_class_cuts_the_region():
+    model = MLP((3, 5, 1), "tanh")
+    anchor = params(model)
+    label = (outputs(model, anchor)[:, 0] > 0).astype(int)
+    within = Fits(INPUTS, label).bind(Points(INPUTS), 1)
+    bound = bind(model, "kl", within)
+    near, far = moved(anchor, 1e-6), {k: -v for k, v in anchor.items()}
+    assert 0 < value(bound, anchor, near) < 1e-6
+    assert value(bound, anchor, far) == np.inf
+    assert np.isfinite(value(bind(model, "kl"), anchor, far))
+
+
+def test_flat_rows_and_names_are_the_same_network():
+    model = MLP((3, 5, 2))
+    bound, anchor = BoundDivergence(model), params(model)
+    row = bound.flatten({k: jnp.asarray(v) for k, v in anchor.items()})
+    assert row.shape == (bound.num_parameters,) == (3 * 5 + 5 + 5 * 2 + 2,)
+    for name, tensor in bound.unflatten(row).items():
+        np.testing.assert_allclose(tensor, anchor[name], rtol=1e-6)
+
+
+def test_the_worst_along_the_way_is_a_maximum():
+    """D = |sin 2 pi t| on the way: 0 at the end alone, 1 at the first of four points."""
+    model = Perceptron(3, bias=False)
+    ring = DivergenceFunction(lambda theta, _: jnp.abs(jnp.sin(2 * jnp.pi * theta["0.weight"][0, 0])))
+    bound = bind(model, ring)
+    zero, one = {"0.weight": np.zeros((3, 1))}, {"0.weight": np.ones((3, 1))}
+    data = bound.data(zero, INPUTS)
+    assert float(bound.worst(one, zero, data, 1)) < 1e-5
+    assert float(bound.worst(one, zero, data, 4)) == pytest.approx(1, abs=1e-5)
+
+
+def test_what_is_refused_says_why():
+    model = MLP((3, 5, 1))
+    anchor = params(model)
+    with pytest.raises(ValueError, match="Did you mean 'agreement'"):
+        bind(model, "agreemnt")
+    with pytest.raises(TypeError, match="DivergenceFunction"):
+        bind(model, abs)
+    with pytest.raises(TypeError, match="not a function"):
+        DivergenceFunction(3)  # type: ignore[arg-type]  # refused, as the test is about
+    loss = bind(model, DivergenceFunction(lambda theta, x: jnp.sum(theta["0.weight"] ** 2), name="loss"))
+    with pytest.raises(ValueError, match="not at zero divergence: loss"):
+        loss.check(anchor, loss.data(anchor, INPUTS), [0.1])
+    rows = bind(model, DivergenceFunction(lambda theta, x: x[:, 0]))
+    with pytest.raises(ValueError, match="one floating-point number"):
+        rows.check(anchor, rows.data(anchor, INPUTS), [0.1])
+    broken = bind(model, DivergenceFunction(lambda theta, x: theta["nothing"]))
+    with pytest.raises(ValueError, match="KeyError"):
+        broken.check(anchor, broken.data(anchor, INPUTS), [0.1])
+    with pytest.raises(ValueError, match="not all finite"):
+        bind(model, "kl").data({**anchor, "0.bias": np.full(5, np.nan)}, INPUTS)
+    undefined = bind(model, DivergenceFunction(lambda theta, x: jnp.nan * theta["0.bias"][0]))
+    with pytest.raises(ValueError, match="nan there"):
+        undefined.check(anchor, undefined.data(anchor, INPUTS), [0.1])

@@ -1,0 +1,251 @@
+"""How far a network's behaviour is from a trained one's, the anchor's: what bounds a local volume (`volume.local`).
+
+Quantities, D(anchor) = 0 for each:
+
+* "kl": mean over the domain's inputs of KL(p_anchor || p_theta) in nats, p the softmax of the outputs; with one output
+  f, the Bernoulli law with sigmoid(f).
+* "agreement": the share of the domain's inputs that theta decides otherwise (ties as everywhere: output == 0 is
+  class 0, argmax ties go to the lowest index).
+* a function of yours: any jittable ``fn(params, data) -> scalar``, such as a loss less its value at the anchor.
+
+NaN is no distance: such a network lies outside every region. An infinite divergence lies outside too, and is no fault.
+
+Shape letters: N inputs, C outputs, P parameters (all numbers of a network in one row).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from volume.classifier import BoundClassifier
+from volume.errors import unknown
+from volume.models import Model, Parameter, Params
+
+KINDS = ("kl", "agreement")
+# Of the least cutoff: what rounding may leave of a user's divergence at the anchor.
+AT_ANCHOR = 1e-3
+# Below this distance of log-odds the series of KL loses fewer digits than the logarithm of a sum.
+NEAR = 0.5
+TERMS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class DivergenceFunction:
+    """A divergence of yours: ``fn(params, data)``, a scalar that is 0 at the anchor, traced by JAX.
+
+    ``params`` maps the model's parameter names to arrays; ``data`` is any pytree of arrays (None: the domain's inputs
+    [N, ...] in the dtype of the run). It is passed along, not compiled in. Make it once: equal only to itself.
+    """
+
+    fn: Callable[[Params, Any], Any]
+    data: Any = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise TypeError(f"fn={self.fn!r} is not a function of (params, data).")
+
+    @property
+    def label(self) -> str:
+        return self.name or getattr(self.fn, "__qualname__", type(self.fn).__name__)
+
+
+@dataclass(frozen=True)
+class BoundDivergence:
+    """A divergence on one model: static under ``jax.jit``, its arrays passed along as ``data``.
+
+    ``within``: a classifier of the query, to cut the region with the anchor's class; elsewhere D is infinite.
+    """
+
+    model: Model
+    kind: str = "kl"  # one of KINDS, or "function"
+    function: DivergenceFunction | None = None
+    within: BoundClassifier | None = None
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return self.model.parameters
+
+    @property
+    def num_parameters(self) -> int:
+        """P."""
+        return sum(math.prod(p.shape) for p in self.parameters)
+
+    @property
+    def label(self) -> str:
+        return self.kind if self.function is None else self.function.label
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON-able record."""
+        return {"divergence": self.label, "within_class": self.within is not None}
+
+    # --- flat and named parameters ---
+
+    def flatten(self, params: Params) -> Array:
+        """Parameters as one row [P], in the model's order."""
+        return jnp.concatenate([jnp.ravel(params[p.name]) for p in self.parameters])
+
+    def unflatten(self, theta: Array) -> dict[str, Array]:
+        """Named parameters of a row [P]."""
+        ends = np.cumsum([math.prod(p.shape) for p in self.parameters])[:-1]
+        pieces = jnp.split(theta, ends)
+        return {p.name: piece.reshape(p.shape) for p, piece in zip(self.parameters, pieces, strict=True)}
+
+    # --- the divergence ---
+
+    def data(self, anchor: Mapping[str, Any], inputs: np.ndarray) -> dict[str, Any]:
+        """What ``of`` reads beside the parameters, made of the anchor and the inputs [N, ...] in their dtype."""
+        cast = {name: jnp.asarray(value, inputs.dtype) for name, value in anchor.items()}
+        found: dict[str, Any] = {"inputs": jnp.asarray(inputs)}
+        if self.function is not None:
+            given = self.function.data
+            found["given"] = (
+                found["inputs"] if given is None else jax.tree.map(lambda leaf: _cast(leaf, inputs.dtype), given)
+            )
+        if self.function is None or self.within is not None:
+            outputs = jax.jit(self.model.apply)(cast, found["inputs"])
+            if not bool(jnp.all(jnp.isfinite(outputs))):
+                raise ValueError(
+                    "The anchor's outputs are not all finite on the domain, so nothing can be near it: check the "
+                    "checkpoint, and the scale of the inputs."
+                )
+            found["outputs"] = outputs
+        return found
+
+    def of(self, params: Params, data: Mapping[str, Any]) -> Array:
+        """D(anchor || params), a scalar; NaN where it is undefined."""
+        if self.function is not None:
+            value = jnp.asarray(self.function.fn(params, data["given"]))
+            if self.within is None:
+                return value
+        outputs = self.model.apply(params, data["inputs"])  # [N, C]
+        if self.function is None:
+            value = _KINDS[self.kind](data["outputs"], outputs)
+        if self.within is None:
+            return value
+        same = self._class(outputs) == self._class(data["outputs"])
+        return jnp.where(same | jnp.isnan(value), value, jnp.inf)
+
+    def of_flat(self, theta: Array, data: Mapping[str, Any]) -> Array:
+        """The same for a row [P]."""
+        return self.of(self.unflatten(theta), data)
+
+    def worst(
+        self, params: Mapping[str, Any], anchor: Mapping[str, Any], data: Mapping[str, Any], points: int = 1
+    ) -> Array:
+        """max of D over anchor + t (params - anchor), t = 1/points, 2/points, .., 1: the star-shaped score on a grid.
+
+        ``points`` = 1 is the plain sublevel set. NaN at any point gives NaN.
+        """
+        if points == 1:
+            return self.of(params, data)
+
+        def at(t: Array) -> Array:
+            return self.of({k: anchor[k] + t * (params[k] - anchor[k]) for k in params}, data)
+
+        return jnp.max(jax.vmap(at)(jnp.arange(1, points + 1, dtype=data["inputs"].dtype) / points))
+
+    def curvature(self) -> BoundDivergence:
+        """The smooth divergence whose Hessian at the anchor says how the region is shaped: of agreement, KL's.
+
+        For KL the Hessian at the anchor is the Fisher information, which is the Gauss-Newton matrix there.
+        """
+        return BoundDivergence(self.model, "kl" if self.function is None else "function", self.function)
+
+    def thresholds(self, cutoffs: Sequence[float], num_inputs: int) -> np.ndarray:
+        """What D is compared with, D <= threshold: agreement counts inputs, so half an input more guards rounding."""
+        values = np.asarray(cutoffs, float)
+        if self.kind != "agreement":
+            return values
+        return (np.floor(values * num_inputs + 1e-6) + 0.5) / num_inputs
+
+    def check(self, anchor: Mapping[str, Any], data: Mapping[str, Any], cutoffs: Sequence[float]) -> None:
+        """ValueError unless D is a scalar that is 0 at the anchor; what a function returns is seen by a trace first."""
+        if self.function is not None:
+            try:
+                shape = jax.eval_shape(self.function.fn, anchor, data["given"])
+            except Exception as error:
+                first = (str(error).strip().splitlines() or [""])[0]
+                raise ValueError(
+                    f"The divergence {self.label} failed on the anchor's parameters, with {type(error).__name__}: "
+                    f"{first} It is called as fn(params, data), with params by name, and traced by JAX."
+                ) from error
+            if getattr(shape, "shape", None) != () or not jnp.issubdtype(shape.dtype, jnp.floating):
+                raise ValueError(
+                    f"The divergence {self.label} must return one floating-point number; it gives {shape}."
+                )
+        value = float(jax.jit(self.of)(dict(anchor), data))
+        if not abs(value) <= AT_ANCHOR * min(cutoff for cutoff in (*cutoffs, math.inf) if cutoff > 0):
+            raise ValueError(
+                f"The anchor is not at zero divergence: {self.label} gives {value:.6g} there, and the least cutoff is "
+                f"{min(cutoffs):g}. A divergence measures from the anchor: subtract its value at the anchor, or give "
+                "the parameters it was measured from."
+            )
+
+    def _class(self, outputs: Array) -> Array:
+        assert self.within is not None
+        return self.within.classify_outputs(outputs[:, 0] if self.model.num_outputs == 1 else outputs)
+
+
+def bind(model: Model, divergence: Any, within: BoundClassifier | None = None) -> BoundDivergence:
+    """The divergence that a word or a `DivergenceFunction` stands for. ValueError or TypeError for anything else."""
+    if isinstance(divergence, str):
+        if divergence not in KINDS:
+            raise ValueError(unknown("divergence", divergence, KINDS))
+        return BoundDivergence(model, divergence, None, within)
+    if isinstance(divergence, DivergenceFunction):
+        return BoundDivergence(model, "function", divergence, within)
+    raise TypeError(
+        f"divergence={divergence!r} is neither {' nor '.join(map(repr, KINDS))}: wrap a function of your own, "
+        "fn(params, data), as volume.DivergenceFunction(fn, data)."
+    )
+
+
+def _cast(leaf: Any, dtype: Any) -> Array:
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+def _kl(anchor: Array, outputs: Array) -> Array:
+    """Mean KL(p_anchor || p) over inputs, from outputs [N, C].
+
+    With d the differences of the outputs, centred so that their mean under p_anchor is 0, KL = log E exp(d): near 0 as
+    log1p E(exp(d) - 1 - d), which keeps its digits where the logarithm of a sum of 1 has none left.
+    """
+    if anchor.shape[-1] == 1:  # sigmoid(f) is the softmax of (f, 0)
+        anchor, outputs = (jnp.concatenate([f, jnp.zeros_like(f)], axis=-1) for f in (anchor, outputs))
+    log_p = jax.nn.log_softmax(anchor)
+    p = jnp.exp(log_p)
+    d = outputs - anchor
+    d = d - jnp.sum(p * d, axis=-1, keepdims=True)
+    near = jnp.max(jnp.abs(d), axis=-1) < NEAR
+    small = jnp.where(near[..., None], d, 0)
+    # exp(d) - 1 - d = d^2/2 (1 + d/3 (1 + d/4 (...))): within 1e-12 of itself below NEAR.
+    rest = jnp.ones_like(small)
+    for k in range(TERMS, 2, -1):
+        rest = 1 + small / k * rest
+    rest = small**2 / 2 * rest
+    return jnp.mean(
+        jnp.where(near, jnp.log1p(jnp.sum(p * rest, axis=-1)), jax.nn.logsumexp(log_p + d, axis=-1)),
+    )
+
+
+def _agreement(anchor: Array, outputs: Array) -> Array:
+    """Share of the inputs decided otherwise; NaN where an output is NaN."""
+    if anchor.shape[-1] == 1:
+        other = (anchor > 0) != (outputs > 0)
+    else:
+        other = jnp.argmax(anchor, axis=-1) != jnp.argmax(outputs, axis=-1)
+    share = jnp.mean(jnp.any(other, axis=-1) if other.ndim > 1 else other, dtype=outputs.dtype)
+    return jnp.where(jnp.any(jnp.isnan(outputs)), jnp.nan, share)
+
+
+_KINDS: dict[str, Callable[[Array, Array], Array]] = {"kl": _kl, "agreement": _agreement}
