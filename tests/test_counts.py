@@ -115,3 +115,46 @@ def test_dense_accumulator_equals_one_dense_matrix():
     for name in ("keys", "offsets", "unit", "hits", "nonfinite"):
         np.testing.assert_array_equal(getattr(counts, name), getattr(expected, name), err_msg=name)
     assert into.estimate_classes() == 4
+
+
+@pytest.mark.parametrize("copies", [1, 6])
+def test_tables_may_come_in_any_order_restored_and_with_units_missing(copies):
+    """Counts of units 0, 2, 3 and 7 of eight are those of four units, however they came in."""
+    rng = np.random.default_rng(8)
+    size, numbers = 30, np.array([0, 2, 3, 7])
+    words = rng.geometric(0.4, (len(numbers), size)).astype(np.uint64)
+    finite = rng.random(words.shape) < 0.9
+    weight = rng.integers(1, copies + 1, words.shape).astype(np.int32)
+
+    def accumulator():
+        return TableAccumulator(1, size, 8 * size, independent=False, copies=copies)
+
+    def append(into, rows, numbers):
+        brought = weight[rows].ravel() if copies > 1 else None
+        into.append([words[rows].ravel()], finite[rows].ravel(), brought, numbers)
+
+    straight = accumulator()
+    append(straight, np.arange(4), None)
+    into = accumulator()
+    append(into, np.array([3]), numbers[3:])
+    whole = accumulator()  # what a part of units 2 and 3 would hold
+    append(whole, np.array([1, 2]), None)
+    part = whole.counts()
+    keys = np.repeat(part.keys[:, 0], np.diff(part.offsets))
+    into.restore([keys], numbers[1:3][part.unit].astype(np.int32), part.hits, numbers[1:3], part.nonfinite)
+    append(into, np.array([0]), numbers[:1])
+    for name in ("keys", "offsets", "unit", "hits", "nonfinite"):
+        np.testing.assert_array_equal(getattr(into.counts(), name), getattr(straight.counts(), name), err_msg=name)
+    assert into.num_units == 4
+
+
+def test_dense_counts_may_come_in_any_order_restored_and_with_units_missing():
+    matrix, numbers = np.c_[dense(4), np.arange(7)], np.array([1, 2, 5, 6, 8, 9, 30])
+    straight, into = (DenseAccumulator(5, 50, independent=False) for _ in range(2))
+    straight.append(matrix)
+    into.append(matrix[5:], numbers[5:])
+    unit, classes = np.nonzero(matrix[:3, :-1])
+    into.restore(classes, numbers[unit], matrix[unit, classes], numbers[:3], matrix[:3, -1])
+    into.append(matrix[3:5], numbers[3:5])
+    for name in ("keys", "offsets", "unit", "hits", "nonfinite"):
+        np.testing.assert_array_equal(getattr(into.counts(), name), getattr(straight.counts(), name), err_msg=name)

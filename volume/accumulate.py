@@ -21,8 +21,35 @@ ROWS_PER_QUERY = 12_000_000
 SAMPLE_BITS = 6
 
 
+class _Units:
+    """Which units are in, in the order in which they came, and their non-finite draws."""
+
+    def __init__(self) -> None:
+        self._numbers: list[np.ndarray] = []
+        self._nonfinite: list[np.ndarray] = []
+        self.count = 0
+
+    def add(self, numbers: np.ndarray | None, nonfinite: np.ndarray) -> np.ndarray:
+        """Take in units [B] (None: those that follow) with their non-finite draws [B]; gives back their numbers."""
+        if numbers is None:
+            numbers = np.arange(self.count, self.count + len(nonfinite))
+        self._numbers.append(np.asarray(numbers, np.int64))
+        self._nonfinite.append(np.asarray(nonfinite, np.int64))
+        self.count += len(numbers)
+        return numbers
+
+    def ranked(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each entry's place [R] among the units that are in, by number, and the non-finite draws in that order [B]."""
+        numbers, nonfinite = (np.concatenate([np.zeros(0, np.int64), *x]) for x in (self._numbers, self._nonfinite))
+        order = np.argsort(numbers, kind="stable")
+        numbers = numbers[order]
+        if len(numbers) and (numbers[0] != 0 or numbers[-1] != len(numbers) - 1):  # some are missing
+            unit = np.searchsorted(numbers, unit).astype(unit.dtype)
+        return unit, nonfinite[order]
+
+
 class TableAccumulator:
-    """Collects the packed truth tables of whole units, in order."""
+    """Collects the packed truth tables of whole units, in any order."""
 
     def __init__(self, num_words: int, unit_size: int, capacity: int, *, independent: bool, copies: int = 1):
         self._copies = copies
@@ -34,39 +61,59 @@ class TableAccumulator:
         self._unit = np.empty(capacity, np.int32)
         self._weight = np.empty(capacity, np.int32) if copies > 1 else None
         self._filled = 0
-        self._nonfinite: list[np.ndarray] = []
-        self._num_units = 0
+        self._units = _Units()
         self._sample = np.zeros(0, np.uint64)
         self._sample_new: list[np.ndarray] = []
 
-    def append(self, keys: list[np.ndarray], finite: np.ndarray, weight: np.ndarray | None = None) -> None:
+    def append(
+        self,
+        keys: list[np.ndarray],
+        finite: np.ndarray,
+        weight: np.ndarray | None = None,
+        numbers: np.ndarray | None = None,
+    ) -> None:
         """Add whole units: ``keys`` is one uint64 array [D] a word, ``finite`` [D] marks the draws that count.
 
-        ``weight`` [D] int32: the hits that each draw brings, where draws can bring several (``copies``).
+        ``weight`` [D] int32: the hits that each draw brings, where draws can bring several (``copies``). ``numbers``
+        [B]: of the units; by default those that follow the ones that are in.
         """
         units = len(finite) // self._unit_size
-        unit = np.repeat(np.arange(self._num_units, self._num_units + units, dtype=np.int32), self._unit_size)
         lost = np.zeros(units, np.int64)
-        if not finite.all():
+        all_finite = finite.all()
+        if not all_finite:
             hits = (~finite).astype(np.int64)
             if weight is not None:
                 hits, weight = hits * weight, weight[finite]
             lost = hits.reshape(units, self._unit_size).sum(axis=1)
+        unit = np.repeat(self._units.add(numbers, lost).astype(np.int32), self._unit_size)
+        if not all_finite:
             keys, unit = [word[finite] for word in keys], unit[finite]
+        self._fill(keys, unit, weight)
+
+    def restore(
+        self, keys: list[np.ndarray], unit: np.ndarray, hits: np.ndarray, numbers: np.ndarray, nonfinite: np.ndarray
+    ) -> None:
+        """Add units [B] that were counted before: ``hits`` [R] of the functions ``keys`` (one array [R] a word) in the
+        units ``unit`` [R], and the non-finite draws of each unit [B]."""
+        self._units.add(numbers, nonfinite)
+        if self._weight is not None:
+            self._fill(keys, unit, hits)
+        else:  # each draw has a row of its own
+            self._fill([np.repeat(word, hits) for word in keys], np.repeat(unit, hits), None)
+
+    def _fill(self, keys: list[np.ndarray], unit: np.ndarray, weight: np.ndarray | None) -> None:
         rows = slice(self._filled, self._filled + len(unit))
         for column, word in zip([*self._columns, self._unit], [*keys, unit], strict=True):
             column[rows] = word
         if self._weight is not None and weight is not None:
             self._weight[rows] = weight
         self._filled = rows.stop
-        self._nonfinite.append(lost)
-        self._num_units += units
         mixed = _mix(keys)
         self._sample_new.append(mixed[mixed >> np.uint64(64 - SAMPLE_BITS) == 0])
 
     @property
     def num_units(self) -> int:
-        return self._num_units
+        return self._units.count
 
     def estimate_classes(self) -> int:
         """About how many different functions were seen: exact on one key in 64, so within a per cent from 1e6 up."""
@@ -88,57 +135,67 @@ class TableAccumulator:
             hits.append(part_hits)
             start += len(part_hits)
         offsets.append(np.array([start]))
+        unit, nonfinite = self._units.ranked(_joined(units))
         return Counts(
             keys=_joined(keys),
             offsets=_joined(offsets),
-            unit=_joined(units),
+            unit=unit,
             hits=_joined(hits),
-            num_units=self._num_units,
+            num_units=self._units.count,
             unit_size=self._unit_size,
             independent=self._independent,
-            nonfinite=np.concatenate(self._nonfinite),
+            nonfinite=nonfinite,
             copies=self._copies,
         )
 
 
 class DenseAccumulator:
-    """Collects dense hit counts of a finite classifier, unit by unit; the last column counts non-finite networks."""
+    """Collects hit counts of a finite classifier, unit by unit in any order."""
 
     def __init__(self, num_classes: int, unit_size: int, *, independent: bool, copies: int = 1):
         self._copies = copies
         self._num_classes, self._unit_size, self._independent = num_classes, unit_size, independent
         self._seen = np.zeros(num_classes, bool)
         self._cells: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._nonfinite: list[np.ndarray] = []
-        self._num_units = 0
+        self._units = _Units()
 
-    def append(self, matrix: np.ndarray) -> None:
-        """Add the hits of whole units, [B, K + 1]."""
+    def append(self, matrix: np.ndarray, numbers: np.ndarray | None = None) -> None:
+        """Add the hits of whole units, [B, K + 1], the last column those of non-finite networks; ``numbers`` [B] as in
+        `TableAccumulator.append`."""
         unit, classes = np.nonzero(matrix[:, :-1])
-        hits = matrix[unit, classes]
-        self._cells.append((classes, unit + self._num_units, hits))
-        self._nonfinite.append(matrix[:, -1].astype(np.int64))
+        numbers = self._units.add(numbers, matrix[:, -1])
+        self._fill(classes, numbers[unit], matrix[unit, classes])
+
+    def restore(
+        self, classes: np.ndarray, unit: np.ndarray, hits: np.ndarray, numbers: np.ndarray, nonfinite: np.ndarray
+    ) -> None:
+        """Add units [B] that were counted before: ``hits`` [R] of ``classes`` [R] in the units ``unit`` [R]."""
+        self._units.add(numbers, nonfinite)
+        self._fill(classes, unit, hits)
+
+    def _fill(self, classes: np.ndarray, unit: np.ndarray, hits: np.ndarray) -> None:
+        self._cells.append((classes, unit, hits))
         self._seen[classes] = True
-        self._num_units += len(matrix)
 
     @property
     def num_units(self) -> int:
-        return self._num_units
+        return self._units.count
 
     def estimate_classes(self) -> int:
         return int(self._seen.sum())
 
     def counts(self) -> Counts:
         classes, unit, hits = (np.concatenate(part) for part in zip(*self._cells, strict=True))
+        unit, nonfinite = self._units.ranked(unit)
         return Counts.from_cells(
             classes,
             unit,
             hits,
             num_classes=self._num_classes,
-            num_units=self._num_units,
+            num_units=self._units.count,
             unit_size=self._unit_size,
             independent=self._independent,
-            nonfinite=np.concatenate(self._nonfinite),
+            nonfinite=nonfinite,
             copies=self._copies,
         )
 
