@@ -29,7 +29,7 @@ Shape letters: K classes compared, W words of a key.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import special
@@ -63,12 +63,12 @@ def compare_counts(
             Tally(*map(np.append, tally, tally_nonfinite(report.counts)))
             for tally, report in ((tally_a, a), (tally_b, b))
         )
-    alike = _layout(a) == _layout(b)
+    alike = layout(a) == layout(b)
     if complete:
         enough = _enough_exact(tally_a, a, tally_b, b, min_count)
     else:
         enough = tally_a.count + tally_b.count >= min_count
-        enough &= _enough_clumps(tally_a, a, tally_b, b, alike=alike)
+        enough &= enough_clumps(tally_a, a, tally_b, b, alike=alike)
     kept = np.flatnonzero(enough)
     tally_a, tally_b = Tally(*(c[kept] for c in tally_a)), Tally(*(c[kept] for c in tally_b))
     if not len(kept):
@@ -92,6 +92,17 @@ def z_scores(tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts,
 
     ``alike``: the units of both are made in the same way, so that hits clump alike.
     """
+    x, m = effective_hits(tally_a, counts_a, tally_b, counts_b, alike=alike)
+    f = m[0] / m.sum(axis=0)
+    low, high = _mid_p(x, f), _mid_p(x[::-1], 1 - f)
+    z = np.where(low < high, special.ndtri(low), -special.ndtri(high))
+    return np.where(np.minimum(low, high) > 1e-290, z, signed_root(x, f))
+
+
+def effective_hits(
+    tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts, *, alike: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hits x and draws m, [2, K] each, over the variance d of a hit in its report: x varies like a Poisson count."""
     draws = np.array([counts_a.num_possible, counts_b.num_possible], float)
     y = np.stack([tally_a.count, tally_b.count]).astype(float)  # [2, K]
     pooled = y.sum(axis=0) / draws.sum()
@@ -105,14 +116,22 @@ def z_scores(tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts,
     independent = np.array([[counts_a.independent], [counts_b.independent]])
     # Sharing a body or a head can only add variance: what is measured below the iid value is chance.
     d = np.where(independent, iid, np.maximum(dispersion, iid))
-    x, m = y / d, draws[:, None] / d
-    f = m[0] / m.sum(axis=0)
-    low, high = _mid_p(x, f), _mid_p(x[::-1], 1 - f)
-    z = np.where(low < high, special.ndtri(low), -special.ndtri(high))
-    return np.where(np.minimum(low, high) > 1e-290, z, _signed_root(x, f))
+    return y / d, draws[:, None] / d
 
 
-def _layout(report: VolumeReport) -> tuple[Any, ...]:
+class Counted(Protocol):
+    """What a test has to know of a side beside its hits: a report, or what a baseline keeps of one."""
+
+    @property
+    def counts(self) -> Counts: ...  # how the draws were made; their classes play no part
+    @property
+    def method(self) -> dict[str, Any]: ...
+    @property
+    def largest_clump(self) -> float: ...
+
+
+def layout(report: Counted) -> tuple[Any, ...]:
+    """How a report's units are made: in reports of one layout hits clump alike."""
     counts = report.counts
     return (
         counts.unit_size,
@@ -122,7 +141,7 @@ def _layout(report: VolumeReport) -> tuple[Any, ...]:
     )
 
 
-def _enough_clumps(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeReport, *, alike: bool) -> np.ndarray:
+def enough_clumps(tally_a: Tally, a: Counted, tally_b: Tally, b: Counted, *, alike: bool) -> np.ndarray:
     """Whether enough clumps of hits, [K], are to be expected for v to mean something."""
     if alike:
         return a.counts.independent | (tally_a.units + tally_b.units >= MIN_UNITS)
@@ -169,7 +188,7 @@ def _known_z(tally: Tally, report: VolumeReport, p: np.ndarray) -> np.ndarray:
     z = np.where(low < high, special.ndtri(low), -special.ndtri(high))
     inside = (p > 0) & (p < 1)
     far = inside & (np.minimum(low, high) <= 1e-290)
-    z = np.where(far, _signed_root(x, np.where(inside, p, 0.5)), z)
+    z = np.where(far, signed_root(x, np.where(inside, p, 0.5)), z)
     impossible = ((p <= 0) & (y > 0)) | ((p >= 1) & (y < n))
     return np.where(impossible, np.where(p <= 0, np.inf, -np.inf), np.where(inside, z, 0.0))
 
@@ -189,7 +208,7 @@ def _mid_p(x: np.ndarray, f: np.ndarray) -> np.ndarray:
     return (np.where(other, at_most, 1) + np.where(some, below, 0)) / 2
 
 
-def _signed_root(x: np.ndarray, f: np.ndarray) -> np.ndarray:
+def signed_root(x: np.ndarray, f: np.ndarray) -> np.ndarray:
     """The signed root of the binomial deviance, which z approaches far out, where probabilities underflow."""
     expected = x.sum(axis=0) * np.stack([f, 1 - f])
     deviance = 2 * (special.xlogy(x, x / np.maximum(expected, 1e-300))).sum(axis=0)
