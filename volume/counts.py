@@ -24,8 +24,34 @@ class Tally(NamedTuple):
     units: np.ndarray  # [K] int64, units hit
 
 
+class Units:
+    """How the draws behind counts lie in independent units: what an interval needs beside the hits of its class."""
+
+    num_units: int  # B
+    unit_size: int  # draws in one unit
+    independent: bool  # True: the draws inside a unit are iid too, so hits are binomial
+    nonfinite: np.ndarray  # [B] int64 draws of each unit whose network gave NaN or inf; in no class
+    complete: bool  # True: one unit, in which every parameterisation of a finite prior stands once
+    # |G| where a draw brings as many hits as symmetries leave it as it is (volume.quotient); else each draw is one hit
+    copies: int
+
+    @property
+    def num_draws(self) -> int:
+        return self.num_units * self.unit_size
+
+    @property
+    def num_possible(self) -> int:
+        """Hits there would be if all draws fell in one class, with all they can bring: volumes are hits over this."""
+        return self.num_draws * self.copies
+
+    @cached_property
+    def even(self) -> bool:
+        """Whether every unit has the same number of hits over all classes, so that shares are volumes."""
+        return self.copies == 1 and not self.complete and not self.nonfinite.any()
+
+
 @dataclass(frozen=True)
-class Counts:
+class Counts(Units):
     """A units x classes matrix of hits, stored class by class (compressed columns).
 
     Class c was hit ``hits[offsets[c]:offsets[c+1]]`` times in units ``unit[offsets[c]:offsets[c+1]]`` (ascending).
@@ -36,12 +62,11 @@ class Counts:
     offsets: np.ndarray  # [K + 1] int64
     unit: np.ndarray  # [R] int32
     hits: np.ndarray  # [R] int32; int64 in complete counts
-    num_units: int  # B
-    unit_size: int  # draws in one unit
-    independent: bool  # True: the draws inside a unit are iid too, so hits are binomial
-    nonfinite: np.ndarray  # [B] int64 draws of each unit whose network gave NaN or inf; in no class above
-    complete: bool = False  # True: one unit, in which every parameterisation of a finite prior stands once
-    # |G| where a draw brings as many hits as symmetries leave it as it is (volume.quotient); else each draw is one hit
+    num_units: int
+    unit_size: int
+    independent: bool
+    nonfinite: np.ndarray
+    complete: bool = False
     copies: int = 1
 
     def __post_init__(self) -> None:
@@ -57,22 +82,8 @@ class Counts:
             )
 
     @property
-    def num_draws(self) -> int:
-        return self.num_units * self.unit_size
-
-    @property
-    def num_possible(self) -> int:
-        """Hits there would be if all draws fell in one class, with all they can bring: volumes are hits over this."""
-        return self.num_draws * self.copies
-
-    @property
     def num_classes(self) -> int:
         return len(self.keys)
-
-    @cached_property
-    def even(self) -> bool:
-        """Whether every unit has the same number of hits over all classes, so that shares are volumes."""
-        return self.copies == 1 and not self.complete and not self.nonfinite.any()
 
     def tally(self, start: int = 0, stop: int | None = None) -> Tally:
         """Column sums over units ``start <= b < stop`` (default: all)."""

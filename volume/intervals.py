@@ -16,6 +16,8 @@ Shape letters: K classes, B units, U draws in one unit, n = B U draws.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
@@ -196,12 +198,28 @@ def clump_at_zero(tally: Tally, limit: float) -> float:
     bodies give half their heads to a class). What no data can show: a class which is unlike the other rare
     ones, carried by bodies rarer than 1/B.
     """
-    limit = max(float(limit), 1.0)
+    return clump_of_rare(rare_classes(tally), limit)
+
+
+class RareClasses(NamedTuple):
+    """The classes hit in 1 to 3 units."""
+
+    number: int
+    hits: np.ndarray  # [L + 1] float64: all hits of those whose largest clump is 0..L
+
+
+def rare_classes(tally: Tally) -> RareClasses:
+    """What `clump_at_zero` looks at; tallies of other classes of the run add up."""
     rare = (tally.units > 0) & (tally.units <= _RARE_UNITS)
-    if rare.sum() < _RARE_CLASSES:
+    return RareClasses(int(rare.sum()), np.bincount(tally.largest[rare], weights=tally.count[rare]))
+
+
+def clump_of_rare(rare: RareClasses, limit: float) -> float:
+    """:func:`clump_at_zero` from the rare classes of the run."""
+    limit = max(float(limit), 1.0)
+    if rare.number < _RARE_CLASSES:
         return limit
-    size = np.bincount(tally.largest[rare], weights=tally.count[rare])
-    w = int(np.searchsorted(np.cumsum(size), _RARE_SHARE * size.sum()))
+    w = int(np.searchsorted(np.cumsum(rare.hits), _RARE_SHARE * rare.hits.sum()))
     return float(min(max(w, 1), limit))
 
 

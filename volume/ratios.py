@@ -71,15 +71,23 @@ def residual_limits(
 
 
 def share_limits(
-    counts: Counts, rows: np.ndarray, level: float, *, start: int = 0, clump: float = 1.0
+    counts: Counts,
+    rows: np.ndarray,
+    level: float,
+    *,
+    start: int = 0,
+    clump: float = 1.0,
+    within: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(log share, log_low, log_high) [K] in nats: hits of the classes at ``rows`` (-1: never drawn) over all hits.
 
-    From the units from ``start`` on; ``clump`` as above. Where nothing was hit nothing is known: (nan, -inf, 0).
+    From the units from ``start`` on; ``clump`` as above; ``within`` [B]: the hits of every unit, where ``counts`` hold
+    these classes alone. Where nothing was hit nothing is known: (nan, -inf, 0).
     """
     rows = np.asarray(rows, np.int64)
-    inside = counts.unit >= start
-    within = np.bincount(counts.unit[inside], counts.hits[inside], minlength=counts.num_units)[start:]
+    if within is None:
+        within = np.bincount(counts.unit, counts.hits, minlength=counts.num_units)
+    within = np.asarray(within, float)[start:]
     total, units = float(within.sum()), counts.num_units - start
     if not total:
         unknown = np.full(len(rows), np.nan)

@@ -37,7 +37,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from volume.counts import Counts
+from volume.counts import Counts, Units
 from volume.intervals import moment_limits
 
 
@@ -82,9 +82,13 @@ def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None)
         return Unseen(0.0, 0.0, 0.0, level, draws, 0, 0.0)
     if draws < 1:
         return Unseen(1.0, 0.0, 1.0, level, draws, 0, 1.0)
-    alone, variance, largest, smallest, biggest, units = (
-        _independent(counts) if counts.independent else _clustered(counts)
-    )
+    return missing_mass(_independent(counts) if counts.independent else _clustered(counts), counts, level, clump)
+
+
+def missing_mass(found: Alone, counts: Units, level: float, clump: float | None = None) -> Unseen:
+    """:func:`unseen_mass` from what its interval needs."""
+    alone, variance, largest, smallest, biggest, units = found
+    draws = counts.num_possible
     if units < 2:
         return Unseen(alone / draws, 0.0, 1.0, level, draws, alone, 1.0)
     tail = (1 - level) / 2
@@ -108,7 +112,7 @@ def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None)
     )
 
 
-class _Alone(NamedTuple):
+class Alone(NamedTuple):
     """What the interval needs, in draws (not shares)."""
 
     alone: int  # draws whose class occurs in no other unit
@@ -119,28 +123,52 @@ class _Alone(NamedTuple):
     units: int  # B
 
 
-def _independent(counts: Counts) -> _Alone:
-    """A unit is one draw, whatever was stored together: a class is alone when it was drawn once."""
-    total = counts.tally().count
-    ones, twos = int((total == 1).sum()), int((total == 2).sum())
-    n = counts.num_draws
-    return _Alone(ones, ones * (1 - ones / n) + 2 * twos, 1.0, 0.0, 1.0, n)
+def alone_of_independent(ones: int, twos: int, draws: int) -> Alone:
+    """From the classes drawn once and twice: a unit is one draw, whatever was stored together."""
+    return Alone(ones, ones * (1 - ones / draws) + 2 * twos, 1.0, 0.0, 1.0, draws)
 
 
-def _clustered(counts: Counts) -> _Alone:
-    size = np.diff(counts.offsets)  # units that hit each class: no stored entry is zero
-    single, double = counts.offsets[:-1][size == 1], counts.offsets[:-1][size == 2]
-    hits = counts.hits.astype(np.int64)
-    # Two units hide each other with all classes that only they have, not class by class: sum over pairs of units.
-    pair = counts.unit[double].astype(np.int64) * counts.num_units + counts.unit[double + 1]
-    _, pair = np.unique(pair, return_inverse=True)
-    pairs = 2.0 * float(np.bincount(pair, hits[double]) @ np.bincount(pair, hits[double + 1]))
-    inside = np.bincount(counts.unit[single], weights=hits[single], minlength=counts.num_units)
-    return _Alone(
-        alone=int(hits[single].sum()),
+def alone_of_clustered(inside: np.ndarray, biggest: float, pairs: float) -> Alone:
+    """From the draws of each unit [B] whose class occurs in no other, the most of one such class, and 2 sum D_ij D_ji.
+
+    All are whole numbers, and the sum over units of their squares stays exact below 2^53.
+    """
+    inside = np.asarray(inside, float)
+    return Alone(
+        alone=int(inside.sum()),
         variance=float(((inside - inside.mean()) ** 2).sum()) + pairs,
         largest=float(inside.max()),
         smallest=float(inside.min()),
-        biggest=float(hits[single].max(initial=1)),
-        units=counts.num_units,
+        biggest=biggest,
+        units=len(inside),
     )
+
+
+def _independent(counts: Counts) -> Alone:
+    total = counts.tally().count
+    return alone_of_independent(int((total == 1).sum()), int((total == 2).sum()), counts.num_draws)
+
+
+def _clustered(counts: Counts) -> Alone:
+    inside, biggest = draws_alone(counts)
+    pair, first, second = shared_pairs(counts)
+    _, pair = np.unique(pair, return_inverse=True)
+    pairs = 2.0 * float(np.bincount(pair, first) @ np.bincount(pair, second))
+    return alone_of_clustered(inside, biggest, pairs)
+
+
+def draws_alone(counts: Counts) -> tuple[np.ndarray, float]:
+    """Draws of each unit [B] whose class occurs in no other unit, float64, and the most of one such class (or 1)."""
+    single = counts.offsets[:-1][np.diff(counts.offsets) == 1]  # no stored entry is zero
+    hits = counts.hits[single]
+    return np.bincount(counts.unit[single], weights=hits, minlength=counts.num_units), float(hits.max(initial=1))
+
+
+def shared_pairs(counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The classes that two units share: the pair as one number, the hits in its first and in its second unit.
+
+    Two units hide each other with all classes that only they have, not class by class: these are to be added up first.
+    """
+    double = counts.offsets[:-1][np.diff(counts.offsets) == 2]
+    pair = counts.unit[double].astype(np.int64) * counts.num_units + counts.unit[double + 1]
+    return pair, counts.hits[double].astype(np.int64), counts.hits[double + 1].astype(np.int64)
