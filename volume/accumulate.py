@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -19,6 +20,15 @@ from volume.counts import Counts
 ROWS_PER_QUERY = 12_000_000
 # The running number of classes is counted on this share of them, chosen by a hash of the key.
 SAMPLE_BITS = 6
+
+
+class Rows(NamedTuple):
+    """What some units bring, in the order of the units: hits of keys, equal ones not added up."""
+
+    keys: list[np.ndarray]  # one uint64 array [R] a word
+    unit: np.ndarray  # [R]
+    hits: np.ndarray  # [R] int32
+    nonfinite: np.ndarray  # [B] of each unit
 
 
 class _Units:
@@ -71,7 +81,7 @@ class TableAccumulator:
         finite: np.ndarray,
         weight: np.ndarray | None = None,
         numbers: np.ndarray | None = None,
-    ) -> None:
+    ) -> Rows:
         """Add whole units: ``keys`` is one uint64 array [D] a word, ``finite`` [D] marks the draws that count.
 
         ``weight`` [D] int32: the hits that each draw brings, where draws can bring several (``copies``). ``numbers``
@@ -89,6 +99,7 @@ class TableAccumulator:
         if not all_finite:
             keys, unit = [word[finite] for word in keys], unit[finite]
         self._fill(keys, unit, weight)
+        return Rows(keys, unit, np.broadcast_to(np.int32(1), unit.shape) if weight is None else weight, lost)
 
     def restore(
         self, keys: list[np.ndarray], unit: np.ndarray, hits: np.ndarray, numbers: np.ndarray, nonfinite: np.ndarray
@@ -159,12 +170,14 @@ class DenseAccumulator:
         self._cells: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._units = _Units()
 
-    def append(self, matrix: np.ndarray, numbers: np.ndarray | None = None) -> None:
+    def append(self, matrix: np.ndarray, numbers: np.ndarray | None = None) -> Rows:
         """Add the hits of whole units, [B, K + 1], the last column those of non-finite networks; ``numbers`` [B] as in
         `TableAccumulator.append`."""
         unit, classes = np.nonzero(matrix[:, :-1])
         numbers = self._units.add(numbers, matrix[:, -1])
-        self._fill(classes, numbers[unit], matrix[unit, classes])
+        unit, hits = numbers[unit], matrix[unit, classes]
+        self._fill(classes, unit, hits)
+        return Rows([classes.astype(np.uint64)], unit, hits, matrix[:, -1])
 
     def restore(
         self, classes: np.ndarray, unit: np.ndarray, hits: np.ndarray, numbers: np.ndarray, nonfinite: np.ndarray

@@ -22,12 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume import block_parts
 from volume.accumulate import DenseAccumulator, TableAccumulator
+from volume.block_parts import OpenPart
 from volume.classifiers import BoundClassifier
 from volume.counts import Counts
 from volume.errors import unknown, whole
 from volume.given import BoundGivenTables
 from volume.method import Facts
+from volume.parts import Part, StoredPart
 from volume.plan import MAX_DRAWS, Plan, cast_inputs, check_memory, choose_block, make_plan
 from volume.progress import Progress
 from volume.query import Query
@@ -241,6 +244,9 @@ class DirectRun:
         self.total_blocks = -(-method.draws // plan.block_draws)
         self.done_blocks = 0
         self.near_ties = 0
+        self._ranges = [(0, self.total_blocks)]  # of blocks not yet asked for
+        self._left = self.total_blocks  # not yet taken in
+        self._open: OpenPart | None = None  # where the run is kept
         self._key = key
         self._dtype = np.dtype(plan.dtype)
         self._inputs = cast_inputs(query, plan.dtype)
@@ -257,13 +263,13 @@ class DirectRun:
             self._into = DenseAccumulator(
                 plan.bound.num_classes, plan.block_draws, independent=plan.independent, copies=plan.copies
             )
-        self._pending: tuple[Step, np.ndarray] | None = None
-        self._asked = 0
+        self._pending: tuple[Step, np.ndarray, np.ndarray] | None = None
+        self._taken = False  # the first step, whose length nobody knows, runs alone
         self._step_blocks = 1  # per device; grows until a step takes STEP_SECONDS
 
     @property
     def done(self) -> bool:
-        return self.done_blocks >= self.total_blocks
+        return self._left == 0
 
     @property
     def draws(self) -> int:
@@ -276,8 +282,48 @@ class DirectRun:
     def progress(self) -> Drawn:
         classes = self._into.estimate_classes()
         return Drawn(
-            done=self.draws, total=self.total_draws, unit="draws", note=f"about {classes:,} classes", classes=classes
+            done=self.draws,
+            total=(self.done_blocks + self._left) * self.plan.block_draws,
+            unit="draws",
+            note=f"about {classes:,} classes",
+            classes=classes,
         )
+
+    # --- kept in a directory (volume.parts) ---
+
+    def constants(self) -> dict[str, Any]:
+        """How draws are laid out in blocks."""
+        return {"blocks": self.total_blocks, "heads": self.plan.heads, "bodies": self.plan.bodies}
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take in the blocks of these parts, and keep parts of the others (volume.block_parts)."""
+        parts = block_parts.apart(parts)
+        for part in parts:
+            first, stop = part.facts["first"], part.facts["stop"]
+            nonfinite = np.zeros(stop - first, np.int64)
+            for block, draws in part.facts["nonfinite"]:
+                nonfinite[block - first] = draws
+            keys, unit, hits = block_parts.rows(part)
+            if isinstance(self._into, TableAccumulator):
+                self._into.restore(keys, unit.astype(np.int32), hits, np.arange(first, stop), nonfinite)
+            else:
+                self._into.restore(keys[0].astype(np.int64), unit, hits, np.arange(first, stop), nonfinite)
+            self.near_ties += part.facts["near_ties"]
+            self.done_blocks += stop - first
+        self._ranges = block_parts.missing(parts, self.total_blocks)
+        self._left = self.total_blocks - self.done_blocks
+        self._open = OpenPart()
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """Parts finished since the last call."""
+        return [] if self._open is None else self._open.collect(all=all)
+
+    def restrict(self, index: int, count: int) -> None:
+        """Draw only this share of the blocks that are left."""
+        self._ranges = block_parts.share(self._ranges, index, count)
+        self._left = sum(stop - first for first, stop in self._ranges)
+
+    # --- drawing ---
 
     def report(self, facts: Facts) -> VolumeReport | None:
         """The volumes of all classes from the draws so far; None before the first."""
@@ -300,9 +346,10 @@ class DirectRun:
         if self._pending is None:
             self._pending = self._dispatch()
         current, self._pending = self._pending, None
-        if self._asked < self.total_blocks and self.done_blocks:
+        if self._ranges and self._taken:
             self._pending = self._dispatch()
         self._take(*current)
+        self._taken = True
         seconds = time.perf_counter() - start
         if seconds < STEP_SECONDS / 2:
             self._step_blocks = min(2 * self._step_blocks, self.plan.max_blocks)
@@ -312,21 +359,25 @@ class DirectRun:
         counts, bound = self._into.counts(), self.plan.bound
         return bound.of_tables(counts) if self._table else counts
 
-    def _dispatch(self) -> tuple[Step, np.ndarray]:
-        blocks = min(self._step_blocks * self._devices, self.total_blocks - self._asked)
+    def _dispatch(self) -> tuple[Step, np.ndarray, np.ndarray]:
+        """Begin a step: its result to come, blocks of each device, and their numbers."""
+        first, stop = self._ranges.pop(0)
+        cut = min(first + self._step_blocks * self._devices, stop)
+        if cut < stop:
+            self._ranges.insert(0, (cut, stop))
+        blocks = cut - first
         share = np.full(self._devices, blocks // self._devices, np.int32)
         share[: blocks % self._devices] += 1
         words = np.zeros((self._devices, self.plan.max_blocks, 2), np.uint32)
-        start = self._asked
+        start = first
         for device, count in enumerate(share):
             words[device, :count] = index_words(start, start + int(count))
             start += int(count)
-        self._asked = start
         with jax.enable_x64(self._dtype == np.float64):
             result = step(self.plan, self._key, self._inputs, words.reshape(-1, 2), share)
-        return result, share
+        return result, share, np.arange(first, cut)
 
-    def _take(self, result: Step, share: np.ndarray) -> None:
+    def _take(self, result: Step, share: np.ndarray, numbers: np.ndarray) -> None:
         rows = np.concatenate([d * self.plan.max_blocks + np.arange(count) for d, count in enumerate(share)])
         whole = len(rows) == len(share) * self.plan.max_blocks
         kept = jax.tree.map(lambda leaf: np.asarray(leaf) if whole else np.asarray(leaf)[rows], result._asdict())
@@ -339,8 +390,12 @@ class DirectRun:
             if isinstance(self.plan.bound, BoundGivenTables):
                 keys = self.plan.bound.joined(keys)
             weight = kept["weight"].ravel() if self.plan.copies > 1 else None
-            self._into.append(keys, kept["finite"].ravel(), weight)
+            found = self._into.append(keys, kept["finite"].ravel(), weight, numbers)
         else:
-            self._into.append(kept["result"])
-        self.near_ties += int(kept["near_ties"].sum())
+            found = self._into.append(kept["result"], numbers)
+        near_ties = int(kept["near_ties"].sum())
+        if self._open is not None:
+            self._open.add(numbers, found, near_ties)
+        self.near_ties += near_ties
         self.done_blocks += len(rows)
+        self._left -= len(rows)

@@ -7,7 +7,7 @@ tables that other tools read. docs/run_directories.md lists the parts of every m
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,7 +28,8 @@ class Part:
     Args:
         name: unique in the run and sortable: small letters, digits and hyphens, for example "replicates-000-008".
         facts: what has to be known without reading the table, strict JSON.
-        table: what was found, in columns that docs/run_directories.md describes.
+        table: what was found, in columns that docs/run_directories.md describes; or a function that makes the table,
+            which is called once, in the thread that writes it.
 
     Raises:
         ValueError: a name that is not such a word.
@@ -37,7 +38,7 @@ class Part:
 
     name: str
     facts: dict[str, Any]
-    table: pa.Table
+    table: pa.Table | Callable[[], pa.Table]
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -65,8 +66,12 @@ class StoredPart:
 class Parted(Run[R_co], Protocol[R_co]):
     """A run that can be kept in a directory, part by part.
 
-    What a part holds is a function of the query, the method, the seed and the part's name alone, so that a run that
-    restored parts ends bit for bit as one that was never stopped, and a part that is lost is made again.
+    Whoever keeps a run calls `restore` before the first advance, perhaps with nothing, and `collect` after every one; a
+    run that nobody restores keeps no parts. What a part holds is a function of the query, the method, the seed and the
+    part's name alone, so that a run that restored parts ends bit for bit as one that was never stopped, and a part that
+    is lost is made again. A part with the name of an earlier one replaces it.
+
+    A method whose runs differ when they are kept has ``start_kept(query, key)`` beside ``start``.
     """
 
     def constants(self) -> dict[str, Any]:

@@ -227,7 +227,7 @@ def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
                 stop = row + batch.num_rows
                 unit[row:stop], hits[row:stop] = batch.column("unit").to_numpy(), batch.column("hits").to_numpy()
-                function = _words(batch.column("function"), words)
+                function = key_words(batch.column("function"), words)
                 new = np.ones(len(function), bool)
                 new[1:] = (function[1:] != function[:-1]).any(axis=1)
                 new[:1] = last is None or bool((function[:1] != last).any())
@@ -251,7 +251,7 @@ def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
     )
 
 
-def _words(column: pa.Array, words: int) -> np.ndarray:
+def key_words(column: pa.Array, words: int) -> np.ndarray:
     """Keys [R, W] of a column of big-endian bytes."""
     data = column.buffers()[1]
     octets = np.frombuffer(data, np.uint8, count=len(column) * 8 * words, offset=column.offset * 8 * words)

@@ -1,0 +1,154 @@
+"""The files of a run directory, one by one: written whole or not at all, locked, listed with checksums.
+
+* A file is written beside its place, flushed to the disk and renamed, and then its folder is flushed: after a crash
+  there is the old file or the new one.
+* A manifest is lines of JSON that are appended and flushed. Each carries a check of its own, so that a torn or damaged
+  line is known for one.
+* A lock is held by the kernel for as long as the process lives: nothing has to be removed after a kill or a power cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # no POSIX system
+    fcntl = None
+
+CHECK = 16  # hex digits of a line's own SHA-256
+
+
+def replace(path: Path, content: bytes | memoryview) -> None:
+    """Put ``content`` at ``path``, whole and on the disk; what was there stays until then."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    flush_folder(path.parent)
+
+
+def flush_folder(path: Path) -> None:
+    """Make renames and removals in a folder last."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def packed(record: dict[str, Any]) -> str:
+    """One line of JSON, always the same for the same record."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+class Manifest:
+    """Lines of one writer, read by everyone."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file: Any = None
+
+    def read(self) -> tuple[list[dict[str, Any]], int]:
+        """The records, and the number of lines that are damaged; a last line without an end is no line yet."""
+        try:
+            lines = self.path.read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return [], 0
+        records = [_checked(line) for line in lines]
+        return [record for record in records if record is not None], records.count(None)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record and flush it. Only the holder of the writer's lock may."""
+        if self._file is None:
+            self._file = self.path.open("ab", buffering=0)
+            if (size := self._file.tell()) > 0:  # a line torn by a crash would spoil the one that follows it
+                whole = self.path.read_bytes().rfind(b"\n") + 1
+                if whole < size:
+                    self._file.truncate(whole)
+            else:
+                flush_folder(self.path.parent)
+        line = f"{packed({**record, 'check': _check(record)})}\n".encode()
+        if self._file.write(line) != len(line):
+            raise OSError(28, os.strerror(28), str(self.path))  # ENOSPC: a short write says no more
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _check(record: dict[str, Any]) -> str:
+    return hashlib.sha256(packed(record).encode()).hexdigest()[:CHECK]
+
+
+def _checked(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+        check = record.pop("check")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if check == _check(record) else None
+
+
+class Lock:
+    """A lock on ``path``: exclusive, or shared with others that hold it shared."""
+
+    def __init__(self, path: Path, *, shared: bool = False):
+        if fcntl is None:
+            raise OSError(
+                "A run directory is guarded by file locks, which this system does not have (Python's fcntl): leave "
+                "the directory out, and save the report when it is there."
+            )
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._file, 1000).decode(errors="replace").strip()
+            os.close(self._file)
+            raise BlockingIOError(
+                f"{path.parent} is in use by {holder or 'another process'}: wait until it is done, or stop it."
+            ) from None
+        except OSError as error:
+            os.close(self._file)
+            raise OSError(
+                f"{path.parent} is on a file system without file locks ({error.strerror}): give a folder on another."
+            ) from None
+        # For the message above only: who holds the lock is the kernel's to know.
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def release(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def difference(theirs: Any, mine: Any, where: str = "") -> str | None:
+    """The first place where two records differ, in words; None when they agree."""
+    if isinstance(theirs, dict) and isinstance(mine, dict):
+        for name in sorted({*theirs, *mine}, key=lambda name: (name not in theirs or name not in mine, name)):
+            found = difference(theirs.get(name), mine.get(name), f"{where}.{name}" if where else name)
+            if found is not None:
+                return found
+        return None
+    if theirs == mine:
+        return None
+    texts = [text if len(text) <= 80 else f"{text[:80]}..." for text in (json.dumps(theirs), json.dumps(mine))]
+    return f"its {where} is {texts[0]} and this one's is {texts[1]}"
