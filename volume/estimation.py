@@ -80,7 +80,7 @@ def keep(
     if resume and out is None:
         raise ValueError("resume=True goes on with the run in a folder: name it with out=.")
     with ExitStack() as stack:
-        watched = _Watched(query, method, seed, level, kept=out is not None)
+        watched = Watched(query, method, seed, level, kept=out is not None)
         if out is not None and (stored := watched.enter(stack, Path(out), resume, command)) is not None:
             return stored
         show = stack.enter_context(rich_progress(progress))
@@ -106,7 +106,7 @@ def running(query: Query, method: Method[R_co], *, seed: Any = 0, level: float =
     The last report equals `estimate`'s. Each interval holds for its own part of the run; a rule that stops at a report
     it likes does not keep the level.
     """
-    watched = _Watched(query, method, seed, level)  # raises here, not at the first next()
+    watched = Watched(query, method, seed, level)  # raises here, not at the first next()
 
     def reports() -> Iterator[R_co]:
         due = 0.0
@@ -123,7 +123,7 @@ def running(query: Query, method: Method[R_co], *, seed: Any = 0, level: float =
     return reports()
 
 
-class _Watched:
+class Watched:
     """A run with what its reports state and it does not know: the seed, the level, the time; and where it is kept."""
 
     def __init__(self, query: Query, method: Method[Any], seed: Any, level: float, *, kept: bool = False):
@@ -143,20 +143,27 @@ class _Watched:
 
     def enter(self, stack: ExitStack, out: Path, resume: bool, command: list[str] | None) -> Any:
         """Keep the run in a folder from now on. Gives the report where it is there and need not be made again."""
-        from volume.run_directory import RunDirectory, describe
+        from volume.run_directory import RunDirectory
 
         begun = resume and (out / "config.json").exists()
-        what = describe(self._query, self._method, self.run, seed=self._record, level=self._level, command=command)
-        self._directory = stack.enter_context(RunDirectory(out, what, resume=resume))
+        self._directory = stack.enter_context(RunDirectory(out, self.config(command), resume=resume))
         if is_parted(self.run):
             self._parted = self.run
             self._parted.restore(self._directory.parts())
+            if hasattr(self.run, "check_room"):  # what it may write is large
+                self._parted.check_room(out)
         elif begun:
             report = _stored(out)
             if report is not None:
                 return report
             print(f"volume: {self._method.name} keeps no parts of a run: it starts anew.", file=sys.stderr)
         return None
+
+    def config(self, command: list[str] | None) -> dict[str, Any]:
+        """What the run is, for its directory."""
+        from volume.run_directory import describe
+
+        return describe(self._query, self._method, self.run, seed=self._record, level=self._level, command=command)
 
     def collect(self, *, all: bool = False) -> None:
         """Hand what is finished to the directory."""
