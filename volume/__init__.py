@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from volume import samplers as samplers
     from volume.addition import Addition as Addition
     from volume.addition import count_additions as count_additions
+    from volume.baselines import Baseline as Baseline
     from volume.canonical import TableGroup as TableGroup
+    from volume.checking import Checked as Checked
+    from volume.checking import check_report as check_report
     from volume.class_estimate import ClassEstimate as ClassEstimate
     from volume.class_estimate import LimitVolume as LimitVolume
     from volume.class_estimate import ReplicatedVolume as ReplicatedVolume
@@ -88,6 +91,9 @@ _HOME = {
     "LimitVolume": "class_estimate",
     "ReplicatedVolume": "class_estimate",
     "Accuracy": "classifiers",
+    "Baseline": "baselines",
+    "Checked": "checking",
+    "check_report": "checking",
     "Addition": "addition",
     "count_additions": "addition",
     "Argmax": "classifiers",
@@ -154,7 +160,9 @@ __all__ = [
     "Accuracy",
     "Addition",
     "Argmax",
+    "Baseline",
     "BooleanCube",
+    "Checked",
     "ClassEstimate",
     "ClassVolume",
     "Comparison",
@@ -193,6 +201,7 @@ __all__ = [
     "TruthTable",
     "VolumeReport",
     "bracket",
+    "check_report",
     "compare",
     "compare_training",
     "count_additions",

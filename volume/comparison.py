@@ -252,7 +252,7 @@ def _why_not(entry: ClassEstimate, min_count: int) -> str:
 def interval_z(a: ClassEstimate, b: ClassEstimate) -> float:
     """The normal score of the difference of two independent log volumes, by their own intervals; see the file's top."""
     difference = a.log_volume - b.log_volume
-    errors = _error(a, down=difference > 0), _error(b, down=difference <= 0)
+    errors = one_sided_error(a, down=difference > 0), one_sided_error(b, down=difference <= 0)
     variances = [error**2 for error in errors]
     total = sum(variances)
     share = sum((v / total) ** 2 / entry.degrees for v, entry in zip(variances, (a, b), strict=True))
@@ -265,7 +265,7 @@ def interval_z(a: ClassEstimate, b: ClassEstimate) -> float:
     return math.copysign(score, t)
 
 
-def _error(entry: ClassEstimate, *, down: bool) -> float:
+def one_sided_error(entry: ClassEstimate, *, down: bool) -> float:
     """Standard error [nats] on one side, from the interval and the law behind it."""
     q = (1 + entry.level) / 2
     quantile = float(special.ndtri(q) if entry.degrees == math.inf else special.stdtrit(entry.degrees, q))
