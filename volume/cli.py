@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import volume
-from volume import measure_words, method_options, specs
+from volume import check_command, measure_words, method_options, specs
 from volume.cli_options import add_network, add_query, add_run, add_top
 from volume.errors import unknown
 from volume.method_options import one_of
+from volume.resume_words import own_words, resumed
 from volume.usage import UsageError
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 3
@@ -69,6 +70,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
     command = next((word for word in argv if not word.startswith("-")), None)
     if command is not None and command not in commands:
         parser.error(unknown("command", command, commands))
+    words = None
+    if command == "check" and "--" in argv:  # what stands behind it are the words of another command
+        at = argv.index("--")
+        argv, words = argv[:at], argv[at + 1 :]
     argv = _join_negative(argv)
     # Before argparse, which would first complain of a required option where one was merely mistyped.
     here = commands.get(command or "", parser)
@@ -78,9 +83,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
         if word.startswith("-") and option not in known:
             near = difflib.get_close_matches(option, known, n=1, cutoff=0.4)
             here.error(f"Unknown option {option!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
-    args = parser.parse_args(argv)
+    args = None
+    if command == "estimate":
+        try:
+            args = resumed(argv, here, parser.parse_args)
+        except UsageError as error:
+            here.error(str(error))
+    args = args or parser.parse_args(argv)
     if args.command is None:
         parser.error(f"give a command: {', '.join(commands)}.")
+    if command == "estimate" and not hasattr(args, "begun"):
+        args.begun = own_words(argv, here)
+    if words is not None:
+        args.words = words
     return args
 
 
@@ -149,7 +164,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     )
     add_query(estimate, symmetry=True)
     method_options.add(estimate)
-    add_run(estimate, out="save the run (report.json, and counts.parquet of draws) in this folder")
+    add_run(estimate, out="keep the run in this folder while it goes on, and its report", resume=True)
     add_top(estimate)
 
     measures = add(
@@ -209,6 +224,18 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     compare.add_argument(
         "--top", type=specs.parse_whole, default=20, metavar="K", help="classes in the table (default 20)"
     )
+
+    check = add(
+        "check",
+        "stored baselines, asked again",
+        "Estimate what baselines hold once more and compare: number by number where versions and machine are the\n"
+        "same, else by a two-sample test with a stated rate of false alarms.\n\n"
+        "  volume check --add baselines/ones.json -- --model mlp:7-40-40-1 --classifier ones --draws 1e6\n"
+        "  volume check baselines/*.json\n"
+        "  volume check --update baselines/*.json\n\n"
+        "Exit code 0 when all are as before, 1 when one changed or cannot be asked.",
+    )
+    check_command.add_options(check)
 
     count = add(
         "count",

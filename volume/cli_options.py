@@ -84,10 +84,12 @@ def add_query(parser: argparse.ArgumentParser, *, symmetry: bool = False) -> Non
         )
 
 
-def add_run(parser: argparse.ArgumentParser, *, out: str, default: str | None = None) -> None:
+def add_run(parser: argparse.ArgumentParser, *, out: str, default: str | None = None, resume: bool = False) -> None:
     group = parser.add_argument_group("the run")
     group.add_argument("--seed", type=specs.parse_seed, default=0, help="a whole number (default 0)")
     group.add_argument("--out", metavar="DIR", default=default, help=out)
+    if resume:
+        group.add_argument("--resume", metavar="DIR", help="go on with the run in this folder; needs no other option")
     if default is None:
         group.add_argument("--force", action="store_true", help="replace a run that is already in --out")
     group.add_argument(

@@ -125,6 +125,33 @@ def check_out(out: str | None, *, force: bool, name: str = "report.json") -> Non
         raise UsageError(f"--out {out} is not writable.")
 
 
+def check_run(args: argparse.Namespace) -> tuple[str | None, bool]:
+    """The folder in which `volume estimate` keeps its run, and whether it goes on with one that is there."""
+    if args.resume is None:
+        if args.out is not None and not args.force and (Path(args.out) / "config.json").exists():
+            raise UsageError(
+                f"{args.out} holds a run: go on with --resume {args.out}, or replace it with --force."
+            )
+        check_out(args.out, force=args.force)
+        return args.out, False
+    if args.force:
+        raise UsageError("--force replaces a run and --resume goes on with one: leave one of them out.")
+    if args.out is not None and Path(args.out) != Path(args.resume):
+        raise UsageError(f"--resume {args.resume} goes on in its own folder: leave --out out.")
+    check_out(args.resume, force=True)
+    return args.resume, True
+
+
+def clear_run(folder: str) -> None:
+    """Remove the run that ``--force`` replaces."""
+    from volume.run_directory import clear
+
+    try:
+        clear(folder)
+    except BlockingIOError as error:
+        raise UsageError(str(error)) from error
+
+
 def load_report(path: str) -> Report:
     from volume.storage import load
 

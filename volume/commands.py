@@ -11,13 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from volume import measure_words, method_options, specs
+from volume import check_command, measure_words, method_options, specs
 from volume.command_words import (
     build_method,
     build_query,
     check_network,
     check_out,
     check_question,
+    check_run,
+    clear_run,
     parse_values,
     print_report,
     prior_options,
@@ -26,6 +28,7 @@ from volume.command_words import (
     usage,
 )
 from volume.stored_commands import compare, plot, show
+from volume.usage import UsageError
 
 DONE, FAILED, STOPPED = 0, 1, 3
 
@@ -34,29 +37,34 @@ def estimate(args: argparse.Namespace) -> int:
     """Draw, save, print; what was drawn before Ctrl-C is saved and printed too, with exit code 3."""
     check_question(args)
     method_options.check(args)
-    check_out(args.out, force=args.force)
-    from volume.estimation import Interrupted
-    from volume.estimation import estimate as run
+    folder, resume = check_run(args)
+    from volume.estimation import Interrupted, keep
+    from volume.run_directory import RunStopped
 
     query = build_query(args)
     method = build_method(args, query)
-    code = DONE
+    if args.force and folder is not None:
+        usage(clear_run, folder)
+    options: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": progress(args)}
     try:
-        report = run(query, method, seed=args.seed, level=args.level, progress=progress(args))
+        report = keep(query, method, **options, out=folder, resume=resume, command=args.begun)
+        code = DONE
+    except (FileExistsError, NotADirectoryError, BlockingIOError) as error:  # nothing was drawn
+        raise UsageError(str(error)) from error
+    except RunStopped as stop:
+        print(f"volume: {stop}", file=sys.stderr)
+        return STOPPED
     except Interrupted as stop:
         report, code = stop.report, STOPPED
-        if report is None:
-            if not getattr(args, "checkpoint", None):
-                raise
-            print(
-                f"volume: stopped after {stop.progress.position}; the same command goes on from {args.checkpoint}.",
-                file=sys.stderr,
-            )
-            return STOPPED
         print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
-    if args.out:
-        report.save(args.out)
-        print(f"volume: saved in {args.out}", file=sys.stderr)
+        if stop.out is not None:
+            print(f"volume: kept in {stop.out}: volume estimate --resume {stop.out} goes on.", file=sys.stderr)
+        elif report is None:
+            raise
+        if report is None:
+            return code
+    if folder is not None:
+        print(f"volume: saved in {folder}", file=sys.stderr)
     print_report(report, args)
     return code
 
@@ -195,6 +203,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "plot": plot,
     "compare": compare,
+    "check": check_command.run,
     "count": count,
     "doctor": doctor,
 }
