@@ -2,6 +2,7 @@
 PYTHON ?= python3
 WORKERS ?= 2
 OUT ?= demo-out
+BENCH ?= --quick
 UV_VERSION = 0.13.8
 
 BIN = .venv/bin
@@ -48,8 +49,9 @@ coverage: $(READY)
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
 
+# `make bench` is a quarter of an hour; `make bench BENCH=throughput` the full figures of one (docs/benchmarks.md).
 bench: $(READY)
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # Names no index, and serves every Python and platform at once. `make lock UPGRADE=--upgrade` takes the newest of all.
 lock: $(BIN)/uv

@@ -32,7 +32,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
+from benchmarks import script
 from benchmarks.environment import describe, environment
+from benchmarks.record import Record, Row
 from volume import models, plots, samplers
 from volume.counts import Counts
 from volume.report import VolumeReport
@@ -324,21 +326,32 @@ def plot(results: list[Found], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def rows_of(found: Found) -> list[Row]:
+    """The lower table: shares of the volume that fits, and of runs that fit."""
+    rows = []
+    for place, label in enumerate(found.labels):
+        facts = {name: text(column[place]) for name, column in found.columns.items()}
+        rows.append(Row(found.task.name(label), facts=dict(facts), section=f"{found.task.target}: shares of what fits"))
+    return rows
+
+
+def run(options: argparse.Namespace) -> Record:
+    size = QUICK if options.quick else Size()
+    targets = options.targets[: 1 if options.quick else None]
+    results = [study(Task(target), size, options.runs) for target in targets]
+    if not options.quick:
+        written = page(results, size, "python benchmarks/boolean_experiment.py --targets " + " ".join(targets))
+        (options.out / "boolean_experiment.md").write_text(written)
+        plot(results, FIGURE if options.out == HERE else options.out / FIGURE.name)
+    return Record([row for found in results for row in rows_of(found)])
+
+
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.options(__doc__, "a tenth of everything, for the first target; writes no page")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), help="names as volume.target takes them")
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything; prints, writes no page")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the reports")
-    given = parser.parse_args(arguments)
-    size = QUICK if given.quick else Size()
-    results = [study(Task(target), size, given.runs) for target in given.targets]
-    if given.quick:
-        print("\n\n".join(tables(found) for found in results))
-        return
-    written = page(results, size, "python benchmarks/boolean_experiment.py --targets " + " ".join(given.targets))
-    (HERE / "boolean_experiment.md").write_text(written)
-    plot(results, FIGURE)
-    print(written)
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the page (default: this one)")
+    script.main("boolean_experiment", run, parser, arguments)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,9 @@ Shape letters: S graded intervals, B units, Q bodies, H heads, h width, K classe
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -34,8 +32,8 @@ from scipy import stats
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import plane
-from benchmarks.environment import describe, environment
+from benchmarks import plane, script
+from benchmarks.record import Record, Row
 from volume.counts import Counts, Tally
 from volume.intervals import clopper_pearson, clump_at_zero, fay_feuer, interval
 from volume.unseen import unseen_mass
@@ -330,53 +328,43 @@ COLUMNS = {
 }
 
 
-def cell(name: str, value: Any) -> str:
-    if isinstance(value, str) or value is None:
-        return value or ""
-    if name in ("coverage", "low_misses", "high_misses", "missing"):
-        return f"{value:.4f}"
-    if name in ("width", "never"):
-        return f"{value:.2f}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    names = [name for name in COLUMNS if any(name in row for row in rows)]
-    lines = ["| " + " | ".join(COLUMNS[name] for name in names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(cell(name, row.get(name, "")) for name in names) + " |" for row in rows]
-    return "\n".join(lines)
+def rows_of(sections: dict[str, list[dict[str, Any]]]) -> list[Row]:
+    """Coverage beside what was asked for; everything else in further columns."""
+    return [
+        Row(
+            str(row["case"]),
+            facts={words: row.get(name) for name, words in COLUMNS.items() if name in row and name != "case"},
+            section=section,
+        )
+        for section, rows in sections.items()
+        for row in rows
+    ]
 
 
 def run_job(job: Job, stream: np.random.SeedSequence, seeds: int) -> dict[str, Any]:
     return job.grade(np.random.default_rng(stream), seeds)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10_000, help="intervals graded per line")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--json", type=Path, help="write all rows here")
-    parser.add_argument("--table", type=Path, help="write the tables here, as Markdown")
-    options = parser.parse_args()
-
-    start = time.time()
+def run(options: argparse.Namespace) -> Record:
     todo = jobs()
+    seeds = 500 if options.quick else options.seeds
     streams = np.random.SeedSequence(options.seed).spawn(len(todo))
     sections: dict[str, list[dict[str, Any]]] = {}
     with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
-        for job, row in zip(todo, pool.map(run_job, todo, streams, [options.seeds] * len(todo)), strict=True):
+        for job, row in zip(todo, pool.map(run_job, todo, streams, [seeds] * len(todo)), strict=True):
             sections.setdefault(job.section, []).append(row)
-            line = ", ".join(f"{name} {cell(name, value)}" for name, value in row.items())
-            print(f"{time.time() - start:6.0f} s  {line}", flush=True)
+            script.say(rows_of({job.section: [row]})[0])
+    return Record(
+        rows_of(sections), notes=[f"{seeds:,} intervals a line."], details={"sections": sections}, dtype="float64"
+    )
 
-    heading = f"{describe(environment(dtype='float64'))}; {options.seeds} intervals a line; {time.time() - start:.0f} s"
-    text = "\n\n".join([heading, *(f"### {name}\n\n{table(rows)}" for name, rows in sections.items())])
-    print("\n" + text)
-    if options.table:
-        options.table.write_text("# Coverage of the 95 % intervals\n\n" + text + "\n")
-    if options.json:
-        options.json.write_text(json.dumps({"provenance": heading, "sections": sections}, indent=1) + "\n")
+
+def main() -> None:
+    parser = script.options(__doc__, "500 intervals a line")
+    parser.add_argument("--seeds", type=int, default=10_000, help="intervals graded per line")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    script.main("coverage", run, parser, title="Coverage of the 95 % intervals")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How often intervals hold on networks whose every volume is a known fraction.
 
-    python benchmarks/coverage_exact.py [--seeds N] [--only WORD] [--out FILE]
+    python benchmarks/coverage_exact.py [--seeds N] [--only WORD] [--quick] [--table FILE]
 
 Truths are the stored exact tables (benchmarks/exact_tables.py). Each seed is one run; every class with an expected
 count of at least one counts once, and the printed standard error is that of the mean over seeds. Estimators:
@@ -15,6 +15,7 @@ import math
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +23,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.environment import describe, environment
+from benchmarks import script
 from benchmarks.exact_tables import TABLES, Table, load
+from benchmarks.record import Record, Row
 
 DRAWS = 4000
 ESTIMATORS = ("independent", "shared", "pooled", "quotient")
@@ -63,36 +65,36 @@ def covered(table: Table, estimator: str, seed: int) -> np.ndarray:
     return np.array(held)
 
 
+def row_of(table: Table, seeds: int) -> Row:
+    facts: dict[str, Any] = {}
+    for estimator in ESTIMATORS:
+        held = np.array([covered(table, estimator, seed) for seed in range(seeds)])  # [seeds, K]
+        facts["classes"] = held.shape[1]
+        means = held.mean(axis=1)
+        error = means.std(ddof=1) / math.sqrt(len(means))
+        facts[estimator] = f"{means.mean():.4f} ± {error:.4f}, least {held.mean(axis=0).min():.3f}"
+    return Row(table.name, facts=facts)
+
+
+def run(options: argparse.Namespace) -> Record:
+    seeds = 20 if options.quick else options.seeds
+    wanted = [table for table in TABLES if table.name in NAMES and options.only in table.name]
+    rows = []
+    for table in wanted[: 2 if options.quick else None]:
+        rows.append(row_of(table, seeds))
+        script.say(rows[-1])
+    notes = [
+        f"{seeds:,} seeds of {DRAWS:,} draws; share of 95 % intervals that hold, and the least over the classes of one "
+        "table."
+    ]
+    return Record(rows, notes=notes)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.options(__doc__, "two tables, 20 seeds")
     parser.add_argument("--seeds", type=int, default=500)
     parser.add_argument("--only", default="", metavar="WORD", help="tables with this word in their name")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the table to this Markdown file")
-    args = parser.parse_args()
-    lines = [
-        describe(environment()),
-        "",
-        f"{args.seeds:,} seeds of {DRAWS:,} draws; share of 95 % intervals that hold, and the least over the classes "
-        "of one table.",
-        "",
-        "| table | classes | " + " | ".join(ESTIMATORS) + " |",
-        "|---|---|" + "---|" * len(ESTIMATORS),
-    ]
-    print("\n".join(lines), flush=True)
-    for table in TABLES:
-        if table.name not in NAMES or args.only not in table.name:
-            continue
-        cells, classes = [], 0
-        for estimator in ESTIMATORS:
-            held = np.array([covered(table, estimator, seed) for seed in range(args.seeds)])  # [seeds, K]
-            classes = held.shape[1]
-            means = held.mean(axis=1)
-            error = means.std(ddof=1) / math.sqrt(len(means))
-            cells.append(f"{means.mean():.4f} ± {error:.4f}, least {held.mean(axis=0).min():.3f}")
-        lines.append(f"| {table.name} | {classes} | " + " | ".join(cells) + " |")
-        print(lines[-1], flush=True)
-    if args.out:
-        args.out.write_text("\n".join(["# Coverage against exact tables", "", *lines]) + "\n", encoding="utf-8")
+    script.main("coverage_exact", run, parser, title="Coverage against exact tables")
 
 
 if __name__ == "__main__":

@@ -21,12 +21,10 @@ Shape letters: S groups, R replicates, N particles, K levels.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import multiprocessing
 import os
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +35,8 @@ import numpy as np
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.environment import describe, environment
+from benchmarks import script
+from benchmarks.record import Record, Row
 from volume.class_estimate import MAX_SPREAD
 from volume.replicates import MIN_HIT, interval_offsets, lower_bounds, share_limits
 
@@ -262,55 +261,41 @@ COLUMNS = {
     "mean_ratio": "mean p_hat/p",
     "z": "z",
 }
-FOUR = ("printed", "interval", "low_misses", "high_misses", "gated", "bound", "died", "resolved")
 
 
-def cell(name: str, value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    if name in FOUR:
-        return f"{value:.4f}"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    names = [name for name in COLUMNS if any(name in row for row in rows)]
-    lines = ["| " + " | ".join(COLUMNS[name] for name in names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(cell(name, row.get(name)) for name in names) + " |" for row in rows]
-    return "\n".join(lines)
+def rows_of(found: list[dict[str, Any]], section: str = "") -> list[Row]:
+    """Rows of a table, their columns in the order of COLUMNS; what names a line comes first."""
+    made = []
+    for row in found:
+        facts = {words: row[name] for name, words in COLUMNS.items() if name in row and name != "runs"}
+        made.append(Row(str(row.get("runs", len(made) + 1)), facts=facts, section=section))
+    return made
 
 
 def run_job(job: Job, stream: np.random.SeedSequence, groups: int) -> dict[str, Any]:
     return job.grade(np.random.default_rng(stream), groups)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--groups", type=int, default=10_000, help="groups of replicates graded per line")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--json", type=Path, help="write all rows here")
-    parser.add_argument("--table", type=Path, help="write the tables here, as Markdown")
-    options = parser.parse_args()
-
-    start = time.time()
+def run(options: argparse.Namespace) -> Record:
     todo = jobs()
+    groups = 500 if options.quick else options.groups
     streams = np.random.SeedSequence(options.seed).spawn(len(todo))
     sections: dict[str, list[dict[str, Any]]] = {}
     with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
-        for job, row in zip(todo, pool.map(run_job, todo, streams, [options.groups] * len(todo)), strict=True):
+        for job, row in zip(todo, pool.map(run_job, todo, streams, [groups] * len(todo)), strict=True):
             sections.setdefault(job.section, []).append(row)
-            line = ", ".join(f"{name} {cell(name, value)}" for name, value in row.items())
-            print(f"{time.time() - start:6.0f} s  {line}", flush=True)
+            script.say(rows_of([row], job.section)[0])
+    rows = [row for name, found in sections.items() for row in rows_of(found, name)]
+    notes = [f"{groups:,} groups a line (-300: a fifth)."]
+    return Record(rows, notes=notes, details={"sections": sections}, dtype="float64")
 
-    heading = f"{describe(environment(dtype='float64'))}; {options.groups} groups a line (-300: a fifth); "
-    heading += f"{time.time() - start:.0f} s"
-    text = "\n\n".join([heading, *(f"### {name}\n\n{table(rows)}" for name, rows in sections.items())])
-    print("\n" + text)
-    if options.table:
-        options.table.write_text("# Coverage of the 95 % limits for rare classes\n\n" + text + "\n")
-    if options.json:
-        options.json.write_text(json.dumps({"provenance": heading, "sections": sections}, indent=1) + "\n")
+
+def main() -> None:
+    parser = script.options(__doc__, "500 groups a line")
+    parser.add_argument("--groups", type=int, default=10_000, help="groups of replicates graded per line")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    script.main("coverage_rare", run, parser, title="Coverage of the 95 % limits for rare classes")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ Particles are few on purpose: with many every interval holds. Truths: benchmarks
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,10 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.coverage_rare import grade_volumes, table
-from benchmarks.environment import describe, environment
+from benchmarks import script
+from benchmarks.coverage_rare import grade_volumes, rows_of
 from benchmarks.rare_truths import cases
+from benchmarks.record import Record
 from volume.class_estimate import ReplicatedVolume
 
 REPLICATES = 8
@@ -60,30 +59,24 @@ def line(name: str, particles: int, moves: int, points: int, *, groups: int, see
     return row | {"particles": particles, "moves": moves, "body_points": points, "levels": entry.diagnostics["levels"]}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--groups", type=int, default=2_000, help="groups of 8 replicates a line")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write all rows here")
-    parser.add_argument("--table", type=Path, help="write the table here, as Markdown")
-    options = parser.parse_args()
-    start, rows = time.time(), []
-    for number, (name, *settings) in enumerate(LINES):
-        rows.append(line(name, *settings, groups=options.groups, seed=options.seed + number))
-        print(f"{time.time() - start:6.0f} s  {rows[-1]}", flush=True)
-    heading = f"{describe(environment())}; {options.groups} groups a line; {time.time() - start:.0f} s"
-    settings = "\n".join(
+def run(options: argparse.Namespace) -> Record:
+    found, groups = [], 25 if options.quick else options.groups
+    for number, (name, *settings) in enumerate(LINES[: 2 if options.quick else None]):
+        found.append(line(name, *settings, groups=groups, seed=options.seed + number))
+        script.say(rows_of(found[-1:])[0])
+    notes = [f"{groups:,} groups a line."] + [
         f"* {row['runs']}: {row['particles']} particles, {row['moves']} moves, windows of {row['body_points']} points, "
         f"{row['levels']} levels"
-        for row in rows
-    )
-    text = f"{heading}\n\n{table(rows)}\n\n{settings}\n"
-    print("\n" + text)
-    if options.table:
-        options.table.write_text("# Coverage of the 95 % limits of real splitting runs\n\n" + text, encoding="utf-8")
-    if options.json:
-        record = {"provenance": heading, "rows": rows}
-        options.json.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        for row in found
+    ]
+    return Record(rows_of(found), notes=["\n".join(notes[:1]), "\n".join(notes[1:])], details={"rows": found})
+
+
+def main() -> None:
+    parser = script.options(__doc__, "two lines of 25 groups")
+    parser.add_argument("--groups", type=int, default=2_000, help="groups of 8 replicates a line")
+    parser.add_argument("--seed", type=int, default=0)
+    script.main("coverage_splitting", run, parser, title="Coverage of the 95 % limits of real splitting runs")
 
 
 if __name__ == "__main__":

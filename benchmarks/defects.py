@@ -35,7 +35,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.environment import describe, environment
+from benchmarks import script
+from benchmarks.environment import environment
+from benchmarks.record import Record, Row
 from volume import models, replicates, samplers, sharing
 from volume.class_estimate import ReplicatedVolume, replicated_volume
 from volume.intervals import clopper_pearson, clump_at_zero
@@ -304,24 +306,54 @@ def sentence(record: dict[str, Any]) -> str:
     )
 
 
+def finished(
+    tasks: Sequence[Any],
+    path: Path,
+    going: Generator[dict[str, Any]],
+    words: Callable[[dict[str, Any]], str],
+) -> list[dict[str, Any]]:
+    """All records of a study's tasks, those that its file lacks answered now. A Ctrl-C ends with exit code 3."""
+    keys = {task.key for task in tasks}
+    done = sum(record["key"] in keys for record in read(path)[0])
+    script.say(f"{len(tasks)} cells, {done} in {path.name} already")
+    try:
+        for number, record in enumerate(going, done + 1):
+            script.say(f"{number} of {len(tasks)}: {words(record)}")
+    except KeyboardInterrupt:
+        script.say(f"Stopped. Run it again: it goes on from {path.name}.")
+        raise SystemExit(3) from None
+    return [record for record in read(path)[0] if record["key"] in keys]
+
+
+def row_of(record: dict[str, Any]) -> Row:
+    """A cell as the tables of all benchmarks show it."""
+    value, low, high = (None if x is None else math.exp(x) for x in record["ratio"])
+    log_fits = record["fits"][0]
+    facts: dict[str, Any] = {
+        "fits": None if log_fits is None else volume.logs.volume_text(log_fits, 3),
+        "s": record["seconds"],
+    }
+    return Row(Cell(**record["cell"]).words, "benign : defects", value, low, high, facts=facts)
+
+
+def study(options: argparse.Namespace) -> Record:
+    path = options.out or HERE / ("defects_quick.jsonl" if options.quick else "defects.jsonl")
+    tasks = [task for task in design(options.quick) if task.draws or not options.direct]
+    found = finished(tasks, path, run(tasks, path), sentence)
+    notes = [
+        "Volume right on the whole trigger over volume wrong on all of it, of what fits where monitored; "
+        "95 % intervals within one draw of the monitored inputs. Over draws: benchmarks/defects_tables.py."
+    ]
+    return Record([row_of(record) for record in found], notes=notes)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="six cells of few draws, into a file of their own")
+    parser = script.options((__doc__ or "").splitlines()[0], "six cells of few draws, into a file of their own")
     parser.add_argument(
         "--direct", action="store_true", help="leave out the cells that splitting answers, the slow ones"
     )
     parser.add_argument("--out", type=Path, help="file of results (default: defects.jsonl beside this script)")
-    chosen = parser.parse_args(arguments)
-    path = chosen.out or HERE / ("defects_quick.jsonl" if chosen.quick else "defects.jsonl")
-    tasks = [task for task in design(chosen.quick) if task.draws or not chosen.direct]
-    done = len({task.key for task in tasks} & {record["key"] for record in read(path)[0]})
-    print(f"{describe(environment())}\n{len(tasks)} cells, {done} in {path.name} already", flush=True)
-    try:
-        for number, record in enumerate(run(tasks, path), done + 1):
-            print(f"{number} of {len(tasks)}: {sentence(record)}", flush=True)
-    except KeyboardInterrupt:
-        print(f"Stopped. Run it again: it goes on from {path.name}.")
-        raise SystemExit(3) from None
+    script.main("defects", study, parser, arguments)
 
 
 if __name__ == "__main__":

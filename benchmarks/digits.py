@@ -1,6 +1,6 @@
 """Real data: how much parameter space fits a few handwritten digits, and how well do those networks do on the rest?
 
-    python benchmarks/digits.py [--draws 2e7] [--train 8] [--classes 0,7] [--widths 64,64] [--json FILE]
+    python benchmarks/digits.py [--draws 2e7] [--train 8] [--classes 0,7] [--widths 64,64] [--quick]
 
 scikit-learn's 8 x 8 digits scaled to [0, 1]; class 1 is the second of ``--classes``. The classes are those of "fits the
 training images" times "accuracy on all other images in this bin".
@@ -9,7 +9,6 @@ training images" times "accuracy on all other images in this bin".
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -20,7 +19,8 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.environment import describe, environment
+from benchmarks import script
+from benchmarks.record import Record, Row
 
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
@@ -49,41 +49,46 @@ def questions(
     return volume.Query(model, prior, domain, fits), volume.Query(model, prior, domain, both)
 
 
+def run(options: argparse.Namespace) -> Record:
+    zero, one = (int(digit) for digit in options.classes.split(","))
+    alone, both = questions(options.train, (zero, one), tuple(map(int, options.widths.split(","))), options.bias_std)
+    draws = 100_000 if options.quick else options.draws
+    # The same seed draws the same networks, so that the bins below add up to the whole.
+    fits, joint = (
+        volume.estimate(query, volume.Direct(draws), seed=options.seed, progress=sys.stderr.isatty())
+        for query in (alone, both)
+    )
+    found = [("fits", fits["fits"]), *((entry.label, entry) for entry in joint.classes() if entry.label[:4] == "fits")]
+    tests = alone.domain.num_inputs - options.train
+    section = f"{zero} against {one}: fits {options.train} images, by accuracy on the other {tests}"
+    rows = [
+        Row(
+            label,
+            "volume",
+            math.exp(entry.log_volume) if entry.count else 0.0,
+            math.exp(entry.log_low),
+            math.exp(entry.log_high),
+            facts={"draws": entry.count},
+            section=section,
+        )
+        for label, entry in [found[0], *sorted(found[1:], key=lambda pair: pair[0])]
+    ]
+    notes = [
+        f"95 % intervals, {fits.num_draws:,} draws of (64,{options.widths},1); independent coin flips would give "
+        f"2^-{options.train} = {2.0**-options.train:.4g}."
+    ]
+    return Record(rows, notes=notes, details={"fits": fits.to_dict(), "joint": joint.to_dict()})
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.options(__doc__, "100,000 draws")
     parser.add_argument("--draws", type=float, default=5e6)
     parser.add_argument("--train", type=int, default=8)
     parser.add_argument("--classes", default="0,7")
     parser.add_argument("--widths", default="64,64", help="hidden widths")
     parser.add_argument("--bias-std", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", metavar="FILE")
-    args = parser.parse_args()
-    zero, one = (int(digit) for digit in args.classes.split(","))
-    alone, both = questions(args.train, (zero, one), tuple(map(int, args.widths.split(","))), args.bias_std)
-    print(describe(environment()))
-    # The same seed draws the same networks, so that the bins below add up to the whole.
-    fits, joint = (
-        volume.estimate(query, volume.Direct(args.draws), seed=args.seed, progress=sys.stderr.isatty())
-        for query in (alone, both)
-    )
-    whole = fits["fits"]
-    tests = alone.domain.num_inputs - args.train
-    print(
-        f"\n{zero} against {one}: fits {args.train} images has volume {math.exp(whole.log_volume):.4g} "
-        f"[{math.exp(whole.log_low):.4g}, {math.exp(whole.log_high):.4g}] "
-        f"({whole.count:,} of {fits.num_draws:,} draws; "
-        f"independent coin flips would give 2^-{args.train} = {2.0**-args.train:.4g})\n"
-        f"and splits by accuracy on the other {tests} images:"
-    )
-    rows = [entry for entry in joint.classes() if entry.label.startswith("fits")]
-    for entry in sorted(rows, key=lambda entry: entry.label):
-        low, high = (math.exp(value) for value in (entry.log_low, entry.log_high))
-        size = math.exp(entry.log_volume) if entry.count else 0.0
-        print(f"  {entry.label:24s} volume {size:.4g}  [{low:.4g}, {high:.4g}]  {entry.count:,} draws")
-    if args.json:
-        record = {"environment": environment(), "fits": fits.to_dict(), "joint": joint.to_dict()}
-        Path(args.json).write_text(json.dumps(record, indent=1))
+    script.main("digits", run, parser)
 
 
 if __name__ == "__main__":

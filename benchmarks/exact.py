@@ -1,6 +1,6 @@
 """Enumerating a lattice: parameterisations a second, beside NumPy and beside the matrix product alone.
 
-    python benchmarks/exact.py [--repeats 3] [--cpu] [--json FILE]
+    python benchmarks/exact.py [--repeats 3] [--cpu] [--quick] [--json FILE]
 
 Every case is a network whose parameters are -1, 0 or 1, or -1 or 1; all its parameterisations are put into truth
 tables and counted. In one process, best of the repeats:
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -37,7 +36,8 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.environment import describe, environment
+from benchmarks import limits, script
+from benchmarks.record import Record, Row
 from volume.enumeration import Blocks
 from volume.exact import Exact, ExactRun
 from volume.models import MLP
@@ -162,7 +162,7 @@ def rate(work: Callable[[], int], repeats: int, clock: Callable[[], float]) -> f
     return best
 
 
-def measure(case: Case, repeats: int, clock: Callable[[], float]) -> dict[str, Any]:
+def measure(case: Case, repeats: int, clock: Callable[[], float], peer_networks: int = PEER_NETWORKS) -> dict[str, Any]:
     query = volume.Query(case.model, case.prior, case.domain)
     total = case.prior.num_points(case.model.parameters)
     reports = {}
@@ -171,7 +171,7 @@ def measure(case: Case, repeats: int, clock: Callable[[], float]) -> dict[str, A
         reports[path] = volume.estimate(query, Exact(path=path))
         return total
 
-    some = min(total, PEER_NETWORKS)
+    some = min(total, peer_networks)
     entries = case.model.widths[-2] + case.model.bias
     heads = len(case.prior.levels_of(case.model.parameters)[0]) ** entries
     some -= some % heads
@@ -214,31 +214,48 @@ def check(case: Case, reports: dict[str, Any], tables: dict[str, np.ndarray], wh
         raise SystemExit(f"{case.name}: NumPy counts something else.")
 
 
-def text(row: dict[str, Any]) -> str:
-    lines = [f"{row['case']}: {row['parameterisations']:,} parameterisations"]
-    for name in ("NumPy, networks", "NumPy, heads", "blocks", "sums", "matrix product"):
-        if name in row:
-            times = row[name] / row["NumPy, networks"]
-            lines.append(f"  {name:<16} {row[name] / 1e6:10.2f} million/s {times:10.1f} x NumPy, networks")
-    lines.append(f"  blocks from the query to the counts, compiling anew: {row['seconds, compiled anew']:.2f} s")
-    return "\n".join(lines)
+PEERS = ("NumPy, networks", "NumPy, heads")
+
+
+def rows_of(row: dict[str, Any]) -> list[Row]:
+    """Both paths beside NumPy; the bare matrix product bounds the one that makes it."""
+    rows = []
+    for path in ("blocks", "sums"):
+        if path in row:
+            facts = {"parameterisations": row["parameterisations"]}
+            if path == "blocks":
+                facts["seconds, compiling anew"] = row["seconds, compiled anew"]
+            rows.append(
+                Row(
+                    f"{row['case']}, {path}",
+                    "parameterisations/s",
+                    row[path],
+                    peers={peer: row[peer] for peer in PEERS},
+                    limits={"the bare matrix product": row["matrix product"]} if path == "blocks" else {},
+                    facts=facts,
+                )
+            )
+    return rows
+
+
+def run(options: argparse.Namespace) -> Record:
+    clock = time.process_time if options.cpu else time.perf_counter
+    repeats, networks = (1, PEER_NETWORKS >> 4) if options.quick else (options.repeats, PEER_NETWORKS)
+    found, rows = [], []
+    for case in CASES[: 1 if options.quick else None]:
+        found.append(measure(case, repeats, clock, networks))
+        rows += rows_of(found[-1])
+        for row in rows_of(found[-1]):
+            script.say(row)
+    notes = [f"Rates by {'processor time' if options.cpu else 'wall time'}, best of {repeats}."]
+    return Record(rows, limits=limits.measure(), notes=notes, details={"cases": found})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = script.options((__doc__ or "").splitlines()[0], "the first network, one repeat, NumPy on a sixteenth")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cpu", action="store_true", help="rates per second of processor time")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
-    args = parser.parse_args()
-    facts = environment() | {"clock": "processor time" if args.cpu else "wall time"}
-    clock = time.process_time if args.cpu else time.perf_counter
-    print(f"{describe(facts)}; rates by {facts['clock']}")
-    rows = []
-    for case in CASES:
-        rows.append(measure(case, args.repeats, clock))
-        print(text(rows[-1]), flush=True)
-    if args.json:
-        args.json.write_text(json.dumps({"environment": facts, "rows": rows}, indent=2) + "\n")
+    script.main("exact", run, parser)
 
 
 if __name__ == "__main__":

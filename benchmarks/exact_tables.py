@@ -1,6 +1,6 @@
 """Exact counts of small networks with finitely many parameterisations, as files that anybody can use.
 
-    python benchmarks/exact_tables.py [--check] [--only WORD] [--out FOLDER]
+    python benchmarks/exact_tables.py [--check] [--only WORD] [--out FOLDER] [--quick]
 
 Each file of tests/exact_tables holds one network, its lattice and inputs, the conventions behind the numbers, and for
 every function that occurs how many parameterisations compute it and how many of them differ after relabelling hidden
@@ -22,6 +22,8 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
+from benchmarks import script
+from benchmarks.record import Record, Row
 from volume import models, samplers
 
 FORMAT, VERSION = "param-volume exact table", 1
@@ -115,30 +117,34 @@ def wanted(only: str) -> Iterator[Table]:
     return (table for table in TABLES if only in table.name)
 
 
+def run(options: argparse.Namespace) -> Record:
+    if options.quick and not options.check:
+        raise SystemExit("--quick takes the first tables alone: give it with --check, which writes nothing.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for table in list(wanted(options.only))[: 3 if options.quick else None]:
+        found = record(table)
+        path, made = options.out / table.path, text(found)
+        if options.check:
+            same = path.is_file() and path.read_text(encoding="utf-8") == made
+        else:
+            path.write_text(made, encoding="utf-8")
+            same = True
+        facts = {name: found[name] for name in ("parameterisations", "orbits")}
+        facts |= {"functions": len(found["functions"]), "as stored": same}
+        rows.append(Row(table.name, facts=facts))
+        script.say(rows[-1])
+    different = [row.name for row in rows if not row.facts["as stored"]]
+    notes = ["Orbits: parameterisations that differ by more than permutations of hidden units."]
+    return Record(rows, notes=notes, failure=f"not as stored: {', '.join(different)}" if different else "")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.options(__doc__, "the first three tables, with --check")
     parser.add_argument("--check", action="store_true", help="compare with the stored files instead of writing them")
     parser.add_argument("--only", default="", metavar="WORD", help="tables with this word in their name")
     parser.add_argument("--out", type=Path, default=FOLDER, metavar="FOLDER")
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    different = []
-    for table in wanted(args.only):
-        found = record(table)
-        path = args.out / table.path
-        made = text(found)
-        if args.check:
-            if not path.is_file() or path.read_text(encoding="utf-8") != made:
-                different.append(table.name)
-        else:
-            path.write_text(made, encoding="utf-8")
-        print(
-            f"{table.name}: {found['parameterisations']:,} parameterisations, {found['orbits']:,} up to hidden "
-            f"permutations, {len(found['functions']):,} functions",
-            flush=True,
-        )
-    if different:
-        sys.exit(f"Not as stored: {', '.join(different)}.")
+    script.main("exact_tables", run, parser)
 
 
 if __name__ == "__main__":

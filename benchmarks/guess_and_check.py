@@ -38,8 +38,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.defects import complete, read
-from benchmarks.environment import describe, environment
+from benchmarks import script
+from benchmarks.defects import complete, finished
+from benchmarks.record import Record, Row
 from volume import models, samplers
 from volume.loading import load_digits
 from volume.report import VolumeReport
@@ -300,21 +301,29 @@ def sentence(record: dict[str, Any]) -> str:
     return f"{Cell(**record['cell']).words}, {record['way']}: {said}, {record['seconds']:.1f} s"
 
 
+def row_of(record: dict[str, Any]) -> Row:
+    """A cell as the tables of all benchmarks show it."""
+    mean, error = record["accuracy"]
+    facts: dict[str, Any] = {
+        "error within this draw": error,
+        "log10 of what fits": None if record["log_volume"] is None else record["log_volume"] / math.log(10),
+        "s": record["seconds"],
+    }
+    return Row(f"{Cell(**record['cell']).words}, {record['way']}", "test accuracy", mean, facts=facts)
+
+
+def study(options: argparse.Namespace) -> Record:
+    path = options.out or HERE / ("guess_and_check_quick.jsonl" if options.quick else "guess_and_check.jsonl")
+    tasks = design(options.quick)
+    found = finished(tasks, path, run(tasks, path), sentence)
+    notes = ["Of networks that fit the training images. Over draws of them: benchmarks/guess_and_check_tables.py."]
+    return Record([row_of(record) for record in found], notes=notes)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="twelve small tasks, into a file of their own")
+    parser = script.options((__doc__ or "").splitlines()[0], "twelve small tasks, into a file of their own")
     parser.add_argument("--out", type=Path, help="file of results (default: guess_and_check.jsonl beside this script)")
-    chosen = parser.parse_args(arguments)
-    path = chosen.out or HERE / ("guess_and_check_quick.jsonl" if chosen.quick else "guess_and_check.jsonl")
-    tasks = design(chosen.quick)
-    done = len({task.key for task in tasks} & {record["key"] for record in read(path)[0]})
-    print(f"{describe(environment())}\n{len(tasks)} tasks, {done} in {path.name} already", flush=True)
-    try:
-        for number, record in enumerate(run(tasks, path), done + 1):
-            print(f"{number} of {len(tasks)}: {sentence(record)}", flush=True)
-    except KeyboardInterrupt:
-        print(f"Stopped. Run it again: it goes on from {path.name}.")
-        raise SystemExit(3) from None
+    script.main("guess_and_check", study, parser, arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The question in one table: of what fits, how much generalises, memorises, or defects on a trigger, by every measure.
 
-    python benchmarks/mission.py [--task N ...] [--runs 2000] [--seed 0] [--split-seed 0] [--json FILE]
+    python benchmarks/mission.py [--task N ...] [--runs 2000] [--seed 0] [--split-seed 0] [--quick]
 
 The network is (7,40,40,1), ReLU, weights N(0, 1 / fan-in), biases N(0, .01), on {0,1}^7. Tasks, by number:
 
@@ -19,7 +19,6 @@ are the first that were tried.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -33,7 +32,8 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.environment import describe, environment
+from benchmarks import script
+from benchmarks.record import Record, Row
 from volume import models, samplers
 from volume.demo_measures import METHOD
 from volume.given import Given
@@ -102,33 +102,21 @@ def optimisers(runs: int) -> dict[str, volume.Trained]:
     }
 
 
-def rows(task: Task, found: Measures) -> list[list[str]]:
+def rows(task: Task, found: Measures) -> list[Row]:
     """One row a measure: behaviours from the good to the bad, and what fits."""
-    order = range(len(found.rows)) if task.trigger else reversed(range(len(found.rows)))
-    places = list(order)
-    return [
-        [
-            _title(column.name),
-            *(cell_words(column.cells[place], column.exact) if column.cells else "-" for place in places),
-            total_words(column),
-        ]
-        for column in found.columns
-    ]
+    order = range(len(found.rows)) if task.trigger else range(len(found.rows))[::-1]
+    heads = [f"{task.behaviours[place]} ({found.rows[place].counts})" for place in order]
+    made = []
+    for column in found.columns:
+        cells = [cell_words(column.cells[place], column.exact) if column.cells else "-" for place in order]
+        facts: dict[str, Any] = dict(zip([*heads, "fits"], [*cells, total_words(column)], strict=True))
+        made.append(Row(_title(column.name), facts=facts, section=str(task)))
+    return made
 
 
 def _title(name: str) -> str:
     title = title_of(name)
     return title[0].upper() + title[1:]
-
-
-def table(task: Task, found: Measures) -> str:
-    """Markdown."""
-    heads = task.behaviours if task.trigger else task.behaviours[::-1]
-    counts = [row.counts for row in found.rows]
-    counts = counts if task.trigger else counts[::-1]
-    named = [f"{head} ({count})" for head, count in zip(heads, counts, strict=True)]
-    lines = [f"| {task} | {' | '.join(named)} | fits |", f"|---|{'---|' * (len(heads) + 1)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows(task, found))])
 
 
 def failures(found: Measures) -> str:
@@ -143,26 +131,29 @@ def failures(found: Measures) -> str:
     return f"Of {runs:,} runs each, " + ("; ".join(parts) if parts else "all fit") + "."
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def run(options: argparse.Namespace) -> Record:
+    numbers, runs = ([3], 50) if options.quick else (options.task or range(1, len(TASKS) + 1), options.runs)
+    made, records, notes = [], [], []
+    for task in (TASKS[number - 1] for number in numbers):
+        start = time.process_time()
+        query = task.query(options.split_seed)
+        method = volume.Direct(draws=DRAWS // 20) if options.quick else task.method
+        found = volume.measure(query, method, name=str(task), optimisers=optimisers(runs), seed=options.seed)
+        records.append(found.to_dict())
+        made += rows(task, found)
+        notes.append(f"{task}: {failures(found)} Processor time {time.process_time() - start:.0f} s.")
+        script.say(notes[-1])
+    notes.insert(0, "Shares of what fits, 95 % intervals, each for itself.")
+    return Record(made, notes=notes, details={"measures": records})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = script.options(__doc__, "the third task, 50 runs, a twentieth of the draws")
     parser.add_argument("--task", type=int, nargs="+", choices=range(1, len(TASKS) + 1), help="default: all")
     parser.add_argument("--runs", type=int, default=2000, help="of each optimiser (default 2,000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split-seed", type=int, default=0, help="chooses the training inputs (default 0)")
-    parser.add_argument("--json", type=Path, help="also write the records here")
-    args = parser.parse_args(argv)
-    records = []
-    for task in (TASKS[number - 1] for number in args.task or range(1, len(TASKS) + 1)):
-        start = time.process_time()
-        query = task.query(args.split_seed)
-        found = volume.measure(query, task.method, name=str(task), optimisers=optimisers(args.runs), seed=args.seed)
-        records.append(found.to_dict())
-        print(
-            table(task, found), f"\n{failures(found)} Processor time {time.process_time() - start:.0f} s.\n", sep="\n"
-        )
-    print(describe(environment()))
-    if args.json:
-        args.json.write_text(json.dumps(records, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    script.main("mission", run, parser, arguments)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Orthant probabilities by minimax tilting: time and error, beside SciPy's multivariate normal integral.
 
-    python benchmarks/orthant.py [--repeats 5] [--json FILE]
+    python benchmarks/orthant.py [--repeats 5] [--quick] [--json FILE]
 
 Cases: alternating signs of a Markov chain with unequal neighbour correlations, whose truth is one integral after
 another; and random labels in the wide limit of a (7, *, *, 1) ReLU network, whose truth is unknown. Times are medians
@@ -10,11 +10,11 @@ in one process; "z" is (estimate - truth) over the stated standard error.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.environment import describe, environment
+from benchmarks import script
+from benchmarks.record import Record, Row
 from volume import models, samplers
 
 SIZES = (16, 64, 128)
+PEER = "SciPy cdf"
 
 
 def chain(d: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -71,58 +73,48 @@ def peer(cov: np.ndarray, signs: np.ndarray) -> tuple[float, float]:
     return (math.log(mean), statistics.stdev(values) / mean) if mean > 0 else (-math.inf, math.nan)
 
 
-def measure(repeats: int) -> list[dict[str, Any]]:
+def timed(work: Callable[[], tuple[float, float]], runs: int) -> tuple[float, float, float]:
+    """Its answer, and the median of so many times, after one call that warms up."""
+    answer, times = work(), []
+    for _ in range(runs):
+        start = time.perf_counter()
+        answer = work()
+        times.append(time.perf_counter() - start)
+    return *answer, statistics.median(times)
+
+
+def measure(name: str, d: int, repeats: int) -> Row:
+    cov, signs, truth = (chain if name == "chain" else wide)(d)
+    log_probability, error, seconds = timed(lambda: ours(cov, signs), repeats)
+    facts: dict[str, Any] = {"log P": log_probability, "relative error": error, "truth": truth}
+    if truth is not None:
+        facts["z"] = (log_probability - truth) / error
+    peers: dict[str, float | None] = {PEER: None}
+    if d == SIZES[0]:  # its five calls at d = 64 take minutes and return 0
+        theirs, their_error, their_seconds = timed(lambda: peer(cov, signs), 1)
+        peers[PEER] = their_seconds / 5
+        facts |= {f"{PEER}: log P": theirs, f"{PEER}: relative error": their_error}
+    return Row(f"{name}, d = {d}", "s", seconds, peers=peers, facts=facts)
+
+
+def run(options: argparse.Namespace) -> Record:
+    repeats, sizes = (1, SIZES[:2]) if options.quick else (options.repeats, SIZES)
     rows = []
-    for name, case in (("chain", chain), ("wide limit", wide)):
-        for d in SIZES:
-            cov, signs, truth = case(d)
-            for who, work, calls, runs in (("tilting", ours, 1, repeats), ("scipy cdf", peer, 5, 1)):
-                if who == "scipy cdf" and d > 16:
-                    continue  # its five calls at d = 64 take minutes and return 0
-                work(cov, signs)
-                times = []
-                for _ in range(runs):
-                    start = time.perf_counter()
-                    log_probability, error = work(cov, signs)
-                    times.append((time.perf_counter() - start) / calls)
-                rows.append(
-                    {
-                        "case": name,
-                        "d": d,
-                        "who": who,
-                        "log_probability": log_probability,
-                        "truth": truth,
-                        "relative_error": error,
-                        "seconds": statistics.median(times),
-                    }
-                )
-                print(line(rows[-1]), flush=True)
-    return rows
-
-
-def line(row: dict[str, Any]) -> str:
-    truth = row["truth"]
-    z = (
-        ""
-        if truth is None
-        else f"  truth {truth:9.3f}  z {(row['log_probability'] - truth) / row['relative_error']:5.1f}"
-    )
-    return (
-        f"{row['case']:>10}  d {row['d']:>3}  {row['who']:>9}  log P {row['log_probability']:9.3f}  "
-        f"relative error {row['relative_error']:.1e}  {row['seconds']:.3f} s{z}"
-    )
+    for name in ("chain", "wide limit"):
+        for d in sizes:
+            rows.append(measure(name, d, repeats))
+            script.say(rows[-1])
+    notes = [
+        "Seconds of one answer: a ratio below 1 is faster. log P is natural. SciPy's error is the spread over five "
+        "generators; from d = 64 on its calls take minutes and return 0."
+    ]
+    return Record(rows, notes=notes, dtype="float64")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.options(__doc__, "two sizes, one repeat")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    facts = environment(dtype="float64")
-    print(describe(facts))
-    rows = measure(arguments.repeats)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"environment": facts, "rows": rows}, indent=1) + "\n")
+    script.main("orthant", run, parser)
 
 
 if __name__ == "__main__":

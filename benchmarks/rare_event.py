@@ -1,6 +1,6 @@
 """Rare classes by splitting: truth, estimate, evaluations and time, beside nested sampling and plain Monte Carlo.
 
-    python benchmarks/rare_event.py [--quick | --deep | --direct] [--only WORD] [--no-peers] [--explore] [--json FILE]
+    python benchmarks/rare_event.py [--quick | --deep | --direct] [--only WORD] [--no-peers] [--explore]
 
 Part 1: classes of known volume from 1e-6 to 1e-1000 (benchmarks/rare_truths.py), with the z-score of each estimate
 against the truth, its error being that of a lognormal mean. Part 2: 32 random labels on (7,40,40,1), about 1e-13, whose
@@ -15,12 +15,11 @@ An evaluation is one network (its body) on all labelled inputs. Seconds are wall
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,11 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.environment import describe, environment
+from benchmarks import limits, script
 from benchmarks.rare_peers import monte_carlo_evaluations, nested
 from benchmarks.rare_truths import cases
+from benchmarks.record import Record, Row
+from benchmarks.registry import missing
 from volume import models, samplers
 from volume.class_estimate import ReplicatedVolume
 from volume.logs import LN10, volume_text
@@ -83,10 +84,6 @@ def random_label_query(num: int = 32) -> volume.Query:
     return volume.Query(models.MLP(NETWORK), samplers.Gaussian(weight_std=1.0, bias_std=0.1), classifier=fits)
 
 
-def header(*names: str) -> None:
-    print("| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|", flush=True)
-
-
 def ours(query: volume.Query, label: str, seed: int = 1, level: float = 0.95, **settings: Any) -> dict[str, Any]:
     """One report's figures; logs are natural."""
     start = time.perf_counter()
@@ -116,52 +113,57 @@ def smallest_margin(label: str) -> Callable[[Array], Array]:
     return lambda outputs: jnp.min(outputs * signs)
 
 
-def truths(wanted: tuple[tuple[str, int, int], ...]) -> list[dict[str, Any]]:
+def in_tens(row: dict[str, Any]) -> tuple[float, float, float]:
+    """The estimate and its limits in log10."""
+    return row["log_volume"] / LN10, row["log_low"] / LN10, row["log_high"] / LN10
+
+
+def truths(wanted: Iterable[tuple[str, int, int]], into: dict[str, Any]) -> Iterable[Row]:
+    """Classes of known volume."""
     known = {case.name: case for case in cases()}
-    print(
-        "| class | log10 truth | log10 estimate, 95 % interval | z | spread | levels | evaluations | Monte Carlo | s |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
-    rows = []
     for name, particles, moves in wanted:
         case = known[name]
         score = smallest_margin(case.label) if case.family == "orthant" and case.log_volume < FAR else None
         row = ours(case.query, case.label, particles=particles, moves=moves, dtype=case.dtype, score=score)
         z = (row["log_volume"] - case.log_volume) / math.hypot(row["error"], case.error)
-        rows.append({"case": name, "log_truth": case.log_volume, "z": z, **row})
-        low, middle, high = (row[name] / LN10 for name in ("log_low", "log_volume", "log_high"))
-        plain = monte_carlo_evaluations(case.log_volume, row["error"])
-        print(
-            f"| {name} | {case.log10_volume:.3f} | {middle:.3f} ({low:.3f} to {high:.3f}) | {z:+.1f} "
-            f"| {row['spread']:.2f} | {row['levels']} | {row['evaluations'] / 1e6:.1f} M | 1e{plain:.0f} "
-            f"| {row['seconds']:.0f} |",
-            flush=True,
-        )
-    return rows
+        into.setdefault("truths", []).append({"case": name, "log_truth": case.log_volume, "z": z, **row})
+        facts: dict[str, Any] = {
+            "log10 truth": case.log10_volume,
+            "z": z,
+            "spread": row["spread"],
+            "levels": row["levels"],
+            "evaluations": row["evaluations"],
+            "log10 of Monte Carlo's": monte_carlo_evaluations(case.log_volume, row["error"]),
+            "s": row["seconds"],
+        }
+        yield Row(name, "log10 volume", *in_tens(row), facts=facts, section="Classes of known volume")
 
 
-def network() -> list[dict[str, Any]]:
-    print(f"\n32 random labels on {NETWORK}: the half-width is of the 95 % interval, in log10.\n")
-    print(
-        "| particles, moves | volume | half-width | spread | evaluations | s |\n|---|---|---|---|---|---|", flush=True
-    )
-    rows = []
-    for particles, moves in SETTINGS:
+def network(settings: Iterable[tuple[int, int]], peak: dict[str, float], into: dict[str, Any]) -> Iterable[Row]:
+    """32 random labels, whose truth nobody knows."""
+    most = peak["matmul_flops"] / limits.layer_flops(NETWORK, 32)
+    for particles, moves in settings:
         row = ours(random_label_query(), "fits", particles=particles, moves=moves)
-        rows.append(row)
-        half = (row["log_high"] - row["log_low"]) / 2 / LN10
-        print(
-            f"| {particles}, {moves} | {volume_text(row['log_volume'])} | {half:.2f} | {row['spread']:.2f} "
-            f"| {row['evaluations'] / 1e6:.1f} M | {row['seconds']:.0f} |",
-            flush=True,
+        into.setdefault("network", []).append(row)
+        facts: dict[str, Any] = {
+            "log10 volume": row["log_volume"] / LN10,
+            "half-width of the 95 % interval, log10": (row["log_high"] - row["log_low"]) / 2 / LN10,
+            "spread": row["spread"],
+            "evaluations": row["evaluations"],
+            "s": row["seconds"],
+        }
+        yield Row(
+            f"{particles} particles, {moves} moves",
+            "evaluations/s",
+            row["evaluations"] / row["seconds"],
+            limits={"matrix products": most},
+            facts=facts,
+            section=f"32 random labels on {NETWORK}",
         )
-    return rows
 
 
-def direct_too() -> list[dict[str, Any]]:
+def direct_too(into: dict[str, Any]) -> Iterable[Row]:
     """Classes that both methods reach: Direct's interval beside splitting's, z of the difference of their logs."""
-    header("random labels", "Direct, 95 % interval", "hits", "s", "splitting, 95 % interval", "s", "z")
-    rows = []
     for num, draws in BOTH:
         query = random_label_query(num)
         start = time.perf_counter()
@@ -170,31 +172,28 @@ def direct_too() -> list[dict[str, Any]]:
         row = ours(query, "fits", particles=256, moves=16)
         error = (direct.log_high - direct.log_low) / (2 * NORMAL)
         z = (row["log_volume"] - direct.log_volume) / math.hypot(row["error"], error)
-        rows.append({"labels": num, "direct": direct.to_dict(), "direct_seconds": seconds, "z": z, **row})
+        found = {"labels": num, "direct": direct.to_dict(), "direct_seconds": seconds, "z": z, **row}
+        into.setdefault("direct", []).append(found)
         texts = [volume_text(value) for value in (direct.log_volume, direct.log_low, direct.log_high)]
-        mine = [volume_text(row[name]) for name in ("log_volume", "log_low", "log_high")]
-        print(
-            f"| {num} | {texts[0]} ({texts[1]} to {texts[2]}) | {direct.count:,} | {seconds:.0f} "
-            f"| {mine[0]} ({mine[1]} to {mine[2]}) | {row['seconds']:.0f} | {z:+.1f} |",
-            flush=True,
-        )
-    return rows
+        facts: dict[str, Any] = {
+            "s": row["seconds"],
+            "Direct": f"{texts[0]} ({texts[1]} to {texts[2]})",
+            "hits": direct.count,
+            "Direct, s": seconds,
+            "z": z,
+        }
+        yield Row(f"{num} random labels", "log10 volume", *in_tens(row), facts=facts, section="Beside direct draws")
 
 
-def peers(best: dict[str, Any], replicates: int, max_seconds: float) -> list[dict[str, Any]]:
-    """Nested sampling on the random labels: variance times evaluations, beside ours."""
-    trusted = best["log_volume"]
-    print(
-        "\n| | runs | log10 volume | spread, nats | off, nats | evaluations a run | evaluations x error^2 | ours / it |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    ours_price = best["spread"] ** 2 * best["evaluations_a_run"]
-    print(
-        f"| this library | 8 | {trusted / LN10:.2f} | {best['spread']:.2f} | - "
-        f"| {best['evaluations_a_run'] / 1e6:.2f} M | {ours_price / 1e6:.3f} M | 1 |",
-        flush=True,
-    )
-    rows = [{"peer": "volume", "price": ours_price}]
+def peers(best: dict[str, Any], replicates: int, max_seconds: float, into: dict[str, Any]) -> Iterable[Row]:
+    """Nested sampling on the random labels. Its price is evaluations a run times the square of what a run is off by:
+    the spread between runs, or the error about our best estimate, as runs that agree on a wrong value are not better
+    for it."""
+    trusted, evaluations = best["log_volume"], best["evaluations_a_run"]
+    prices: dict[str, dict[str, float | None]] = {"spread^2": {}, "error^2": {}}
+    rows = [{"peer": "volume", "price": best["spread"] ** 2 * evaluations}]
+    into["peers"] = rows
+    section = "The same by nested sampling"
     for moves, steps, live in (("slice", 40, 200), ("elliptical", 25, 200)):
         runs = nested(
             random_label_query(), "fits", live=live, inner_steps=steps, replicates=replicates, seed=0, delete=20,
@@ -202,25 +201,32 @@ def peers(best: dict[str, Any], replicates: int, max_seconds: float) -> list[dic
         )  # fmt: skip
         name = f"blackjax nested sampling, {moves}, {steps} steps"
         found = [run.log_volume for run in runs if run.finished]
-        evaluations = statistics.mean(run.evaluations for run in runs)
-        row: dict[str, Any] = {"peer": name, "log_volumes": found, "evaluations": evaluations, "num_runs": len(runs)}
+        each = statistics.mean(run.evaluations for run in runs)
+        row: dict[str, Any] = {"peer": name, "log_volumes": found, "evaluations": each, "num_runs": len(runs)}
         rows.append(row)
-        if len(found) < 2:
-            print(f"| {name} | {len(found)} of {len(runs)} ended | | | | {evaluations / 1e6:.2f} M | | |", flush=True)
-            continue
-        spread, mean = statistics.stdev(found), statistics.mean(found)
-        # Runs that agree on a wrong value are not better for it: the error is about the trusted one.
-        error = math.sqrt(statistics.mean((value - trusted) ** 2 for value in found))
-        row |= {"spread": spread, "mean": mean, "price": error**2 * evaluations}
-        print(
-            f"| {name} | {len(found)} | {mean / LN10:.2f} | {spread:.2f} | {mean - trusted:+.2f} "
-            f"| {evaluations / 1e6:.2f} M | {row['price'] / 1e6:.3f} M | 1 / {row['price'] / ours_price:.0f} |",
-            flush=True,
-        )
-    return rows
+        facts: dict[str, Any] = {"runs that ended": f"{len(found)} of {len(runs)}", "evaluations a run": each}
+        for words in prices:
+            prices[words][name] = None
+        if len(found) >= 2:
+            spread, mean = statistics.stdev(found), statistics.mean(found)
+            error = math.sqrt(statistics.mean((value - trusted) ** 2 for value in found))
+            row |= {"spread": spread, "mean": mean, "price": error**2 * each}
+            facts |= {"log10 volume": mean / LN10, "spread, nats": spread, "off, nats": mean - trusted}
+            prices["spread^2"][name], prices["error^2"][name] = spread**2 * each, error**2 * each
+        yield Row(name, facts=facts, section=section)
+    mine: dict[str, Any] = {
+        "runs that ended": "8 of 8",
+        "evaluations a run": evaluations,
+        "log10 volume": trusted / LN10,
+        "spread, nats": best["spread"],
+    }
+    yield Row("this library", facts=mine, section=section)
+    for words, theirs in prices.items():
+        price = best["spread"] ** 2 * evaluations
+        yield Row(f"evaluations x {words}", "evaluations", price, peers=theirs, section="Price of a spread of one nat")
 
 
-def explore() -> list[dict[str, Any]]:
+def explore(into: dict[str, Any]) -> Iterable[Row]:
     """Spread and price of variants at about the same number of evaluations, 16 replicates each."""
     base = {"particles": 100, "moves": 16, "replicates": 16}
     variants: tuple[dict[str, Any], ...] = (
@@ -233,23 +239,60 @@ def explore() -> list[dict[str, Any]]:
         {"head_points": 32},
         {"chain": True},
     )
-    header("variant", "log10 volume", "spread", "evaluations a run", "x variance")
-    rows = []
     for variant in variants:
         row = ours(random_label_query(), "fits", **(base | variant))
-        rows.append({"variant": variant, **row})
+        into.setdefault("explore", []).append({"variant": variant, **row})
+        facts: dict[str, Any] = {
+            "log10 volume": row["log_volume"] / LN10,
+            "spread": row["spread"],
+            "evaluations a run": row["evaluations_a_run"],
+        }
         price = row["spread"] ** 2 * row["evaluations_a_run"]
-        print(
-            f"| {variant or 'default'} | {row['log_volume'] / LN10:.2f} | {row['spread']:.2f} "
-            f"| {row['evaluations_a_run'] / 1e6:.3f} M | {price / 1e6:.3f} M |",
-            flush=True,
-        )
-    return rows
+        words = ", ".join(f"{name} {value}" for name, value in variant.items()) or "default"
+        yield Row(words, "evaluations x variance", price, facts=facts)
+
+
+def run(options: argparse.Namespace) -> Record:
+    details: dict[str, Any] = {}
+    peak = limits.measure()
+    rows: list[Row] = []
+
+    def take(found: Iterable[Row]) -> None:
+        for row in found:
+            rows.append(row)
+            script.say(row)
+
+    whole = not (options.only or options.quick or options.deep)
+    if options.explore:
+        take(explore(details))
+    elif options.direct:
+        take(direct_too(details))
+    else:
+        listed = DEEP if options.deep else TRUTHS[: QUICK if options.quick else None]
+        take(truths([one for one in listed if options.only in one[0]], details))
+        if whole:
+            take(network(SETTINGS, peak, details))
+        if whole and not options.no_peers and not missing(("blackjax",)):
+            best = min(details["network"], key=lambda row: row["spread"])
+            take(peers(best, options.peer_runs, options.peer_seconds, details))
+    worst = max((abs(row["z"]) for row in details.get("truths", details.get("direct", []))), default=0.0)
+    bad = np.isfinite(worst) and worst > 5
+    notes = [
+        "An evaluation is one network on all labelled inputs; seconds are wall time with compiling, and so are rates. "
+        "Where the spread is above 1 a report leads with the lower bound."
+    ]
+    return Record(
+        rows,
+        missing=missing(("blackjax",)),
+        limits=peak,
+        notes=notes,
+        details=details,
+        failure=f"an estimate is {worst:.1f} standard errors from what it should be." if bad else "",
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few shallow cases and the network's first setting")
+    parser = script.options(__doc__, "a few shallow cases alone")
     parser.add_argument("--deep", action="store_true", help="all families of known truth at 1e-300 and 1e-1000 alone")
     parser.add_argument("--direct", action="store_true", help="classes at 1e-4 to 1e-7 by Direct too, alone")
     parser.add_argument("--only", default="", metavar="WORD", help="cases with this word in their name")
@@ -257,29 +300,7 @@ def main() -> None:
     parser.add_argument("--peer-runs", type=int, default=4)
     parser.add_argument("--peer-seconds", type=float, default=600.0, help="of all runs of one setting")
     parser.add_argument("--explore", action="store_true", help="compare variants of our own moves instead")
-    parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
-    args = parser.parse_args()
-    facts = environment()
-    print(describe(facts) + "\n", flush=True)
-    record: dict[str, Any] = {"environment": facts}
-    if args.explore:
-        record["explore"] = explore()
-    elif args.direct:
-        record["direct"] = direct_too()
-    else:
-        listed = DEEP if args.deep else TRUTHS[: QUICK if args.quick else None]
-        record["truths"] = truths(tuple(one for one in listed if args.only in one[0]))
-        if not args.only and not args.quick and not args.deep:
-            record["network"] = network()
-            if not args.no_peers:
-                best = min(record["network"], key=lambda row: row["spread"])
-                record["peers"] = peers(best, args.peer_runs, args.peer_seconds)
-    if args.json:
-        clean = json.loads(json.dumps(record, default=float), parse_constant=lambda _: None)
-        Path(args.json).write_text(json.dumps(clean, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    worst = max((abs(row["z"]) for row in record.get("truths", record.get("direct", []))), default=0.0)
-    if np.isfinite(worst) and worst > 5:
-        sys.exit(f"An estimate is {worst:.1f} standard errors from what it should be.")
+    script.main("rare_event", run, parser)
 
 
 if __name__ == "__main__":

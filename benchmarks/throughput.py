@@ -1,11 +1,11 @@
 """Functions per second: this library beside what a user would write, and beside the machine's limits.
 
-    python benchmarks/throughput.py [--draws 4e6] [--repeats 5] [--only-pooling] [--json FILE]
+    python benchmarks/throughput.py [--draws 4e6] [--repeats 5] [--only-pooling] [--quick] [--json FILE]
 
 Contenders run in turn (A B C A B C ...), so that a machine whose speed drifts drifts for all; the table gives medians,
-and ratios are medians of ratios within a turn. "counted" includes the full table of functions. Effective functions/s
-divide by the design effect, the variance of a class's count over that of as many independent draws, measured at classes
-of volume near .06, 1e-3 and 1e-5.
+and ratios are medians of ratios within a turn, with the least and the largest. "counted" includes the full table of
+functions. Effective functions/s divide by the design effect, the variance of a class's count over that of as many
+independent draws, measured at classes of volume near .06, 1e-3 and 1e-5.
 
 Pooling (``symmetry="pooled"``) on (7,40,40,1): the width of an interval from single counts over that from the orbit's,
 both of the same draws, for the classes that a report shows and for generic ones, of trivial stabiliser. Effective draws
@@ -17,29 +17,28 @@ itself: its interval is then wider than its variance asks for.
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
 import statistics
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks import peers
-from benchmarks.environment import describe, environment, seconds
+from benchmarks import limits, peers, script
+from benchmarks.environment import seconds
+from benchmarks.record import OURS, Record, Row
+from benchmarks.registry import missing
 from volume.direct import DirectRun
 from volume.seeds import to_key
 
 # Functions on {0,1}^7 by the inputs that they map to 1; their volumes are in tests/test_truths.py.
 CLASSES = {"near .06": (), "near 1e-3": (0b1000000,), "near 1e-5": (0b1111100,)}
+NAIVE = "naive JAX (vmap)"
 
 
 def table_with_ones_at(positions: tuple[int, ...], length: int = 128) -> str:
@@ -55,34 +54,8 @@ def networks() -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        print("scikit-learn is not installed: the digits network is left out (pip install param-volume[digits])")
         return found
     return found | {"digits (64,64,10)": ((64, 64, 10), np.asarray(load_digits(return_X_y=True)[0])[:64] / 16.0)}
-
-
-def limits() -> dict[str, float]:
-    """Matrix-product and normal-deviate rates of this machine, by the same library that we sample with."""
-    size = 2048
-    a = jax.random.normal(jax.random.key(0), (size, size))
-    product = jax.jit(partial(jnp.matmul, precision="highest"))
-    normals = jax.jit(lambda key: jax.random.normal(key, (4_000_000,)))
-    key = jax.random.key(1)
-    for warm in (lambda: product(a, a), lambda: normals(key)):
-        jax.block_until_ready(warm())
-    flops = 2 * size**3 / min(seconds(lambda: jax.block_until_ready(product(a, a))) for _ in range(5))
-    rate = 4e6 / min(seconds(lambda: jax.block_until_ready(normals(key))) for _ in range(5))
-    return {"matmul_flops": flops, "normals": rate}
-
-
-def costs(widths: tuple[int, ...], num_inputs: int, heads: int, bodies: int) -> dict[str, float]:
-    """Floating-point operations of matrix products and normal deviates that one function costs us."""
-    layers = list(itertools.pairwise(widths))
-    body_weights = sum(a * b for a, b in layers[:-1])
-    head_weights = layers[-1][0] * layers[-1][1]
-    return {
-        "flops": 2 * num_inputs * (head_weights + body_weights / heads),
-        "normals": body_weights / heads + head_weights / bodies,
-    }
 
 
 class Unreflected(volume.samplers.Gaussian):
@@ -154,44 +127,51 @@ def pooling(draws: int, shown: int = 20) -> dict[str, Any]:
     return found
 
 
-def show_pooling(found: dict[str, Any]) -> None:
+def pooling_rows(found: dict[str, Any]) -> list[Row]:
+    rows = []
     for coding, row in found.items():
-        print(
-            f"\npooling on (7,40,40,1), inputs {coding}: {row['maps']:,} maps, {row['classes']:,} classes in "
-            f"{row['orbits']:,} orbits, unseen mass {row['unseen']:.3f}, of orbits {row['unseen_orbits']:.3f}; "
-            f"{row['seconds_drawing']:.1f} s to draw, {row['seconds_canonical']:.1f} s for canonical forms"
-        )
         for name in ("shown", "generic"):
             part = row[name]
-            single = np.array(part["single_hits"])
-            print(
-                f"  {part['classes']} {name} classes (medians): orbit {part['orbit_size']:,.0f}, volume "
-                f"{part['volume']:.2g}, hits of the orbit {part['hits']:,.0f}, of the class alone "
-                f"{np.median(single):.0f} (most: {single.max(initial=0):,})\n"
-                f"    interval {part['width_ratio']:.1f} times narrower, variance {part['variance_ratio']:,.0f} times "
-                f"smaller: {part['effective_draws_per_second']:.3g} effective "
-                f"draws/s ({part['effective_draws_per_second_by_width']:.3g} by the width)"
-            )
+            if not part["hits"]:
+                continue  # of so few draws nothing can be said
+            facts = {
+                "orbit": part["orbit_size"],
+                "volume": part["volume"],
+                "hits of the orbit": part["hits"],
+                "of the class alone": float(np.median(np.array(part["single_hits"]))),
+                "interval narrower": part["width_ratio"],
+                "variance smaller": part["variance_ratio"],
+                "by width^2": part["effective_draws_per_second_by_width"],
+                "drawing, s": row["seconds_drawing"],
+                "canonical forms, s": row["seconds_canonical"],
+            }
+            ours = part["effective_draws_per_second"]
+            section = "Pooling on (7,40,40,1), medians over 20 classes"
+            rows.append(Row(f"inputs {coding}, {name}", "effective draws/s", ours, facts=facts, section=section))
+    return rows
 
 
-def measure(name: str, widths: tuple[int, ...], inputs: np.ndarray, draws: int, repeats: int) -> dict[str, Any]:
+def measure(
+    name: str, widths: tuple[int, ...], inputs: np.ndarray, draws: int, repeats: int, *, least: int = 10_000_000
+) -> dict[str, Any]:
+    """Rates of all contenders; design effects from ``least`` draws or more."""
     question = query(widths, inputs)
     method = volume.Direct(draws)
     plan = method.plan(question)
-    few = {"naive JAX (vmap)": draws // 100, "NumPy": draws // 200, "PyTorch": draws // 200}
+    few = {NAIVE: draws // 100, "NumPy": draws // 200, "PyTorch": draws // 200}
     contenders: dict[str, tuple[int, Any]] = {}
     for peer, function in peers.available().items():
         share = max(1000, few[peer] // 1000 * 1000)
         contenders[peer] = (share, partial(function, widths, inputs, share, 0))
         contenders[f"{peer}, counted"] = (share, lambda f=contenders[peer][1]: peers.count(f()))
-    contenders["this library"] = (draws, lambda: draw_only(question, draws, 0))
-    contenders["this library, counted"] = (draws, lambda: volume.estimate(question, method, seed=0))
+    contenders[OURS] = (draws, lambda: draw_only(question, draws, 0))
+    contenders[f"{OURS}, counted"] = (draws, lambda: volume.estimate(question, method, seed=0))
     for share, work in contenders.values():  # compile and warm up
         del share
         work()
     turns = [{who: share / seconds(work) for who, (share, work) in contenders.items()} for _ in range(repeats)]
     rates = {who: statistics.median(turn[who] for turn in turns) for who in contenders}
-    base = "naive JAX (vmap), counted"
+    base = f"{NAIVE}, counted"
     ratios = {who: statistics.median(turn[who] / turn[base] for turn in turns) for who in contenders}
     result: dict[str, Any] = {
         "network": name,
@@ -200,13 +180,17 @@ def measure(name: str, widths: tuple[int, ...], inputs: np.ndarray, draws: int, 
         "bodies": plan.bodies,
         "functions_per_second": rates,
         "ratio_to_naive_counted": ratios,
-        "costs_per_function": costs(widths, len(inputs), plan.heads, plan.bodies),
+        "turns": turns,
+        "costs_per_function": {
+            "flops": limits.layer_flops(widths, len(inputs), heads=plan.heads),
+            "normals": limits.layer_normals(widths, heads=plan.heads, bodies=plan.bodies),
+        },
     }
     if widths == (7, 40, 40, 1):
-        blocks = volume.Direct(max(draws, 10_000_000), heads=plan.heads, bodies=plan.bodies)
+        blocks = volume.Direct(max(draws, least), heads=plan.heads, bodies=plan.bodies)
         effects = design_effects(volume.estimate(question, blocks, seed=1))
         plain = design_effects(volume.estimate(query(widths, inputs, Unreflected(weight_std=1.0)), blocks, seed=1))
-        ours = "this library, counted"
+        ours = f"{OURS}, counted"
         result["effective"] = {
             where: {
                 "volume": v,
@@ -220,46 +204,73 @@ def measure(name: str, widths: tuple[int, ...], inputs: np.ndarray, draws: int, 
     return result
 
 
-def show(result: dict[str, Any], peak: dict[str, float]) -> None:
-    print(f"\n{result['network']}: blocks of {result['bodies']} bodies x {result['heads']} heads")
-    for who, rate in result["functions_per_second"].items():
-        ratio = result["ratio_to_naive_counted"][who]
-        print(f"  {who:28s} {rate:14,.0f} functions/s  {ratio:8.2f} x naive JAX, counted")
-    cost, rate = result["costs_per_function"], result["functions_per_second"]["this library"]
-    print(
-        f"  while drawing: {100 * rate * cost['flops'] / peak['matmul_flops']:.0f} % of the matrix-product peak, "
-        f"{100 * rate * cost['normals'] / peak['normals']:.0f} % of the normal-deviate peak"
-    )
-    for where, row in result.get("effective", {}).items():
-        print(
-            f"  class {where}: volume {row['volume']:.3g}, design effect {row['design_effect']:.2f} "
-            f"({row['design_effect_without_reflections']:.2f} without reflections): "
-            f"{row['functions_per_second']:,.0f} effective functions/s, {row['ratio_to_naive_counted']:.0f} x naive JAX"
+def rows_of(result: dict[str, Any], peak: dict[str, float]) -> list[Row]:
+    """Functions/s, drawn and counted, and effective ones."""
+    rates, turns, cost = result["functions_per_second"], result["turns"], result["costs_per_function"]
+    name, block = result["network"], f"{result['bodies']} bodies x {result['heads']} heads"
+    rows = []
+    for suffix, words in (("", "drawn"), (", counted", "drawn and counted")):
+        against = [who for who in rates if who != f"{OURS}{suffix}" and who.endswith(", counted") == bool(suffix)]
+        ratios = {who: [turn[f"{OURS}{suffix}"] / turn[who] for turn in turns] for who in against}
+        plain = {who: who.removesuffix(", counted") for who in against}
+        rows.append(
+            Row(
+                f"{name}, {words}",
+                "functions/s",
+                rates[f"{OURS}{suffix}"],
+                peers={plain[who]: rates[who] for who in against},
+                ratios={plain[who]: statistics.median(found) for who, found in ratios.items()},
+                ranges={plain[who]: (min(found), max(found)) for who, found in ratios.items()},
+                limits={}
+                if suffix
+                else {
+                    "matrix products": peak["matmul_flops"] / cost["flops"],
+                    "normal deviates": peak["normals"] / cost["normals"],
+                },
+                facts={"blocks": block},
+                section="Functions per second",
+            )
         )
+    for where, row in result.get("effective", {}).items():
+        facts = {
+            "volume": row["volume"],
+            "design effect": row["design_effect"],
+            "without reflections": row["design_effect_without_reflections"],
+        }
+        section = f"Effective functions per second, {name}, counted"
+        ratios = {NAIVE: row["ratio_to_naive_counted"]}
+        rows.append(Row(where, "functions/s", row["functions_per_second"], ratios=ratios, facts=facts, section=section))
+    return rows
+
+
+def run(options: argparse.Namespace) -> Record:
+    draws, repeats = (200_000, 2) if options.quick else (int(options.draws), options.repeats)
+    peak = limits.measure()
+    results, rows = [], []
+    for name, (widths, inputs) in ({} if options.only_pooling else networks()).items():
+        each = draws if widths[0] == 7 else draws // 10
+        results.append(measure(name, widths, inputs, each, repeats, least=draws if options.quick else 10_000_000))
+        rows += rows_of(results[-1], peak)
+        for row in rows[-5 if "effective" in results[-1] else -2 :]:
+            script.say(row)
+    pooled = pooling(draws)
+    rows += pooling_rows(pooled)
+    notes = ["Times are medians over turns in which all contenders took part; ratios have their range over the turns."]
+    return Record(
+        rows,
+        missing=missing(("torch", "sklearn")),
+        limits=peak,
+        notes=notes,
+        details={"results": results, "pooling": pooled},
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.options(__doc__, "200,000 draws, 2 turns")
     parser.add_argument("--draws", type=float, default=4e6)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only-pooling", action="store_true", help="leave the contenders out")
-    parser.add_argument("--json", metavar="FILE")
-    args = parser.parse_args()
-    facts, peak = environment(), limits()
-    print(describe(facts))
-    print(
-        f"limits: {peak['matmul_flops'] / 1e9:.0f} GFLOP/s of matrix products, {peak['normals'] / 1e6:.0f} M normals/s"
-    )
-    results = []
-    for name, (widths, inputs) in ({} if args.only_pooling else networks()).items():
-        draws = int(args.draws) if widths[0] == 7 else int(args.draws) // 10
-        results.append(measure(name, widths, inputs, draws, args.repeats))
-        show(results[-1], peak)
-    pooled = pooling(int(args.draws))
-    show_pooling(pooled)
-    if args.json:
-        record = {"environment": facts, "limits": peak, "results": results, "pooling": pooled}
-        Path(args.json).write_text(json.dumps(record, indent=1))
+    script.main("throughput", run, parser)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Networks trained a second: this library beside a PyTorch loop and beside a plain vmap, in one run.
 
-    python benchmarks/trained.py [--runs 2000] [--repeats 5] [--json FILE]
+    python benchmarks/trained.py [--runs 2000] [--repeats 5] [--quick] [--json FILE]
 
 The task: (7,40,40,1) ReLU on {0,1}^7, weights N(0, 1 / fan-in), biases N(0, 1), 32 training inputs, target "0011"
 repeated (the input's second digit from the right), cross-entropy. Every contender draws each network, trains it until
@@ -21,14 +21,12 @@ PyTorch is no dependency of the project:
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +38,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
-from benchmarks.environment import describe, environment
+from benchmarks import limits, script
+from benchmarks.record import OURS, Record, Row
+from benchmarks.registry import missing
 from volume import models, samplers
 from volume.seeds import to_key
 from volume.trained import TrainedRun
@@ -233,70 +233,81 @@ def torch_loop(setting: Setting) -> Callable[[int, int], Result]:
 
 
 def contenders() -> dict[str, Callable[[Setting], Callable[[int, int], Result]]]:
-    """Those that can run here; a sentence for one that cannot."""
-    found: dict[str, Any] = {"this library": library, "plain vmap": plain_vmap}
-    if importlib.util.find_spec("torch") is None:
-        print("PyTorch is not installed: its loop is left out (python -m pip install --target DIR torch, PYTHONPATH).")
-        return found
-    return {**found, "PyTorch loop": torch_loop}
+    """Those that can run here."""
+    found: dict[str, Any] = {OURS: library, "plain vmap": plain_vmap}
+    return found if missing(("torch",)) else {**found, "PyTorch loop": torch_loop}
 
 
-def measure(setting: Setting, runs: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Contender -> medians over the turns, and of our runs/s over theirs, by the clock and by processor time."""
+def measure(setting: Setting, runs: int, repeats: int) -> dict[str, list[Result]]:
+    """Contender -> what it did in every turn."""
     racers = {name: make(setting) for name, make in contenders().items()}
     turns = [
         {name: race(max(5, runs // FEWER.get(name, 1)), 1 + turn) for name, race in racers.items()}
         for turn in range(repeats)
     ]
+    return {name: [turn[name] for turn in turns] for name in racers}
 
-    def median(name: str, of: Callable[[Result], float]) -> float:
-        return statistics.median(of(turn[name]) for turn in turns)
 
-    def rate(result: Result) -> float:
-        return result.runs / result.seconds
+def by_clock(result: Result) -> float:
+    return result.runs / result.seconds
 
-    def cpu_rate(result: Result) -> float:
-        return result.runs / result.cpu
 
-    return {
-        name: {
-            "runs_per_second": median(name, rate),
-            "updates_per_second": median(name, lambda r: r.updates / r.seconds),
-            "updates_per_run": median(name, lambda r: r.updates / r.runs),
-            "ratio": statistics.median(rate(turn["this library"]) / rate(turn[name]) for turn in turns),
-            "runs_per_cpu_second": median(name, cpu_rate),
-            "cpu_ratio": statistics.median(cpu_rate(turn["this library"]) / cpu_rate(turn[name]) for turn in turns),
+def by_processor(result: Result) -> float:
+    return result.runs / result.cpu
+
+
+def update_flops(setting: Setting) -> float:
+    """Operations of the matrix products of an update: the forward pass, and twice that backward, on one batch."""
+    return 3 * limits.layer_flops(WIDTHS, setting.batch_size)
+
+
+def rows_of(setting: Setting, found: dict[str, list[Result]], peak: dict[str, float]) -> list[Row]:
+    """One row by the clock and one by processor time, which a busy machine leaves unchanged, more or less."""
+    ours, others = found[OURS], [name for name in found if name != OURS]
+    updates = statistics.median(result.updates / result.runs for result in ours)
+    rows = []
+    for words, unit, rate in (("by the clock", "runs/s", by_clock), ("by processor time", "runs/CPU s", by_processor)):
+        ratios = {
+            name: [rate(mine) / rate(theirs) for mine, theirs in zip(ours, found[name], strict=True)] for name in others
         }
-        for name in racers
-    }
+        most = peak["matmul_flops"] / (updates * update_flops(setting))
+        rows.append(
+            Row(
+                str(setting),
+                unit,
+                statistics.median(map(rate, ours)),
+                peers={name: statistics.median(map(rate, found[name])) for name in others},
+                ratios={name: statistics.median(each) for name, each in ratios.items()},
+                ranges={name: (min(each), max(each)) for name, each in ratios.items()},
+                limits={"matrix products": most} if rate is by_clock else {},
+                facts={"updates a run": updates},
+                section=f"Networks trained until they fit, {words}",
+            )
+        )
+    return rows
+
+
+def run(options: argparse.Namespace) -> Record:
+    runs, repeats = (200, 2) if options.quick else (options.runs, options.repeats)
+    peak, rows, found = limits.measure(), [], {}
+    for setting in SETTINGS[: 1 if options.quick else None]:
+        turns = measure(setting, runs, repeats)
+        found[str(setting)] = {name: [asdict(result) for result in each] for name, each in turns.items()}
+        rows += rows_of(setting, turns, peak)
+        script.say(rows[-1])
+    rows.sort(key=lambda row: row.section)
+    notes = [
+        "Medians over turns in which all contenders took part; ratios have their range over the turns. Compiling is "
+        "left out. The share of the limit counts the products of the updates that were needed, not those of the checks."
+    ]
+    return Record(rows, missing=missing(("torch",)), limits=peak, notes=notes, details={"turns": found})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = script.options((__doc__ or "").split("\n")[0], "the first setting, 200 networks, 2 turns")
     parser.add_argument("--runs", type=int, default=2000, help="networks that the library trains in a turn")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", metavar="FILE")
-    args = parser.parse_args()
-    facts = environment()
-    print(describe(facts))
-    heads = ("updates a run", "updates/s", "runs/s", "ours: x", "runs/CPU s", "ours: x")
-    print(f"{'':22}{'':>14}" + "".join(f"{head:>14}" for head in heads))
-    found = {}
-    for setting in SETTINGS:
-        found[str(setting)] = measure(setting, args.runs, args.repeats)
-        for name, row in found[str(setting)].items():
-            ratios = ["" if name == "this library" else f"{row[key]:.1f}" for key in ("ratio", "cpu_ratio")]
-            cells = (
-                f"{row['updates_per_run']:.1f}",
-                f"{row['updates_per_second']:,.0f}",
-                f"{row['runs_per_second']:,.0f}",
-                ratios[0],
-                f"{row['runs_per_cpu_second']:,.0f}",
-                ratios[1],
-            )
-            print(f"{setting!s:22}{name:>14}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
-    if args.json:
-        Path(args.json).write_text(json.dumps({"environment": facts, "settings": found}, indent=1) + "\n")
+    script.main("trained", run, parser)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from scipy import stats
 
 import volume
 from benchmarks import guess_and_check, guess_and_check_tables
-from benchmarks.defects import append
+from benchmarks.defects import append, read
 from benchmarks.environment import environment
 from benchmarks.guess_and_check import Cell, Task
 from volume.class_estimate import replicated_volume
@@ -164,7 +164,7 @@ def test_a_run_goes_on_where_it_was_killed(tmp_path, monkeypatch):
         file.write('{"cell": {"prior": "ga')  # killed while it wrote the third
     assert len(list(guess_and_check.run(tasks, path))) == len(tasks) - 2
     assert list(guess_and_check.run(tasks, path)) == []
-    records, environments = guess_and_check.read(path)
+    records, environments = read(path)
     assert [record["key"] for record in records] == [task.key for task in tasks]
     assert len(environments) == 2
 
