@@ -129,9 +129,7 @@ def check_run(args: argparse.Namespace) -> tuple[str | None, bool]:
     """The folder in which `volume estimate` keeps its run, and whether it goes on with one that is there."""
     if args.resume is None:
         if args.out is not None and not args.force and (Path(args.out) / "config.json").exists():
-            raise UsageError(
-                f"{args.out} holds a run: go on with --resume {args.out}, or replace it with --force."
-            )
+            raise UsageError(f"{args.out} holds a run: go on with --resume {args.out}, or replace it with --force.")
         check_out(args.out, force=args.force)
         return args.out, False
     if args.force:
