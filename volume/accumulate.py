@@ -20,6 +20,7 @@ from volume.counts import Counts
 ROWS_PER_QUERY = 12_000_000
 # The running number of classes is counted on this share of them, chosen by a hash of the key.
 SAMPLE_BITS = 6
+STORED_SAMPLE_BITS = 10  # of tables that go to disk, of which there may be a billion
 
 
 class Rows(NamedTuple):
@@ -60,6 +61,8 @@ class _Units:
 
 class TableAccumulator:
     """Collects the packed truth tables of whole units, in any order."""
+
+    _sample_bits = SAMPLE_BITS
 
     def __init__(self, num_words: int, unit_size: int, capacity: int, *, independent: bool, copies: int = 1):
         self._copies = copies
@@ -119,18 +122,23 @@ class TableAccumulator:
         if self._weight is not None and weight is not None:
             self._weight[rows] = weight
         self._filled = rows.stop
+        self._look(keys)
+
+    def _look(self, keys: list[np.ndarray]) -> None:
+        """Let the running number of classes know."""
         mixed = _mix(keys)
-        self._sample_new.append(mixed[mixed >> np.uint64(64 - SAMPLE_BITS) == 0])
+        self._sample_new.append(mixed[mixed >> np.uint64(64 - self._sample_bits) == 0])
 
     @property
     def num_units(self) -> int:
         return self._units.count
 
     def estimate_classes(self) -> int:
-        """About how many different functions were seen: exact on one key in 64, so within a per cent from 1e6 up."""
+        """About how many different functions were seen: exact on one key in 64, so within a per cent from 1e6 up (on
+        one in 1024, and from 1e7, where tables go to disk)."""
         self._sample = np.unique(np.concatenate([self._sample, *self._sample_new]))
         self._sample_new.clear()
-        return len(self._sample) << SAMPLE_BITS
+        return len(self._sample) << self._sample_bits
 
     def counts(self) -> Counts:
         weights = [] if self._weight is None else [self._weight]
@@ -158,6 +166,21 @@ class TableAccumulator:
             nonfinite=nonfinite,
             copies=self._copies,
         )
+
+
+class PassedTables(TableAccumulator):
+    """The same for tables that go to disk: all that stays is a sample, to tell how many functions there are."""
+
+    _sample_bits = STORED_SAMPLE_BITS
+
+    def __init__(self, num_words: int, unit_size: int, *, independent: bool, copies: int = 1):
+        super().__init__(num_words, unit_size, 0, independent=independent, copies=copies)
+
+    def _fill(self, keys: list[np.ndarray], unit: np.ndarray, weight: np.ndarray | None) -> None:
+        self._look(keys)
+
+    def counts(self) -> Counts:
+        raise TypeError("These tables were passed on to parts on disk: read them there (volume.table_store).")
 
 
 class DenseAccumulator:

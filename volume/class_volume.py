@@ -15,7 +15,7 @@ from typing import Any, overload
 import numpy as np
 
 from volume.class_estimate import ClassEstimate
-from volume.counts import Counts, Tally
+from volume.counts import Counts, Tally, Units
 from volume.intervals import design_effect, interval, largest_share
 from volume.logs import finite, linear, volume_text
 from volume.ratios import share_limits
@@ -186,7 +186,7 @@ def estimate(
 
 def estimate_tally(
     tally: Tally,
-    counts: Counts,
+    counts: Units,
     keys: np.ndarray,
     name: Callable[[np.ndarray], list[str]],
     level: float,
@@ -262,7 +262,7 @@ def tally_of(counts: Counts, rows: np.ndarray, start: int = 0) -> Tally:
     return Tally(*columns)
 
 
-def tally_nonfinite(counts: Counts) -> Tally:
+def tally_nonfinite(counts: Units) -> Tally:
     """Column sums of the draws that gave NaN or inf, as one class [1]."""
     hits = np.asarray(counts.nonfinite, np.int64)
     square = 0 if counts.complete else (hits * hits).sum()

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+MIN_UNITS_TO_SPLIT = 3  # with fewer, no unit can be spared for choosing: two are needed to see how units vary
+
 
 class Tally(NamedTuple):
     """Column sums of the matrix, one entry per class; all an interval needs."""
@@ -43,6 +45,11 @@ class Units:
     def num_possible(self) -> int:
         """Hits there would be if all draws fell in one class, with all they can bring: volumes are hits over this."""
         return self.num_draws * self.copies
+
+    @property
+    def pilot_units(self) -> int:
+        """Units, the first tenth, that choose which open-ended classes are shown; 0 when there are too few to split."""
+        return max(1, self.num_units // 10) if self.num_units >= MIN_UNITS_TO_SPLIT else 0
 
     @cached_property
     def even(self) -> bool:

@@ -31,7 +31,16 @@ from volume.errors import unknown, whole
 from volume.given import BoundGivenTables
 from volume.method import Facts
 from volume.parts import Part, StoredPart
-from volume.plan import MAX_DRAWS, Plan, cast_inputs, check_memory, choose_block, make_plan
+from volume.plan import (
+    MAX_DRAWS,
+    Plan,
+    cast_inputs,
+    check_memory,
+    choose_block,
+    fits_memory,
+    make_plan,
+    why_not_on_disk,
+)
 from volume.progress import Progress
 from volume.query import Query
 from volume.report import VolumeReport
@@ -66,6 +75,9 @@ class Direct:
         precision: matrix-product precision, as in ``jax.default_matmul_precision``; the default never rounds to TF32 or
             bfloat16, which would flip signs near zero.
         devices: JAX devices to spread blocks over. Default: all local ones. Counts do not depend on it.
+        memory: bytes that the counts of truth tables may take. A run kept in a directory that may need more counts them
+            from disk (docs/large_tables.md), any other is refused. Default: the machine's memory, and a quarter of it
+            for the work from disk. Counts do not depend on it.
 
     Raises:
         ValueError: a number that is not whole or not positive, or an unknown dtype or precision.
@@ -77,6 +89,7 @@ class Direct:
     dtype: str = "float32"
     precision: str = "highest"
     devices: tuple[Any, ...] | None = None
+    memory: int | None = None
 
     name = "direct"
 
@@ -89,6 +102,7 @@ class Direct:
         dtype: str = "float32",
         precision: str = "highest",
         devices: Sequence[Any] | None = None,
+        memory: float | None = None,
     ):
         known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
         for what, given in (("dtype", dtype), ("precision", precision)):
@@ -101,6 +115,7 @@ class Direct:
             "dtype": dtype,
             "precision": precision,
             "devices": None if devices is None else tuple(devices),
+            "memory": None if memory is None else whole("memory", memory),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -114,7 +129,16 @@ class Direct:
 
     def start(self, query: Query, key: Array) -> DirectRun:
         """Begin to draw; errors as in :meth:`plan`, and ValueError when the draws would not fit in memory."""
+        check_memory(query, self.draws, self.memory)
         return DirectRun(query, self, key)
+
+    def start_kept(self, query: Query, key: Array) -> DirectRun:
+        """The same for a run that is kept in a directory, where tables that do not fit in memory are counted."""
+        if fits_memory(query, self.draws, self.memory) or why_not_on_disk(query) is not None:
+            return self.start(query, key)
+        from volume.table_run import StoredRun
+
+        return StoredRun(query, self, key)
 
     def describe(self, plan: Plan) -> dict[str, Any]:
         return {
@@ -250,22 +274,21 @@ class DirectRun:
         self._key = key
         self._dtype = np.dtype(plan.dtype)
         self._inputs = cast_inputs(query, plan.dtype)
-        check_memory(query, method.draws)
         self._devices = plan.mesh.size
         self._table = plan.bound.route == "table"
-        if self._table:
-            words = num_words(query.domain.num_inputs, plan.model.num_outputs)
-            self._into = TableAccumulator(
-                words, plan.block_draws, self.total_draws, independent=plan.independent, copies=plan.copies
-            )
-        else:
-            assert plan.bound.num_classes is not None
-            self._into = DenseAccumulator(
-                plan.bound.num_classes, plan.block_draws, independent=plan.independent, copies=plan.copies
-            )
+        self._words = num_words(query.domain.num_inputs, plan.model.num_outputs)
+        self._into = self._accumulator()
         self._pending: tuple[Step, np.ndarray, np.ndarray] | None = None
         self._taken = False  # the first step, whose length nobody knows, runs alone
         self._step_blocks = 1  # per device; grows until a step takes STEP_SECONDS
+
+    def _accumulator(self) -> TableAccumulator | DenseAccumulator:
+        plan = self.plan
+        shape = {"independent": plan.independent, "copies": plan.copies}
+        if self._table:
+            return TableAccumulator(self._words, plan.block_draws, self.total_draws, **shape)
+        assert plan.bound.num_classes is not None
+        return DenseAccumulator(plan.bound.num_classes, plan.block_draws, **shape)
 
     @property
     def done(self) -> bool:
@@ -299,20 +322,23 @@ class DirectRun:
         """Take in the blocks of these parts, and keep parts of the others (volume.block_parts)."""
         parts = block_parts.apart(parts)
         for part in parts:
-            first, stop = part.facts["first"], part.facts["stop"]
-            nonfinite = np.zeros(stop - first, np.int64)
-            for block, draws in part.facts["nonfinite"]:
-                nonfinite[block - first] = draws
-            keys, unit, hits = block_parts.rows(part)
-            if isinstance(self._into, TableAccumulator):
-                self._into.restore(keys, unit.astype(np.int32), hits, np.arange(first, stop), nonfinite)
-            else:
-                self._into.restore(keys[0].astype(np.int64), unit, hits, np.arange(first, stop), nonfinite)
+            self._take_in(part)
             self.near_ties += part.facts["near_ties"]
-            self.done_blocks += stop - first
+            self.done_blocks += part.facts["stop"] - part.facts["first"]
         self._ranges = block_parts.missing(parts, self.total_blocks)
         self._left = self.total_blocks - self.done_blocks
         self._open = OpenPart()
+
+    def _take_in(self, part: StoredPart) -> None:
+        first, stop = part.facts["first"], part.facts["stop"]
+        nonfinite = np.zeros(stop - first, np.int64)
+        for block, draws in part.facts["nonfinite"]:
+            nonfinite[block - first] = draws
+        keys, unit, hits = block_parts.rows(part)
+        if isinstance(self._into, TableAccumulator):
+            self._into.restore(keys, unit.astype(np.int32), hits, np.arange(first, stop), nonfinite)
+        else:
+            self._into.restore(keys[0].astype(np.int64), unit, hits, np.arange(first, stop), nonfinite)
 
     def collect(self, *, all: bool = False) -> list[Part]:
         """Parts finished since the last call."""
@@ -329,16 +355,17 @@ class DirectRun:
         """The volumes of all classes from the draws so far; None before the first."""
         if not self.done_blocks:
             return None
-        query, method = facts.query, self.method
-        return VolumeReport.of(
-            facts,
-            self.counts(),
-            method=method.describe(self.plan),
-            conventions=query.conventions(dtype=method.dtype, precision=method.precision),
-            devices=list(self.plan.mesh.devices.flat),
-            near_ties=self.near_ties,
-            near_ties_checked=self.draws,
-        )
+        return VolumeReport.of(facts, self.counts(), **self._stated(facts))
+
+    def _stated(self, facts: Facts) -> dict[str, Any]:
+        """What a report states beside the counts."""
+        return {
+            "method": self.method.describe(self.plan),
+            "conventions": facts.query.conventions(dtype=self.method.dtype, precision=self.method.precision),
+            "devices": list(self.plan.mesh.devices.flat),
+            "near_ties": self.near_ties,
+            "near_ties_checked": self.draws,
+        }
 
     def advance(self) -> None:
         """Take in one step; the next one is already running on the device meanwhile."""

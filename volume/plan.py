@@ -5,7 +5,6 @@ Shape letters: Q bodies, H heads, N inputs, C outputs, K classes, W 64-bit words
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,12 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from volume.classifiers import BoundClassifier
+from volume.classifiers import BoundClassifier, TruthTable
 from volume.models import Model, Symmetry
 from volume.query import Query
 from volume.quotient import declared, weighs_draws
 from volume.samplers import Prior, block_mesh, can_reflect_heads, can_share_heads
+from volume.table_store import machine_memory
 from volume.tables import num_words
 
 # Round sizes, so that round numbers of draws are whole numbers of blocks.
@@ -185,22 +185,47 @@ def cast_inputs(query: Query, dtype: str) -> np.ndarray:
     return inputs
 
 
-def check_memory(query: Query, draws: int) -> None:
+def table_bytes(query: Query, draws: int) -> int:
+    """Most bytes that the counts of a table may take, and what they are made of."""
+    key = 8 * num_words(query.domain.num_inputs, query.model.num_outputs)
+    return draws * 2 * (key + 12)  # the draws, and the matrix made of them when hardly any two agree
+
+
+def fits_memory(query: Query, draws: int, memory: int | None = None) -> bool:
+    """Whether ``memory`` bytes (default: this machine's) hold what is drawn; only tables of functions may not fit."""
+    held = memory or machine_memory()
+    return query.bound.route != "table" or held is None or table_bytes(query, draws) <= held
+
+
+def check_memory(query: Query, draws: int, memory: int | None = None) -> None:
     """Refuse, before anything is drawn, a table that this machine cannot hold.
 
     Raises:
         ValueError: with what it would take, and what to ask instead.
     """
-    if query.bound.route != "table" or not hasattr(os, "sysconf"):
+    if fits_memory(query, draws, memory):
         return
-    key = 8 * num_words(query.domain.num_inputs, query.model.num_outputs)
-    needed = draws * 2 * (key + 12)  # the draws, and the matrix made of them when hardly any two agree
-    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > held:
-        raise ValueError(
-            f"A table of {draws:,} draws may take {needed / 2**30:.0f} GiB and this machine has {held / 2**30:.0f}: "
-            "draw fewer, or ask a question with few classes (volume.Ones(), volume.Fits(...)), which needs little."
-        )
+    held = f"this machine has {(machine_memory() or 0) / 2**30:.3g}"
+    if memory is not None:
+        held = f"memory={memory} allows {memory / 2**30:.3g}"
+    instead = "keep the run in a folder, where tables may be as large as the disk (out=DIR, on the command line --out)"
+    if (why := why_not_on_disk(query)) is not None:
+        instead = f"draw fewer ({why})"
+    raise ValueError(
+        f"A table of {draws:,} draws may take {table_bytes(query, draws) / 2**30:.3g} GiB and {held}: {instead}, or "
+        "ask a question with few classes (volume.Ones(), volume.Fits(...)), which needs little."
+    )
+
+
+def why_not_on_disk(query: Query) -> str | None:
+    """Why a table of this query can only be counted in memory; None where the disk will do."""
+    if query.bound.num_classes is not None:  # classes of tables, grouped from disk
+        return None
+    if query.weighting.name == "pooled":
+        return "classes are pooled in memory"
+    if not isinstance(query.classifier, TruthTable):
+        return "functions within a class are counted in memory"
+    return None
 
 
 def bodiless(model: Model) -> bool:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from volume.method import Facts
 
 NONFINITE = "nonfinite"
-MIN_UNITS_TO_SPLIT = 3  # with fewer, no unit can be spared for choosing: two are needed to see how units vary
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -302,8 +301,7 @@ class VolumeReport:
     def pilot_units(self) -> int:
         """Units that choose which open-ended classes are shown; 0 when there are too few units to split, or every
         parameterisation was counted."""
-        units = self.counts.num_units
-        return max(1, units // 10) if units >= MIN_UNITS_TO_SPLIT else 0
+        return self.counts.pilot_units
 
     # --- other questions of the same draws ---
 
@@ -324,12 +322,15 @@ class VolumeReport:
         if isinstance(classifier, TruthTable):
             return self
         bound = classifier.bind(self.domain, self.num_outputs)
-        known = bound.num_classes
         if not bound.of_table:
             raise ValueError(
                 f"{type(classifier).__name__} needs the outputs themselves, and a report stores decisions only: "
                 "estimate a query with this classifier instead."
             )
+        return self._grouped(bound)
+
+    def _grouped(self, bound: BoundClassifier) -> VolumeReport:
+        known = bound.num_classes
         if known is None or known <= MAX_DEVICE_CLASSES:
             counts = bound.of_tables(self.counts)
         else:  # number the groups that occur, so that (group, unit) fits one integer
@@ -337,7 +338,7 @@ class VolumeReport:
             counts = self.counts.regroup(group, len(occurring))
             counts = replace(counts, keys=occurring.astype(np.uint64)[:, None])
         description = {**self.description, "classifier": bound.describe()}
-        return replace(self, counts=counts, classifier=classifier, description=description)
+        return replace(self, counts=counts, classifier=bound.classifier, description=description)
 
     # --- out ---
 

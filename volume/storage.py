@@ -5,7 +5,8 @@
 file has one row per (class, unit): ``function``, the key's words as big-endian bytes (so that byte order is label
 order; a class number where classes are numbered), ``unit`` and ``hits`` (64 bits where every parameterisation was
 counted). Both files are written beside their places and renamed, the record last, so that a record never describes
-counts that are not there.
+counts that are not there. Counts that do not fit in memory stay in the parts of their run directory
+(volume.table_store), and the record names these.
 
 Shape letters: B units, K classes, R rows, W words of a key.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from volume.classifier import Classifier
     from volume.estimate_report import EstimateReport
     from volume.report import VolumeReport
+    from volume.table_report import TableReport
 
 FORMAT = "param-volume run"
 ESTIMATES = "param-volume estimates"  # format of a report of named classes
@@ -54,12 +56,7 @@ def save(report: VolumeReport, path: str | Path) -> Path:
     with _Replaced(counts_path) as temporary:
         _write_counts(counts, temporary)
         digest = _sha256(temporary)
-    body: dict[str, Any] = {field: getattr(report, field) for field in FIELDS}
-    body["description"] = {
-        **report.description,
-        "domain": report.domain.describe(),
-        "classifier": report.classifier.describe(),
-    }
+    body = _body(report)
     if report.bound.needs_outputs:
         # The user's function cannot be stored; the names of its classes can, and are all that a stored run needs.
         body["labels"] = [report.bound.label(index) for index in range(report.bound.num_classes or 0)]
@@ -78,6 +75,34 @@ def save(report: VolumeReport, path: str | Path) -> Path:
         "nonfinite": [[int(unit), int(counts.nonfinite[unit])] for unit in lossy],  # [unit, draws]; others are 0
     }
     return _write_record(record_path, FORMAT, body)
+
+
+def save_stored(report: TableReport, path: str | Path) -> Path:
+    """Write the record of a report whose counts lie in the run directory ``path``.
+
+    Raises ValueError for another folder: a table is not copied.
+    """
+    record_path, counts_path = paths(path)
+    store = report.counts
+    if record_path.parent.resolve() != store.folder.resolve():
+        raise ValueError(
+            f"The counts of this report are the parts of {store.folder}, as large as they are: save the report there, "
+            "and copy that folder where it is wanted."
+        )
+    body = {**_body(report), "counts": store.record()}
+    _write_record(record_path, FORMAT, body)
+    counts_path.unlink(missing_ok=True)
+    return record_path
+
+
+def _body(report: VolumeReport) -> dict[str, Any]:
+    body: dict[str, Any] = {field: getattr(report, field) for field in FIELDS}
+    body["description"] = {
+        **report.description,
+        "domain": report.domain.describe(),
+        "classifier": report.classifier.describe(),
+    }
+    return body
 
 
 def save_estimates(report: EstimateReport, path: str | Path) -> Path:
@@ -122,10 +147,15 @@ def load_counted(path: str | Path) -> VolumeReport:
 
 
 def _counted(record_path: Path, record: dict[str, Any]) -> VolumeReport:
-    from volume import domains
     from volume.report import VolumeReport
 
     sizes = record["counts"]
+    if "parts" in sizes:
+        from volume.table_report import TableReport
+        from volume.table_store import TableStore
+
+        store: Any = TableStore.from_record(record_path.parent, sizes)
+        return TableReport(counts=store, **_asked(record))
     counts_path = record_path.with_name(Path(sizes["file"]).name)
     if not counts_path.is_file():
         raise ValueError(
@@ -136,18 +166,20 @@ def _counted(record_path: Path, record: dict[str, Any]) -> VolumeReport:
             f"{counts_path} is truncated, damaged, or of another run than {record_path.name}: "
             "its SHA-256 is not the recorded one."
         )
-    description = record["description"]
     kind = VolumeReport
     if record["method"].get("name") == "trained":
         from volume.trained_report import TrainedReport
 
         kind = TrainedReport
-    return kind(
-        counts=_read_counts(counts_path, sizes),
-        domain=domains.from_description(description["domain"]),
-        classifier=_classifier(record),
-        **{field: record[field] for field in FIELDS},
-    )
+    return kind(counts=_read_counts(counts_path, sizes), **_asked(record))
+
+
+def _asked(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a report but its counts."""
+    from volume import domains
+
+    domain = domains.from_description(record["description"]["domain"])
+    return {"domain": domain, "classifier": _classifier(record), **{field: record[field] for field in FIELDS}}
 
 
 def _classifier(record: Mapping[str, Any]) -> Classifier:

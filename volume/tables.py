@@ -63,7 +63,7 @@ def unpack(keys: np.ndarray, num_inputs: int, num_outputs: int) -> np.ndarray:
     dtype = decision_dtype(num_outputs)
     decisions = np.empty((len(keys), num_inputs), dtype)
     for rows in chunks(len(keys), num_inputs * bits):
-        octets = keys[rows].astype(">u8").view(np.uint8)
+        octets = keys[rows].astype(">u8", order="C").view(np.uint8)
         flat = np.unpackbits(octets, axis=1, count=num_inputs * bits)
         if bits == 1:
             decisions[rows] = flat
