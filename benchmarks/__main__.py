@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.comparison import compare
-from benchmarks.environment import describe
+from benchmarks.environment import machine
 from benchmarks.record import FORMAT, VERSION, body, markdown, write_json
 from benchmarks.registry import FOLDER, KINDS, Benchmark, discovered, missing
 
@@ -210,8 +210,7 @@ def set_up(record: dict[str, Any]) -> str:
     """Device, precision, versions and commit."""
     if record["environment"] is None:
         return "Scripts that print their own tables"
-    # The dtype of a benchmark that works in double precision stands at its own figures.
-    return describe(record["environment"] | {"dtype": "figures in float32 unless they say"})
+    return machine(record["environment"])
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import describe
+from benchmarks.environment import machine
 from benchmarks.record import FORMAT, cell, markdown, with_interval
 
 
@@ -80,8 +80,8 @@ def compare(old_path: Path, new_path: Path) -> str:
     if not lines:
         raise ValueError(f"{old_path} and {new_path} share no ratio: give runs of one benchmark with a peer or limit.")
     for word, records in (("OLD", old), ("NEW", new)):
-        machines = dict.fromkeys(describe(each["environment"]) for each in records.values() if each["environment"])
-        parts += [f"{word}: {machine}" for machine in machines]
+        machines = dict.fromkeys(machine(each["environment"]) for each in records.values() if each["environment"])
+        parts += [f"{word}: {each}" for each in machines]
     quick = [name for name in old.keys() & new.keys() if old[name].get("quick") or new[name].get("quick")]
     if quick:
         parts.append(f"Of few repeats, with noise to match: {', '.join(sorted(quick))}.")

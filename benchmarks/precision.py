@@ -1,6 +1,6 @@
 """How many decisions flip between matrix-product precisions on the same draws, and what each precision costs.
 
-    python benchmarks/precision.py [--draws 200000] [--repeats 5] [--seed 0] [--quick]
+    python benchmarks/precision.py [--draws 200000] [--repeats 5] [--only-flips] [--quick]
 
 Networks with weights N(0, 1 / fan-in) are drawn once, in float32, and run with float32 products at the precisions
 "default", "high" and "highest" of JAX. Flipped: decisions (truth-table bits, or the winning output) that differ from
@@ -222,7 +222,7 @@ def run(options: argparse.Namespace) -> Record:
         for row in flip_rows(case, max(draws // case.fewer, 100), options.seed):
             rows.append(row)
             script.say(row)
-    for case in cases():
+    for case in [] if options.only_flips else cases():
         for row in price_rows(case, max(20 * draws // case.fewer, 2000), repeats, options.seed):
             rows.append(row)
             script.say(row)
@@ -239,6 +239,7 @@ def main() -> None:
     parser = script.options(__doc__, "4,000 draws, 2 turns")
     parser.add_argument("--draws", type=int, default=200_000, help="of the smallest network; larger ones get fewer")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only-flips", action="store_true", help="leave out the price")
     parser.add_argument("--seed", type=int, default=0)
     script.main("precision", run, parser)
 

@@ -66,7 +66,7 @@ BENCHMARKS = (
         "precision",
         "speed",
         "decisions that flip between matrix-product precisions, and the price of each",
-        "docs/methods.md: why products are made at the highest precision",
+        "docs/benchmarks.md: why products are made at the highest precision",
         (4, 1),
         ("sklearn",),
     ),
