@@ -63,7 +63,7 @@ def chosen(
     for word in [*names, *skip]:
         if word not in listed and not (word in skip and word in KINDS):
             raise ValueError(f"There is no benchmark {word!r}; there are {', '.join(listed)}.")
-    asked = list(dict.fromkeys(names)) or [each.name for each in known if not each.plain or each.kind in only]
+    asked = list(dict.fromkeys(names)) or [each.name for each in known if each.kind != "other" or "other" in only]
     found = [listed[name] for name in asked if not only or listed[name].kind in only]
     return [each for each in found if each.name not in skip and each.kind not in skip]
 

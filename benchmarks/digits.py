@@ -21,17 +21,15 @@ if __package__ in (None, ""):
 import volume
 from benchmarks import script
 from benchmarks.record import Record, Row
+from volume.loading import load_digits
 
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
 def two_digits(zero: int, one: int) -> tuple[np.ndarray, np.ndarray]:
     """Images [M, 64] in [0, 1] of two digits, and labels 0 or 1, in the data set's order."""
-    from sklearn.datasets import load_digits
-
-    images, digits = (np.asarray(part) for part in load_digits(return_X_y=True))
-    chosen = np.isin(digits, (zero, one))
-    return images[chosen] / 16.0, (digits[chosen] == one).astype(int)
+    images, digits = load_digits((zero, one))
+    return images, (digits == one).astype(int)
 
 
 def questions(

@@ -6,7 +6,6 @@ weights N(0, 1/fan_in), so that all of them can be timed with and without the sa
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +13,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from benchmarks.registry import missing
 
 Peer = Callable[[Sequence[int], np.ndarray, int, int], np.ndarray]
 
@@ -101,4 +102,4 @@ def torch_batched(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: i
 def available() -> dict[str, Peer]:
     """The peers that are installed here."""
     peers: dict[str, Peer] = {"naive JAX (vmap)": naive_jax, "NumPy": numpy_loop}
-    return peers | {"PyTorch": torch_batched} if importlib.util.find_spec("torch") else peers
+    return peers if missing(("torch",)) else peers | {"PyTorch": torch_batched}

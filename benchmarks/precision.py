@@ -42,6 +42,7 @@ from benchmarks.environment import seconds
 from benchmarks.record import Record, Row
 from benchmarks.registry import missing
 from volume.intervals import clopper_pearson
+from volume.loading import load_digits
 
 PRECISIONS = ("default", "high", "highest")
 TRUTH = "highest"
@@ -74,9 +75,7 @@ def cases() -> list[Case]:
     found = [Case("(7,40,40,1)", (7, 40, 40, 1), cube, 1), Case("(7,256,256,1)", (7, 256, 256, 1), cube, 40)]
     if missing(("sklearn",)):
         return found
-    from volume.loading import load_digits
-
-    return [*found, Case("digits (64,64,10)", (64, 64, 10), load_digits(tuple(range(10)))[0][:64], 10)]
+    return [*found, Case("digits (64,64,10)", (64, 64, 10), load_digits()[0][:64], 10)]
 
 
 # ------------------------------------------------------------------------------------------------- flips

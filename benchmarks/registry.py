@@ -179,22 +179,25 @@ BENCHMARKS = (
 )
 
 
-def scripts(folder: Path = FOLDER) -> dict[str, str]:
-    """Name -> first sentence of the docstring of every file that runs as a script."""
+def scripts(folder: Path = FOLDER) -> dict[str, tuple[str, bool]]:
+    """Name -> first line of the docstring, and whether it writes a record, of every file that runs as a script."""
     found = {}
     for path in sorted(folder.glob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
         tests = [ast.unparse(node.test) for node in tree.body if isinstance(node, ast.If)]
         if path.stem != RUNNER and "__name__ == '__main__'" in tests:
-            found[path.stem] = (ast.get_docstring(tree) or "").split("\n")[0]
+            found[path.stem] = (ast.get_docstring(tree) or "").split("\n")[0], "script.main(" in text
     return found
 
 
 def discovered(folder: Path = FOLDER) -> tuple[Benchmark, ...]:
     """Those of the registry, then every other script of the folder that is no page."""
     listed = {each.name for each in BENCHMARKS} | set(PAGES)
-    others = [(name, words) for name, words in scripts(folder).items() if name not in listed]
-    return BENCHMARKS + tuple(Benchmark(name, "other", words, "", None, plain=True) for name, words in others)
+    others = [(name, *said) for name, said in scripts(folder).items() if name not in listed]
+    return BENCHMARKS + tuple(
+        Benchmark(name, "other", words, "", None, plain=not writes) for name, words, writes in others
+    )
 
 
 def missing(modules: tuple[str, ...]) -> dict[str, str]:

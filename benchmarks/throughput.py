@@ -34,6 +34,7 @@ from benchmarks.environment import seconds
 from benchmarks.record import OURS, Record, Row
 from benchmarks.registry import missing
 from volume.direct import DirectRun
+from volume.loading import load_digits
 from volume.seeds import to_key
 
 # Functions on {0,1}^7 by the inputs that they map to 1; their volumes are in tests/test_truths.py.
@@ -51,11 +52,9 @@ def networks() -> dict[str, tuple[tuple[int, ...], np.ndarray]]:
         "(7,40,40,1)": ((7, 40, 40, 1), cube),
         "(7,1)": ((7, 1), cube),
     }
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
+    if missing(("sklearn",)):
         return found
-    return found | {"digits (64,64,10)": ((64, 64, 10), np.asarray(load_digits(return_X_y=True)[0])[:64] / 16.0)}
+    return found | {"digits (64,64,10)": ((64, 64, 10), load_digits()[0][:64])}
 
 
 class Unreflected(volume.samplers.Gaussian):

@@ -90,7 +90,10 @@ def test_a_script_that_nobody_listed_is_found(tmp_path):
         '"""What it is for.\n\nMore."""\nif __name__ == "__main__":\n    print("| 1 |")\n'
     )
     (tmp_path / "helper.py").write_text("x = 1\n")
-    *_, last = registry.discovered(tmp_path)
+    end = "if __name__ == '__main__':\n    "
+    (tmp_path / "record.py").write_text(f"{end}script.main('record', run, parser)\n")
+    *_, last, writes = registry.discovered(tmp_path)
+    assert (writes.name, writes.kind, writes.plain) == ("record", "other", False)
     assert (last.name, last.purpose, last.kind, last.plain, last.cost(True)) == (
         "fresh",
         "What it is for.",
