@@ -37,7 +37,8 @@ REST = "all classes not listed"
 UNSEEN = "unseen mass"
 NOT_LISTED = " (not listed in the baseline)"
 ELSEWHERE = "hits in other units or other classes not listed (0: as before)"
-_HALVINGS = 60
+FARTHEST = 25.0  # nats: a class that fell so far is gone
+_HALVINGS = 26  # 1e-6 nats
 
 
 class Difference(NamedTuple):
@@ -128,7 +129,7 @@ def two_sample(base: CountedAnswer, report: VolumeReport, alpha: float) -> tuple
         hidden = base.often - int((base.tally.count >= OFTEN).sum()) + int(often.sum())
     groups = [_testable(each, base, report, alike=alike) for each in (classes, _others(base, report, alike=alike))]
     number = sum(len(group.labels) for group in groups) + hidden
-    if not sum(len(group.labels) for group in groups):
+    if not groups[0].labels:
         raise ValueError(
             f"Nothing can be tested: no class has {MIN_COUNT} hits in both together, from enough independent units to "
             "know how hits clump. Draw more, use smaller units, or a coarser classifier."
@@ -169,6 +170,12 @@ def _classes(base: CountedAnswer, report: VolumeReport) -> _Group:
     labels.append(NONFINITE)
     before.append(base.nonfinite)
     after.append(tally_nonfinite(counts))
+    if base.counts.independent and counts.independent:  # draws are near a tie, or end, independently too
+        facts = facts_of(report)
+        for name in _shared(base, facts):
+            labels.append(name)
+            before.append(_clumped(base.facts[name], 0, base.counts))
+            after.append(_clumped(facts[name], 0, counts))
     at_most = np.zeros(len(labels), bool)
     if not base.listed_all:
         at_most[len(base.labels) : len(base.labels) + len(new)] = True
@@ -176,9 +183,9 @@ def _classes(base: CountedAnswer, report: VolumeReport) -> _Group:
 
 
 def _others(base: CountedAnswer, report: VolumeReport, *, alike: bool) -> _Group:
-    """What else is counted in the same number of draws: near ties, how runs ended, the unseen mass."""
+    """What else is counted in the same number of draws: the unseen mass, and near ties as clumped as they may be."""
     counts, facts = report.counts, facts_of(report)
-    names = [name for name in base.facts if name in facts and name != "updates"]
+    names = [] if base.counts.independent and counts.independent else _shared(base, facts)
     before = [_clumped(base.facts[name], 0, base.counts, base.largest_clump) for name in names]
     after = [_clumped(facts[name], 0, counts, report.largest_clump) for name in names]
     if alike and base.counts.num_units == counts.num_units:  # else there was more, or less, time to see classes
@@ -190,11 +197,14 @@ def _others(base: CountedAnswer, report: VolumeReport, *, alike: bool) -> _Group
     return _Group(names, _joined(before), _joined(after), size, False)
 
 
+def _shared(base: CountedAnswer, facts: dict[str, int]) -> list[str]:
+    """Facts that count draws, of both sides."""
+    return [name for name in base.facts if name in facts and name != "updates"]
+
+
 def _clumped(count: int, variance: float, counts: Counts, clump: float = 0.0) -> Tally:
     """A tally [1] of this variance, at least ``clump`` for each hit: what is known of a total without its units."""
     units = max(counts.num_units, 2)
-    if counts.independent and clump:
-        clump = 1.0
     square = max(variance, clump * count) * ((units - 1) / units) + count * (count / units)
     return Tally(*(np.array([value]) for value in (count, square, max(clump, 1.0), count / max(clump, 1.0))))
 
@@ -250,23 +260,21 @@ def smallest_factors(x: np.ndarray, m: np.ndarray, least: float, units: int) -> 
     q = float(special.ndtri(PLANNED))
 
     def short(log_factor: np.ndarray) -> np.ndarray:
-        """Whether a change by exp(log_factor) would be missed too often."""
-        expected = m * rate * np.stack([np.ones(len(rate)), np.exp(log_factor)])
+        """Whether a change by exp(log_factor) [2, K] would be missed too often."""
+        before, after = np.broadcast_to((m * rate)[0], log_factor.shape), (m * rate)[1] * np.exp(log_factor)
+        expected = np.stack([before, after])
         root = np.abs(signed_root(expected, f))
-        even = expected.sum(axis=0) * np.stack([f, 1 - f])
+        even = expected.sum(axis=0) * np.stack([f, 1 - f])[:, None]
         slope = np.log(np.maximum(expected, 1e-300) / even) / np.maximum(root, 1e-9)
         sd = np.sqrt((expected * slope**2).sum(axis=0)).clip(0, 2)
         return root < least + q * np.sqrt(sd**2 + (least * error) ** 2 + (root * error) ** 2)
 
-    found = []
     with np.errstate(divide="ignore"):
-        ends = -np.log(rate), np.full(len(rate), -50.0)
-    for end in ends:
-        low, high = np.zeros(len(rate)), end
-        never = short(high)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            missed = short(middle)
-            low, high = np.where(missed, middle, low), np.where(missed, high, middle)
-        found.append(np.where(never, np.nan, np.exp(high)))
+        high = np.stack([-np.log(rate), np.full(len(rate), -FARTHEST)])
+    low, never = np.zeros_like(high), short(high)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        missed = short(middle)
+        low, high = np.where(missed, middle, low), np.where(missed, high, middle)
+    found = np.where(never, np.nan, np.exp(high))
     return found[0], found[1]

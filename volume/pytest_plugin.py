@@ -80,10 +80,7 @@ def volume_regression(request: pytest.FixtureRequest) -> Callable[..., Checked |
             if baseline is None or not same or baseline.elsewhere:
                 Baseline.of(report).write(path)
             return None
-        try:
-            baseline = Baseline.read(path)
-        except (FileNotFoundError, ValueError) as error:
-            pytest.fail(f"{error} Write it with: pytest --volume-update", pytrace=False)
+        baseline = _read(Baseline.read, path)
         alpha: Any = request.config.getoption("--volume-alpha")
         found = check_report(report, baseline, alpha=alpha, name=str(path))
         if not found.agree:
@@ -122,10 +119,7 @@ def volume_program(request: pytest.FixtureRequest) -> Callable[..., Program]:
         if request.config.getoption("--volume-update"):
             baselines.write_record(path, PROGRAM, VERSION, {"made": made, "program": program.to_dict()})
             return program
-        try:
-            record = baselines.read_record(path, PROGRAM, VERSION)
-        except (FileNotFoundError, ValueError) as error:
-            pytest.fail(f"{error} Write it with: pytest --volume-update", pytrace=False)
+        record = _read(baselines.read_record, path, PROGRAM, VERSION)
         places = baselines.elsewhere(record["made"], made)
         found = guards.changes(record["program"], program, places, factor, name)
         if found:
@@ -135,6 +129,16 @@ def volume_program(request: pytest.FixtureRequest) -> Callable[..., Program]:
         return program
 
     return check
+
+
+def _read(read: Callable[..., Any], path: Path, *args: Any) -> Any:
+    """What is in a baseline; a failure that says how to write it where there is none, or none that can be read."""
+    __tracebackhide__ = True
+    try:
+        return read(path, *args)
+    except (FileNotFoundError, ValueError) as error:
+        why = str(error)
+    return pytest.fail(f"{why} Write it with: pytest --volume-update", pytrace=False)
 
 
 def _place(request: pytest.FixtureRequest) -> Path:
