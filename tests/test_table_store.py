@@ -10,11 +10,13 @@ import pytest
 from tests.stored_tables import both, drawn, store_of, write_parts
 from volume import classifiers
 from volume.class_volume import COLUMNS
+from volume.comparison import compare
 from volume.domains import BooleanCube, Points
 from volume.intervals import clump_at_zero
+from volume.plot_data import rank_data
 from volume.table_merge import merge
 from volume.table_report import TableReport
-from volume.table_store import TableStore, look_up
+from volume.table_store import TableStore
 from volume.tables import labels
 from volume.unseen import unseen_mass
 
@@ -98,6 +100,21 @@ def test_missing_blocks_are_left_out(tmp_path):
     np.testing.assert_array_equal(store.merged.alone, TableStore(
         write_parts(found, tmp_path / "again"), tmp_path / "again", num_words=1, unit_size=60, independent=False
     ).merged.alone)  # fmt: skip
+
+
+def test_comparisons_and_ranks_read_the_disk(tmp_path):
+    made = [drawn(seed, num_inputs=16, units=60, unit_size=100, lost=0.01) for seed in (1, 2)]
+    pairs = [
+        both(counts, tmp_path / str(n), domain=BooleanCube(4), seed=n, memory=200_000)
+        for n, counts in enumerate(made, 1)
+    ]
+    (inside_a, stored_a), (inside_b, stored_b) = pairs
+    expected = compare(inside_a, inside_b)
+    assert expected.num_compared > 10
+    for a, b in ((stored_a, stored_b), (stored_a, inside_b), (inside_a, stored_b)):
+        assert compare(a, b).to_dict() == expected.to_dict()
+    for a, b in zip(rank_data(stored_a), rank_data(inside_a), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("classifier", [classifiers.Ones(), classifiers.LempelZiv()])
@@ -207,14 +224,6 @@ def test_a_table_without_a_finite_draw(tmp_path):
     assert stored.unseen == inside.unseen
     assert stored.summary() == inside.summary()
     assert stored["0" * 9].to_dict() == inside["0" * 9].to_dict()
-
-
-def test_keys_are_looked_up_in_any_order():
-    table = np.array([[3, 1], [1, 2], [1, 1]], np.uint64)
-    keys = np.array([[1, 1], [9, 9], [3, 1], [1, 1], [1, 3]], np.uint64)
-    np.testing.assert_array_equal(look_up(table, keys), [2, -1, 0, 2, -1])
-    np.testing.assert_array_equal(look_up(table[:0], keys), [-1] * 5)
-    assert len(look_up(table, keys[:0])) == 0
 
 
 def test_labels_of_leaders_follow_ties_by_key(tmp_path):

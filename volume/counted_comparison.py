@@ -35,7 +35,7 @@ import numpy as np
 from scipy import special
 
 from volume.class_volume import tally_nonfinite, tally_of
-from volume.counts import Counts, Tally
+from volume.counts import Counts, Tally, positions
 from volume.report import NONFINITE, VolumeReport
 
 MIN_COUNT = 20  # hits in both together: below, z takes few values
@@ -55,7 +55,7 @@ def compare_counts(
     """
     complete = a.complete or b.complete
     keys = _candidates(a.counts, b.counts, 1 if complete else min_count)
-    tally_a, tally_b = (tally_of(report.counts, look_up(report.counts, keys)) for report in (a, b))
+    tally_a, tally_b = (_tallies(report.counts, keys) for report in (a, b))
     labels = a.bound.labels(keys) if len(keys) else []
     if a.num_nonfinite or b.num_nonfinite:
         labels = [*labels, NONFINITE]
@@ -227,21 +227,15 @@ def _variance(tally: Tally, counts: Counts) -> np.ndarray:
 def _candidates(a: Counts, b: Counts, min_count: int) -> np.ndarray:
     """Keys [K, W] of the classes that can have ``min_count`` hits in both together: one has half of them."""
     half = math.ceil(min_count / 2)
-    often = [counts.keys[counts.tally().count >= half] for counts in (a, b)]
-    return np.unique(np.concatenate(often), axis=0)
+    return np.unique(np.concatenate([counts.often(half) for counts in (a, b)]), axis=0)
+
+
+def _tallies(counts: Counts, keys: np.ndarray) -> Tally:
+    if not isinstance(counts, Counts):  # on disk (volume.table_store)
+        return counts.tallies(keys)
+    return tally_of(counts, look_up(counts, keys))
 
 
 def look_up(counts: Counts, keys: np.ndarray) -> np.ndarray:
     """Positions [K] of keys [K, W] in the counts, -1 for those never drawn."""
-    if not len(keys) or not counts.num_classes:
-        return np.full(len(keys), -1)
-    table, wanted = _comparable(counts.keys), _comparable(keys)
-    at = np.minimum(np.searchsorted(table, wanted), len(table) - 1)
-    return np.where((counts.keys[at] == keys).all(axis=1), at, -1)
-
-
-def _comparable(keys: np.ndarray) -> np.ndarray:
-    """One sortable value per key, in key order: the number itself, or its big-endian bytes."""
-    if keys.shape[1] == 1:
-        return np.ascontiguousarray(keys[:, 0])
-    return np.ascontiguousarray(keys.astype(">u8")).view(f"S{8 * keys.shape[1]}")[:, 0]
+    return positions(counts.keys, keys)

@@ -125,6 +125,10 @@ class Counts(Units):
             )
         return low if high > low else None
 
+    def often(self, least: int) -> np.ndarray:
+        """Keys [K, W] of the classes with ``least`` hits or more."""
+        return self.keys[self.tally().count >= least]
+
     def regroup(self, group: np.ndarray, num_groups: int) -> Counts:
         """Merge classes: class c goes to ``group[c]`` in [0, num_groups). The keys are then the groups hit, [K', 1]."""
         groups = np.repeat(np.asarray(group, np.int64), np.diff(self.offsets))
@@ -227,3 +231,19 @@ class Counts(Units):
             independent=independent,
             nonfinite=nonfinite,
         )
+
+
+def positions(table: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Positions [K] of keys [K, W] in the sorted, distinct keys ``table`` [K', W]; -1 for those that are not there."""
+    if not len(keys) or not len(table):
+        return np.full(len(keys), -1)
+    sorted_, wanted = _comparable(table), _comparable(keys)
+    at = np.minimum(np.searchsorted(sorted_, wanted), len(table) - 1)
+    return np.where((table[at] == keys).all(axis=1), at, -1)
+
+
+def _comparable(keys: np.ndarray) -> np.ndarray:
+    """One sortable value per key, in key order: the number itself, or its big-endian bytes."""
+    if keys.shape[1] == 1:
+        return np.ascontiguousarray(keys[:, 0])
+    return np.ascontiguousarray(keys.astype(">u8")).view(f"S{8 * keys.shape[1]}")[:, 0]

@@ -6,13 +6,13 @@ Shape letters: K classes seen, P points drawn, N inputs.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from volume import lempel_ziv, tables
 from volume.classifiers import Ones, TruthTable
-from volume.counts import Tally
+from volume.counts import Counts, Tally
 from volume.domains import BooleanCube
 from volume.intervals import interval
 from volume.report import VolumeReport
@@ -50,13 +50,16 @@ class RankData(NamedTuple):
 
 def rank_data(report: VolumeReport) -> RankData:
     """The curve of :func:`volume.plots.rank`. Intervals are pointwise, for the class at that rank by its count."""
-    tally = report.counts.tally()
-    order = np.argsort(-tally.count, kind="stable")
-    num_reliable = len(order) if report.complete else int(np.count_nonzero(tally.count >= RELIABLE_HITS))
-    kept = thin(len(order))
-    chosen = order[kept]
+    kept = thin(report.num_classes)
+    if isinstance(report.counts, Counts):
+        tally = report.counts.tally()
+        order = np.argsort(-tally.count, kind="stable")
+        num_reliable = len(order) if report.complete else int(np.count_nonzero(tally.count >= RELIABLE_HITS))
+        shown = Tally(*(column[order[kept]] for column in tally))
+    else:  # on disk (volume.table_store)
+        shown, num_reliable = cast(Any, report.counts).ranked(kept, RELIABLE_HITS)
     _, low, high = interval(
-        Tally(*(column[chosen] for column in tally)),
+        shown,
         report.counts.num_units,
         report.counts.unit_size,
         independent=report.counts.independent,
@@ -67,10 +70,10 @@ def rank_data(report: VolumeReport) -> RankData:
     reliable = kept < num_reliable
     return RankData(
         rank=kept + 1,
-        volume=report.volumes(tally.count[chosen]),
+        volume=report.volumes(shown.count),
         low=np.where(reliable, np.exp(low + report.log_shift), np.nan),
         high=np.where(reliable, np.exp(high + report.log_shift), np.nan),
-        num_classes=len(order),
+        num_classes=report.num_classes,
         num_reliable=num_reliable,
     )
 

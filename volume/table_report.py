@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from volume.class_volume import ClassTable, ClassVolume, estimate_tally
-from volume.counts import Counts, Tally
+from volume.counts import Counts, Tally, positions
 from volume.errors import whole
 from volume.intervals import clump_of_rare
 from volume.ratios import share_limits
 from volume.report import NONFINITE, VolumeReport
-from volume.table_store import TableStore, look_up
+from volume.table_store import TableStore
 from volume.unseen import Unseen, missing_mass
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class TableReport(VolumeReport):
         if not counts.even:
             found = counts.take(keys)
             each = 1 - (1 - self.level) / simultaneous
-            rows = look_up(found.keys, keys)
+            rows = positions(found.keys, keys)
             shares = share_limits(found, rows, each, start=start, clump=self._clump, within=counts.within)
         return estimate_tally(
             tally,

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from volume.counts import Counts, Tally, Units
+from volume.counts import Counts, Tally, Units, positions
 from volume.part_columns import function_column
 from volume.storage import key_words
 
@@ -286,17 +286,34 @@ class TableStore(Units):
             wanted = ["count - pilot AS count", *(f"rest_{name} AS {name}" for name in COLUMNS[1:])]
         else:
             wanted = list(COLUMNS)
-        found = self._listed("function IN (SELECT function FROM wanted)", "function", *wanted, wanted=keys)
-        at = look_up(found["function"], keys)
+        found = self._listed(
+            "function IN (SELECT function FROM wanted) ORDER BY function", "function", *wanted, wanted=keys
+        )
+        at = positions(found["function"], keys)
         for column, name in zip(columns, COLUMNS, strict=True):
             column[at >= 0] = found[name][at[at >= 0]]
         missing = np.flatnonzero(at < 0)
         if len(missing) and self.merged.once:
             rest = self.take(keys[missing])
-            at = look_up(rest.keys, keys[missing])
+            at = positions(rest.keys, keys[missing])
             for column, sums in zip(columns, rest.tally(start), strict=True):
                 column[missing[at >= 0]] = sums[at[at >= 0]]
         return Tally(*columns)
+
+    def ranked(self, ranks: np.ndarray, least: int) -> tuple[Tally, int]:
+        """Column sums of the classes at these ranks [P] from 0, ascending, by falling count (ties by key), and the
+        number of classes with ``least`` hits or more, at least 2."""
+        sums = [np.ones(len(ranks), np.int64) for _ in COLUMNS]  # what is in no class table was hit once
+        inside = ranks[ranks < self.num_classes - self.merged.once]
+        if not len(inside):
+            return Tally(*sums), 0
+        place = "row_number() OVER (ORDER BY count DESC, function) - 1 AS place"
+        listed = ", ".join(map(str, inside.tolist()))
+        found = self._listed(f"true QUALIFY place IN ({listed}) ORDER BY place", *COLUMNS, place)
+        for column, name in zip(sums, COLUMNS, strict=True):
+            column[: len(inside)] = found[name]
+        often = self._listed(f"count >= {least}", "count(*)::BIGINT AS number")
+        return Tally(*sums), int(often["number"][0])
 
     def _listed(self, where: str, *columns: str, wanted: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Columns of the class tables."""
@@ -309,7 +326,7 @@ class TableStore(Units):
             query = f"SELECT {', '.join(columns)} FROM read_parquet($files) WHERE {where}"
             rows = connection.sql(query, params={"files": [str(path) for path in self.merged.files]}).to_arrow_table()
         found = {name: rows.column(name).to_numpy() for name in rows.column_names if name != "function"}
-        return {**found, "function": _words(rows.column("function"), words)}
+        return found | ({"function": _words(rows.column("function"), words)} if "function" in columns else {})
 
     def everything(self) -> tuple[np.ndarray, Tally]:
         """Keys [K, W] and column sums of all classes, in key order; ValueError where there are too many to list."""
@@ -367,21 +384,6 @@ class TableStore(Units):
 
     def tally(self, start: int = 0, stop: int | None = None) -> Tally:
         self._refuse("the sums of all classes")
-
-
-def look_up(table: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Positions [K] of keys [K, W] in ``table`` [K', W], whose rows differ; -1 for those that are not in it."""
-    if not len(table) or not len(keys):
-        return np.full(len(keys), -1)
-    both = np.concatenate([table, keys])
-    order = np.lexsort(both.T[::-1])  # stable: a key of the table stands before its equals
-    same = np.zeros(len(both), bool)
-    same[1:] = (both[order[1:]] == both[order[:-1]]).all(axis=1)
-    head = np.maximum.accumulate(np.where(same, 0, np.arange(len(both))))
-    at = np.empty(len(both), np.int64)
-    at[order] = order[head]
-    found = at[len(table) :]
-    return np.where(found < len(table), found, -1)
 
 
 def _words(column: pa.ChunkedArray, words: int) -> np.ndarray:
