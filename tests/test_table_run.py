@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -145,6 +146,27 @@ def test_the_folder_can_be_moved_and_is_saved_into_itself_only(folder, tmp_path)
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"missing or damaged: keep the folder together"):
         volume.load(moved)
+
+
+def test_other_tools_read_what_is_there(folder, inside):
+    """The lines of docs/large_tables.md."""
+    pandas = pytest.importorskip("pandas")
+    classes = pandas.read_parquet(folder / "classes")
+    labels = [format(int.from_bytes(key), "064b")[:32] for key in classes["function"]]
+    often = [entry for entry in inside.classes() if entry.count > 1]
+    assert dict(zip(labels, classes["count"], strict=True)) == {entry.label: entry.count for entry in often}
+    with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
+        top = connection.sql(
+            f"SELECT hex(function), count FROM '{folder}/classes/*.parquet' ORDER BY count DESC LIMIT 20"
+        ).fetchall()
+        once = connection.sql(
+            f"SELECT count(*) FROM (SELECT function FROM '{folder}/parts/*.parquet' GROUP BY function "
+            "HAVING sum(hits) = 1)"
+        ).fetchall()
+    assert [count for _, count in top] == [entry.count for entry in often[:20]]
+    assert top[0][0] == f"{int(often[0].label, 2) << 32:016X}"
+    assert once == [(inside.num_classes - len(often),)]
 
 
 def test_the_command_line_shows_a_stored_table(folder, inside, capsys):
