@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from volume.counting import count_functions as count_functions
     from volume.counting import log_share_right as log_share_right
     from volume.direct import Direct as Direct
+    from volume.distributed import estimate_distributed as estimate_distributed
     from volume.divergence import DivergenceFunction as DivergenceFunction
     from volume.domains import BooleanCube as BooleanCube
     from volume.domains import Points as Points
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from volume.estimation import estimate as estimate
     from volume.estimation import running as running
     from volume.exact import Exact as Exact
+    from volume.hosts import Hosts as Hosts
     from volume.label_curve import LabelsCurve as LabelsCurve
     from volume.label_curve import labels_curve as labels_curve
     from volume.lempel_ziv import LempelZiv as LempelZiv
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from volume.polynomial import extrapolation as extrapolation
     from volume.pooled_report import PooledReport as PooledReport
     from volume.pooling import Pooled as Pooled
+    from volume.process_group import ProcessLost as ProcessLost
     from volume.query import Query as Query
     from volume.report import ClassVolume as ClassVolume
     from volume.report import VolumeReport as VolumeReport
@@ -111,6 +114,7 @@ _HOME = {
     "count_functions": "counting",
     "log_share_right": "counting",
     "Direct": "direct",
+    "estimate_distributed": "distributed",
     "DivergenceFunction": "divergence",
     "BooleanCube": "domains",
     "Points": "domains",
@@ -118,6 +122,7 @@ _HOME = {
     "estimate": "estimation",
     "running": "estimation",
     "Exact": "exact",
+    "Hosts": "hosts",
     "InfiniteWidth": "wide_limit",
     "infinite_width": "wide_limit",
     "LabelsCurve": "label_curve",
@@ -134,6 +139,7 @@ _HOME = {
     "NPN": "npn",
     "OrthantEstimate": "orthant",
     "log_orthant": "orthant",
+    "ProcessLost": "process_group",
     "Query": "query",
     "ClassVolume": "report",
     "VolumeReport": "report",
@@ -176,6 +182,7 @@ __all__ = [
     "Fits",
     "FunctionCount",
     "Given",
+    "Hosts",
     "InfiniteWidth",
     "LabelsCurve",
     "LempelZiv",
@@ -187,6 +194,7 @@ __all__ = [
     "Pooled",
     "PooledReport",
     "Predicate",
+    "ProcessLost",
     "Product",
     "Query",
     "ReplicatedVolume",
@@ -207,6 +215,7 @@ __all__ = [
     "count_additions",
     "count_functions",
     "estimate",
+    "estimate_distributed",
     "extrapolation",
     "infinite_width",
     "labels_curve",

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import volume
-from volume import check_command, measure_words, method_options, specs
+from volume import check_command, distributed_words, measure_words, method_options, specs
 from volume.cli_options import add_network, add_query, add_run, add_top
 from volume.errors import unknown
 from volume.method_options import one_of
@@ -165,6 +165,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     add_query(estimate, symmetry=True)
     method_options.add(estimate)
     add_run(estimate, out="keep the run in this folder while it goes on, and its report", resume=True)
+    distributed_words.add(estimate)
     add_top(estimate)
 
     measures = add(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from volume import check_command, measure_words, method_options, specs
+from volume import check_command, distributed_words, measure_words, method_options, specs
 from volume.command_words import (
     build_method,
     build_query,
@@ -37,21 +37,28 @@ def estimate(args: argparse.Namespace) -> int:
     """Draw, save, print; what was drawn before Ctrl-C is saved and printed too, with exit code 3."""
     check_question(args)
     method_options.check(args)
+    distributed_words.check(args)
     folder, resume = check_run(args)
-    from volume.estimation import Interrupted, keep
+    from volume.estimation import Interrupted
+    from volume.process_group import ProcessLost
     from volume.run_directory import RunStopped
 
+    # First: JAX may not have been asked for anything before.
+    hosts = distributed_words.join(args) if args.distributed else None
     query = build_query(args)
     method = build_method(args, query)
-    if args.force and folder is not None:
+    if args.force and folder is not None and (hosts is None or hosts.process_id == 0):
         usage(clear_run, folder)
     options: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": progress(args)}
     try:
-        report = keep(query, method, **options, out=folder, resume=resume, command=args.begun)
+        options |= {"out": folder, "resume": resume, "command": args.begun}
+        report = distributed_words.keep(query, method, hosts, **options)
         code = DONE
+        if report is None:  # process 0 has it
+            return code
     except (FileExistsError, NotADirectoryError, BlockingIOError) as error:  # nothing was drawn
         raise UsageError(str(error)) from error
-    except RunStopped as stop:
+    except (RunStopped, ProcessLost) as stop:
         print(f"volume: {stop}", file=sys.stderr)
         return STOPPED
     except Interrupted as stop:
