@@ -119,8 +119,9 @@ def test_a_stopped_run_and_a_stopped_merge_end_alike(inside, tmp_path, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr("volume.table_merge._add_up", broken)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted, match="go on from there") as stopped:
             volume.estimate(query(), method(), seed=3, out=tmp_path / "run", resume=True)
+        assert stopped.value.report is None
     report = volume.estimate(query(), method(memory=500_000), seed=3, out=tmp_path / "run", resume=True)
     assert isinstance(report, TableReport)
     assert report.classes(50).labels() == inside.classes(50).labels()

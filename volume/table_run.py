@@ -25,6 +25,7 @@ class StoredRun(DirectRun):
     """As `DirectRun`, with counts on disk."""
 
     _parts: tuple[StoredPart, ...] = ()
+    _stopped = False
 
     def _accumulator(self) -> PassedTables:
         plan = self.plan
@@ -49,7 +50,7 @@ class StoredRun(DirectRun):
 
     def report(self, facts: Facts) -> VolumeReport | None:
         """The volumes of all classes, when the run is done; None before: making it may take as long as drawing."""
-        if not (facts.complete and self._parts):
+        if self._stopped or not (facts.complete and self._parts):
             return None
         stated = self._stated(facts)
         store = TableStore(
@@ -65,5 +66,9 @@ class StoredRun(DirectRun):
             return VolumeReport.of(facts, store.regroup(self.plan.bound), **stated)
         if store.fits:  # the functions turned out to be few
             return VolumeReport.of(facts, store.counts(), **stated)
-        _ = store.merged  # now, and not when the report is first read
+        try:
+            _ = store.merged  # now, and not when the report is first read
+        except KeyboardInterrupt:
+            self._stopped = True  # who asks again for a report, to say what is there, must not begin anew
+            raise
         return TableReport.of(facts, store, **stated)  # type: ignore[arg-type]  # a TableReport's counts are a store
