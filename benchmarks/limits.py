@@ -21,6 +21,7 @@ from benchmarks.environment import seconds
 
 # Rows of the square matrices, normals, and floats moved: some milliseconds to tens of them on each kind of device.
 SIZES = {"cpu": (2048, 4_000_000, 1 << 25), "gpu": (8192, 1 << 28, 1 << 29), "tpu": (8192, 1 << 27, 1 << 28)}
+SIZES |= {"cuda": SIZES["gpu"], "rocm": SIZES["gpu"]}
 TURNS = 5
 
 

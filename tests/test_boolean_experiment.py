@@ -72,3 +72,6 @@ def test_names_and_tables(found):
     assert "## 0011" in page
     assert page.count("| the target |") == (target in found.labels)
     assert f"of {2 * SIZE.draws:,} draws fit" in page
+    rows = experiment.rows_of(found)
+    assert [row.name for row in rows] == [TASK.name(label) for label in found.labels]
+    assert all(list(row.facts) == list(found.columns) for row in rows)
