@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from volume.domains import BooleanCube as BooleanCube
     from volume.domains import Points as Points
     from volume.estimate_report import EstimateReport as EstimateReport
+    from volume.estimation import Interrupted as Interrupted
     from volume.estimation import estimate as estimate
     from volume.estimation import running as running
     from volume.exact import Exact as Exact
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from volume.lempel_ziv import LempelZiv as LempelZiv
     from volume.measures import Measures as Measures
     from volume.measures import measure as measure
+    from volume.merging import merge as merge
     from volume.nngp import nngp_kernel as nngp_kernel
     from volume.npn import NPN as NPN
     from volume.orthant import OrthantEstimate as OrthantEstimate
@@ -71,6 +73,8 @@ if TYPE_CHECKING:
     from volume.report import ClassVolume as ClassVolume
     from volume.report import VolumeReport as VolumeReport
     from volume.reverse import bracket as bracket
+    from volume.run_directory import RunStopped as RunStopped
+    from volume.run_union import merge_directories as merge_directories
     from volume.sharing import Share as Share
     from volume.sharing import shares as shares
     from volume.simplicity import SimplicityMeasure as SimplicityMeasure
@@ -119,6 +123,7 @@ _HOME = {
     "BooleanCube": "domains",
     "Points": "domains",
     "EstimateReport": "estimate_report",
+    "Interrupted": "estimation",
     "estimate": "estimation",
     "running": "estimation",
     "Exact": "exact",
@@ -135,6 +140,7 @@ _HOME = {
     "Pooled": "pooling",
     "PooledReport": "pooled_report",
     "TableGroup": "canonical",
+    "merge": "merging",
     "nngp_kernel": "nngp",
     "NPN": "npn",
     "OrthantEstimate": "orthant",
@@ -147,6 +153,8 @@ _HOME = {
     "shares": "sharing",
     "bracket": "reverse",
     "SimplicityMeasure": "simplicity",
+    "RunStopped": "run_directory",
+    "merge_directories": "run_union",
     "simplicity_measure": "simplicity",
     "load": "storage",
     "Splitting": "splitting",
@@ -184,6 +192,7 @@ __all__ = [
     "Given",
     "Hosts",
     "InfiniteWidth",
+    "Interrupted",
     "LabelsCurve",
     "LempelZiv",
     "LimitVolume",
@@ -198,6 +207,7 @@ __all__ = [
     "Product",
     "Query",
     "ReplicatedVolume",
+    "RunStopped",
     "Share",
     "SimplicityMeasure",
     "Splitting",
@@ -223,6 +233,8 @@ __all__ = [
     "log_orthant",
     "log_share_right",
     "measure",
+    "merge",
+    "merge_directories",
     "models",
     "nngp_kernel",
     "random_labels",

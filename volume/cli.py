@@ -226,6 +226,18 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         "--top", type=specs.parse_whole, default=20, metavar="K", help="classes in the table (default 20)"
     )
 
+    merge = add(
+        "merge",
+        "stored runs that differ in draws only, joined in one",
+        "Join the draws, training runs or replicates of runs of different seeds; or folders that hold parts of one run,\n"
+        "which then goes on from there.\n\n"
+        "  volume merge runs/seed-0 runs/seed-1 --out runs/both",
+    )
+    merge.add_argument("paths", nargs="+", metavar="RUN", help="folders or files of the runs, two or more")
+    merge.add_argument("--out", metavar="DIR", required=True, help="the folder of the joined run")
+    merge.add_argument("--force", action="store_true", help="replace a run that is already in --out")
+    add_top(merge)
+
     check = add(
         "check",
         "stored baselines, asked again",

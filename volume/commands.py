@@ -27,7 +27,7 @@ from volume.command_words import (
     to_json,
     usage,
 )
-from volume.stored_commands import compare, plot, show
+from volume.stored_commands import compare, merge, plot, show
 from volume.usage import UsageError
 
 DONE, FAILED, STOPPED = 0, 1, 3
@@ -210,6 +210,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "show": show,
     "plot": plot,
     "compare": compare,
+    "merge": merge,
     "check": check_command.run,
     "count": count,
     "doctor": doctor,

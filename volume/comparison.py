@@ -32,6 +32,7 @@ from volume.logs import finite
 from volume.method import Report
 from volume.records import short
 from volume.report import VolumeReport
+from volume.seeds import seeds_of
 
 if TYPE_CHECKING:
     from volume.trained_comparison import TrainingComparison
@@ -324,13 +325,8 @@ def _differing(mine: Any, other: Any) -> str:
 def _check_independent(a: Report, b: Report) -> None:
     if any(isinstance(report, VolumeReport) and report.complete for report in (a, b)):
         return  # nothing was drawn
-    if _words(a.seed) == _words(b.seed) and a.method.get("name") == b.method.get("name"):
+    if seeds_of(a) & seeds_of(b) and a.method.get("name") == b.method.get("name"):
         raise ValueError(
             f"Both reports were drawn by {a.method.get('name')!r} from seed {a.seed}, so they may share draws and "
             "agree for that reason alone: give one of them another seed."
         )
-
-
-def _words(seed: int | list[int]) -> list[int]:
-    """A seed as the two words of its key: the seeds 5 and [0, 5] make the same draws."""
-    return [0, seed] if isinstance(seed, int) and seed < 2**32 else [seed] if isinstance(seed, int) else list(seed)

@@ -75,8 +75,9 @@ def keep(
     out: str | Path | None,
     resume: bool,
     command: list[str] | None = None,
+    draw: bool = True,
 ) -> R_co:
-    """`estimate`, with the words of the command line that asked."""
+    """`estimate`, with the words of the command line that asked; not to ``draw`` is to report what ``out`` holds."""
     if resume and out is None:
         raise ValueError("resume=True goes on with the run in a folder: name it with out=.")
     with ExitStack() as stack:
@@ -85,7 +86,7 @@ def keep(
             return stored
         show = stack.enter_context(rich_progress(progress))
         try:
-            while not watched.run.done:
+            while draw and not watched.run.done:
                 watched.run.advance()
                 watched.collect()
                 if show is not None:

@@ -237,17 +237,23 @@ class RunDirectory:
 
     def _store(self, part: Part) -> None:
         table = part.table() if callable(part.table) else part.table
-        content = _parquet(table)
-        earlier, file = self._stored.get(part.name), f"{part.name}.parquet"
+        self._put(part.name, part.facts, _parquet(table))
+
+    def adopt(self, part: StoredPart) -> None:
+        """Take in a part of another directory of the same run."""
+        self._put(part.name, part.facts, memoryview(part.path.read_bytes()))
+
+    def _put(self, name: str, facts: dict[str, Any], content: memoryview) -> None:
+        earlier, file = self._stored.get(name), f"{name}.parquet"
         if earlier is not None and file == earlier.path.name:  # the earlier one counts until the line is there
-            file = f"{part.name}.replaced.parquet"
+            file = f"{name}.replaced.parquet"
         path = self.path / "parts" / file
         replace(path, content)
-        line = {"name": part.name, "file": file, "facts": part.facts, "bytes": len(content)}
+        line = {"name": name, "file": file, "facts": facts, "bytes": len(content)}
         line |= {"sha256": hashlib.sha256(content).hexdigest(), "seconds": round(self.seconds, 3), "at": time.time()}
         self._manifest.append(line)
-        stored = StoredPart(part.name, part.facts, path)
-        self._stored[part.name], self._checked[file] = stored, (line["sha256"], stored)
+        stored = StoredPart(name, facts, path)
+        self._stored[name], self._checked[file] = stored, (line["sha256"], stored)
         if earlier is not None:
             earlier.path.unlink(missing_ok=True)
 
@@ -306,6 +312,11 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if config.pop("sha256", None) != _digest(config):
         raise ValueError(f"{file} is damaged or was edited: its content does not match its own SHA-256.")
     return config
+
+
+def agree(theirs: dict[str, Any], mine: dict[str, Any]) -> bool:
+    """Whether two configs are of the same run."""
+    return difference(_strict(theirs), _strict(mine)) is None
 
 
 def clear(path: str | Path) -> None:

@@ -52,6 +52,17 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
     return key, number
 
 
+def seed_words(seed: int | list[int]) -> tuple[int, ...]:
+    """A report's seed as the words of its key: the seeds 5 and [0, 5] make the same draws."""
+    return (0, seed) if isinstance(seed, int) and seed <= _WORD else (seed,) if isinstance(seed, int) else tuple(seed)
+
+
+def seeds_of(report: Any) -> set[tuple[int, ...]]:
+    """The `seed_words` of all runs behind a report, which may be merged (volume.merging)."""
+    merged = (getattr(report, "run", None) or {}).get("merged")
+    return {seed_words(seed) for seed in ([report.seed] if merged is None else [part["seed"] for part in merged])}
+
+
 def block_key(key: Array, words: Array) -> Array:
     """The key of one block; its 64-bit index comes in two 32-bit ``words`` [2] because ``fold_in`` takes 32 bits."""
     return jax.random.fold_in(jax.random.fold_in(key, words[1]), words[0])
