@@ -229,8 +229,8 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     merge = add(
         "merge",
         "stored runs that differ in draws only, joined in one",
-        "Join the draws, training runs or replicates of runs of different seeds; or folders that hold parts of one run,\n"
-        "which then goes on from there.\n\n"
+        "Join the draws, training runs or replicates of runs of different seeds; or folders that hold parts of one\n"
+        "run, which then goes on from there.\n\n"
         "  volume merge runs/seed-0 runs/seed-1 --out runs/both",
     )
     merge.add_argument("paths", nargs="+", metavar="RUN", help="folders or files of the runs, two or more")
