@@ -46,6 +46,12 @@ class CountedAnswer:
 
     @classmethod
     def of(cls, report: VolumeReport) -> CountedAnswer:
+        """The answer of a report. ValueError where its counts are not in memory (volume.table_report)."""
+        if not isinstance(report.counts, Counts):
+            raise ValueError(
+                "The counts of this report stay on disk, and a baseline is made of counts in memory: make it of a "
+                "coarser classifier, as report.group_by(volume.Ones()) gives, or of fewer draws."
+            )
         report = counted(report)
         counts, tally = report.counts, report.counts.tally()
         order = np.argsort(-tally.count, kind="stable")[:MAX_LISTED]  # ties stay in the order of keys

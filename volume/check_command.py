@@ -261,7 +261,8 @@ def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Pro
     lines += baseline.elsewhere
     if found is not None and found.verdict == IDENTICAL and not lines:
         return replace(found, how="nothing to update, every number is the same")
-    _baseline(report, baseline.command or (), steps).write(name)
+    new = _baseline(report, baseline.command or (), steps)
+    (new if steps else replace(new, programs=baseline.programs)).write(name)
     return Checked(name, UPDATED, "written anew", tuple(lines))
 
 

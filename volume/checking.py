@@ -27,6 +27,7 @@ from volume.estimate_report import EstimateReport
 from volume.logs import finite, volume_text
 from volume.method import Report
 from volume.report import VolumeReport
+from volume.summary import MANY_NEAR_TIES
 
 ALPHA = 1e-6  # family-wise false-alarm rate
 IDENTICAL, AGREES, CHANGED, FAILED, UPDATED = "identical", "agrees", "changed", "failed", "updated"
@@ -165,7 +166,7 @@ def _same_counts(report: VolumeReport, baseline: Baseline, places: Sequence[str]
         return IDENTICAL, f"the same seed gives the same {report.num_draws:,} draws' counts in every class", []
     changes = [f"{one.label}: {one.before:,} -> {one.after:,}" for one in found.found]
     certain = base.layout["complete"] or report.complete  # another seed draws nothing else
-    if places and found.by_rounding:
+    if places and found.by_rounding and found.near_ties <= MANY_NEAR_TIES * report.num_draws:
         how = f"the same seed moves {found.moved:,} of {report.num_draws:,} draws; {found.near_ties:,} are near a tie"
         return AGREES, how, []
     if places and not certain:

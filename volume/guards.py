@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-FACTOR = 2.0  # within which costs elsewhere stay
+FACTOR = 4.0  # within which costs elsewhere stay
 # Bytes below which temporary memory elsewhere is not held to the factor: small programs are all constants and padding.
 SMALL_BYTES = 1 << 14
 
