@@ -19,6 +19,7 @@ import datetime
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,11 +95,13 @@ def stored(path: Path) -> dict[str, Any] | None:
 def finished(path: Path, quick: bool, extra: Sequence[str]) -> bool:
     """Whether the record is one of the same size, asked in the same words, whose figures may be believed."""
     found = stored(path)
-    return found is not None and not found["failure"] and (found["quick"], found["extra"]) == (quick, list(extra))
+    if found is None or found["failure"]:
+        return False
+    return (found.get("quick"), found.get("extra")) == (quick, list(extra))
 
 
 def run_one(each: Benchmark, out: Path, quick: bool, extra: Sequence[str], folder: Path = FOLDER) -> Outcome:
-    """Run it in a process of its own. Its progress goes to stderr, what it prints to NAME.log."""
+    """Run it in a process of its own. Its progress goes to stderr and, with what it prints, to NAME.log."""
     path, log = out / f"{each.name}.json", out / f"{each.name}.log"
     path.unlink(missing_ok=True)
     module = [sys.executable, str(folder / f"{each.name}.py")]
@@ -106,19 +109,36 @@ def run_one(each: Benchmark, out: Path, quick: bool, extra: Sequence[str], folde
     if not each.plain:
         words += ["--json", str(path), *(["--quick"] if quick else [])]
     start = time.time()
-    with log.open("wb") as file:
-        ended = subprocess.run([*module, *words, *extra], cwd=ROOT, stdout=file, check=False).returncode
-    printed = log.read_text(encoding="utf-8", errors="replace")
-    found = stored(path)
-    if each.plain and ended == 0:
-        found = plain_record(each.name, printed, start)
+    ended, printed = watch([*module, *words, *extra], log)
+    found = plain_record(each.name, printed, start) if each.plain and ended == 0 else stored(path)
     if found is not None:
-        write_json(path, found | {"quick": quick, "extra": list(extra)})
+        failure = found["failure"] or (f"exit code {ended}" if ended else "")
+        write_json(path, found | {"quick": quick, "extra": list(extra), "failure": failure})
     if ended == 0 and found is not None:
         return Outcome(each.name, "done")
     why = found["failure"] if found is not None and found["failure"] else f"exit code {ended}"
     say("\n".join(["", *printed.splitlines()[-TAIL:]]))
-    return Outcome(each.name, "failed", f"{why}; what it printed: {log.name}")
+    return Outcome(each.name, "failed", f"{why}; see {log.name}")
+
+
+def watch(words: Sequence[str], log: Path) -> tuple[int, str]:
+    """Exit code and standard output of a command, its standard error passed on line by line; both end up in ``log``."""
+    with tempfile.TemporaryFile() as printed, log.open("w", encoding="utf-8") as kept:
+        with subprocess.Popen(words, cwd=ROOT, stdout=printed, stderr=subprocess.PIPE) as going:
+            assert going.stderr is not None  # it is a pipe
+            try:
+                for line in going.stderr:
+                    text = line.decode("utf-8", errors="replace")
+                    kept.write(text)
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
+            except KeyboardInterrupt:  # the terminal told it too; this is for one that does not listen
+                going.terminate()
+                raise
+        printed.seek(0)
+        text = printed.read().decode("utf-8", errors="replace")
+        kept.write(text)
+    return going.returncode, text
 
 
 def plain_record(name: str, printed: str, start: float) -> dict[str, Any]:

@@ -325,7 +325,9 @@ def folder(tmp_path):
     end = "if __name__ == '__main__':\n    "
     (tmp_path / "good.py").write_text(write)
     (tmp_path / "plain.py").write_text(f'"""Prints."""\n{end}print("| my | table |")\n')
-    (tmp_path / "bad.py").write_text(f'"""Fails."""\n{end}print("so far so good")\n    raise SystemExit(1)\n')
+    (tmp_path / "bad.py").write_text(
+        f'"""Fails."""\n{end}print("so far so good")\n    raise SystemExit("going wrong")\n'
+    )
     return tmp_path
 
 
@@ -338,14 +340,17 @@ def test_one_that_fails_stops_no_other(folder, capsys):
     out.mkdir()
     ends = runner.run_all([BAD, GOOD], out, quick=True, folder=folder)
     assert [(end.name, end.state) for end in ends] == [("bad", "failed"), ("good", "done")]
-    assert "so far so good" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "so far so good" in told
+    assert "going wrong" in told
+    assert (out / "bad.log").read_text() == "going wrong\nso far so good\n"
     found = runner.records(out, [BAD, GOOD])
     assert list(found) == ["good"]
     text = runner.results_page(found, [BAD, GOOD], ends)
     check_markdown(text)
     assert "| a | 4 | 2 | 2 |" in text
     assert "`python benchmarks/good.py --quick` (quick: " in text
-    assert "| bad | failed | exit code 1; what it printed: bad.log |" in text
+    assert "| bad | failed | exit code 1; see bad.log |" in text
     assert text.count("matmul precision highest") == 1
 
 
@@ -359,6 +364,8 @@ def test_what_is_finished_is_kept(folder):
     assert states == ["done", "kept", "done", "done", "done"]
     path = out / "good.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"failure": "wrong"}))
+    assert runner.run_all([GOOD], out, resume=True, folder=folder)[0].state == "done"
+    script.write_json(path, finished([Row("a")], "good"))  # made by the script alone: in which size?
     assert runner.run_all([GOOD], out, resume=True, folder=folder)[0].state == "done"
     path.write_text(path.read_text()[:-9])  # torn
     assert runner.run_all([GOOD], out, resume=True, folder=folder)[0].state == "done"
@@ -394,7 +401,7 @@ def test_exit_codes(folder, capsys, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner.subprocess, "run", interrupted)
+    monkeypatch.setattr(runner, "watch", interrupted)
     assert runner.main(["plain", "bad", "--out", str(out)], folder) == runner.STOPPED
     assert "after Ctrl-C" in (out / "RESULTS.md").read_text()
     capsys.readouterr()
