@@ -130,7 +130,7 @@ def test_a_coarser_classifier_from_one_pass_over_the_parts(classifier, tmp_path)
 
 
 def test_a_coarser_classifier_that_does_not_fit_either_is_refused(tmp_path):
-    _, stored = both(drawn(num_inputs=16), tmp_path, domain=BooleanCube(4), memory=9000)
+    _, stored = both(drawn(num_inputs=16), tmp_path, domain=BooleanCube(4), memory=6000)
     with pytest.raises(ValueError, match=r"do not fit .* group by a coarser classifier"):
         stored.group_by(classifiers.LempelZiv())
 

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from volume.parts import StoredPart
     from volume.table_merge import Merged
 
-# Working memory of a sorted range and what is made of it, beside its key of 8 W bytes taken four times (DuckDB's copy
-# and its sort, the answer, the words): units, hits, offsets, sums. benchmarks/large_table.py measures the peak.
-BYTES_PER_ROW = 70
-COPIES_OF_KEYS = 4
+# Working memory of a row while a range is sorted and added up: its key of 8 W bytes as often as it is held at once
+# (DuckDB's copy and its sort, the answer, the words), and units, hits, offsets and sums. For W = 2 the peak of
+# benchmarks/large_table.py was 177 bytes a row above what the process took before.
+BYTES_PER_ROW = 100
+COPIES_OF_KEYS = 5
+BYTES_PER_CELL = 60  # of a coarser classifier's counts: class, unit and hits, and the sorting of them
 MEMORY_SHARE = 4  # by default a quarter of the machine's memory
 MAX_LISTED = 10**6  # classes that are listed all together
 COLUMNS = ("count", "square", "largest", "units")  # of a class table, as in Tally
@@ -355,7 +357,7 @@ class TableStore(Units):
                     classes = np.repeat(grouped.keys[:, 0].astype(np.int64), np.diff(grouped.offsets))
                     cells.append((classes, grouped.unit, grouped.hits))
                     size += len(classes)
-            if size * self._row_bytes > self.memory:
+            if size * BYTES_PER_CELL > self.memory:
                 raise ValueError(
                     f"The classes of {bound.classifier!r} in these tables do not fit {self.memory / 2**30:.1f} GiB of "
                     "memory either: group by a coarser classifier, such as volume.Ones()."
