@@ -104,7 +104,8 @@ class Asked:
         from volume.step_programs import watched
 
         def ask() -> Report:
-            return estimate(self.query, self.method, seed=self.seed if seed is None else seed, level=self.level)
+            options: dict[str, Any] = {"seed": self.seed if seed is None else seed, "level": self.level}
+            return estimate(self.query, self.method, **options, progress=sys.stderr.isatty())
 
         return watched(self.method, self.query, ask) if programs else (ask(), {})
 
