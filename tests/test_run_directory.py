@@ -161,7 +161,7 @@ def test_damaged_parts_are_found_and_made_again(harm, questions, straight, tmp_p
     for file in chosen:
         assert f"{file} is {'missing' if harm is remove else 'damaged'}" in said
     assert said.count("made again") == 3
-    aside = sorted(file.name for file in (tmp_path / "parts").glob("*.damaged"))
+    aside = sorted(file.name for file in tmp_path.glob("*.damaged"))
     assert aside == ([] if harm is remove else sorted(f"{file.name}.damaged" for file in chosen))
     # Said once: the parts were made again, or listed as lost.
     same_report(volume.estimate(*questions["table"], seed=5, out=tmp_path, resume=True), straight["table"])

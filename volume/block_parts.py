@@ -76,11 +76,13 @@ def _table(pieces: list[Rows]) -> pa.Table:
     """The rows of a part, equal ones added up."""
     words = [np.concatenate(word) for word in zip(*(piece.keys for piece in pieces), strict=True)]
     unit = np.concatenate([piece.unit for piece in pieces])
-    hits = np.concatenate([piece.hits for piece in pieces])
+    hits = None  # each one hit: then they are counted rather than added up
+    if any(piece.hits.strides != (0,) for piece in pieces):
+        hits = np.concatenate([piece.hits for piece in pieces])
     pieces.clear()
     # Stable, and the pieces come in the order of their blocks: equal functions stay sorted by block.
     order = np.lexsort(words[::-1])
-    words, unit, hits = [word[order] for word in words], unit[order], hits[order]
+    words, unit = [word[order] for word in words], unit[order]
     new = np.ones(len(unit), bool)
     new[1:] = unit[1:] != unit[:-1]
     for word in words:
@@ -89,7 +91,9 @@ def _table(pieces: list[Rows]) -> pa.Table:
     function = np.empty((len(first), len(words)), ">u8")
     for w, word in enumerate(words):
         function[:, w] = word[first]
-    total = np.add.reduceat(hits, first, dtype=np.int32) if len(first) else np.zeros(0, np.int32)
+    total = np.diff(first, append=len(unit)).astype(np.int32)
+    if hits is not None and len(first):
+        total = np.add.reduceat(hits[order], first, dtype=np.int32)
     schema = pa.schema(
         [
             pa.field("function", pa.binary(8 * len(words)), nullable=False),

@@ -15,7 +15,7 @@ from volume.usage import UsageError
 
 # What may be another than when the run was begun: where the answer goes, what is shown of it, how many work on it.
 FREE = ("resume", "out", "force", "json", "top", "progress", "debug")
-FREE += ("distributed", "coordinator", "num_processes", "process_id", "process_timeout")
+FREE += ("memory", "distributed", "coordinator", "num_processes", "process_id", "process_timeout")
 
 
 def own_words(argv: list[str], parser: argparse.ArgumentParser) -> list[str]:

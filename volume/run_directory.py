@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -41,6 +42,7 @@ WAITING = 4  # parts that may wait for the disk before the run waits for them
 # What a run may be resumed in spite of. Numbers may then differ where sums are rounded; a warning says so.
 _LOOSE = ("versions", "command", "commit")
 _OLD = ("report.json", "counts.parquet")
+_FOLDERS = ("classes", "merge", "hosts")  # of tables counted on disk, and of processes that share a run
 
 
 class RunStopped(RuntimeError):
@@ -152,7 +154,7 @@ class RunDirectory:
         if not file.is_file():
             what = "is missing"
         elif file.stat().st_size != line["bytes"] or sha256(file) != line["sha256"]:
-            what = f"is damaged and was moved to {file.name}.damaged"
+            what = f"is damaged and was moved to {self.path / file.name}.damaged"
             if not self._alone:
                 what = "is damaged"
         else:
@@ -160,7 +162,7 @@ class RunDirectory:
         _say(f"{file} {what}: this part is made again.")
         if self._alone:
             if file.is_file():
-                file.replace(file.with_name(f"{file.name}.damaged"))
+                file.replace(self.path / f"{file.name}.damaged")  # not beside the others, which readers take together
             self._manifest.append({"name": line["name"], "lost": True, "at": time.time()})
         return None
 
@@ -325,7 +327,7 @@ def clear(path: str | Path) -> None:
     patterns = list(_OLD)
     if (path / "config.json").is_file() and FORMAT.encode() in (path / "config.json").read_bytes():
         # The config first: without it nothing there counts.
-        patterns = ["config.json", "manifest-*.jsonl", *_OLD, "parts/*.parquet*", "parts/.*.tmp", ".*.tmp"]
+        patterns = ["config.json", "manifest-*.jsonl", *_OLD, "parts/*.parquet", "parts/.*.tmp", ".*.tmp", "*.damaged"]
     if not any(file for pattern in patterns for file in path.glob(pattern)):
         return
     lock = Lock(path / "lock")
@@ -333,6 +335,9 @@ def clear(path: str | Path) -> None:
         for pattern in patterns:
             for file in path.glob(pattern):
                 file.unlink()
+        if len(patterns) > len(_OLD):
+            for name in _FOLDERS:
+                shutil.rmtree(path / name, ignore_errors=True)
         flush_folder(path)
     finally:
         lock.release()
