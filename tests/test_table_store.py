@@ -150,7 +150,10 @@ def test_a_stopped_merge_goes_on_and_a_finished_one_is_read(tmp_path, monkeypatc
 
     monkeypatch.setattr(TableStore, "cells", stopping)
     assert merge(store) is not whole  # read from disk: nothing is merged
-    assert calls == []
+    assert TableStore(store.parts, tmp_path, num_words=1, unit_size=60, independent=False).num_classes == len(
+        counts.keys
+    )
+    assert calls == []  # nor where there is more memory
     again = store_of(counts, tmp_path / "again")
     with pytest.raises(KeyboardInterrupt):
         merge(again)

@@ -68,19 +68,19 @@ def merge(store: TableStore, progress: Callable[[float], None] | None = None) ->
     Raises OSError, in a sentence, when the disk has too little room, before anything is written.
     """
     classes, work = store.folder / "classes", store.folder / "merge"
-    plan = _plan(store)
-    done = classes / "_table.json"
-    if done.is_file():
-        found = json.loads(done.read_text(encoding="utf-8"))
-        if found.pop("plan") == plan and all((classes / name).is_file() for name in found["files"]):
-            return _merged(store, found)
-    started = work / "plan.json"
-    if not (started.is_file() and json.loads(started.read_text(encoding="utf-8")) == plan):
+    source = _source(store)
+    done, started = classes / "_table.json", work / "plan.json"
+    found = _read_json(done)
+    if found.pop("source", None) == source and all((classes / name).is_file() for name in found["files"]):
+        return _merged(store, found)
+    plan = _read_json(started)  # whose cuts stay, though this machine's memory may ask for others
+    if plan.get("source") != source:
         for folder in (classes, work):
             shutil.rmtree(folder, ignore_errors=True)
         check_room(store.folder, store.num_rows, store.num_words)
         for folder in (classes, work):
             folder.mkdir(parents=True)
+        plan = {"source": source, "cuts": [cut.hex() for cut in store.cuts()]}
         _write_json(started, plan)
     print(
         f"volume: adding up {store.num_rows:,} rows of tables in {store.folder}; this may be stopped and gone on with.",
@@ -96,17 +96,16 @@ def merge(store: TableStore, progress: Callable[[float], None] | None = None) ->
                 progress((number + 1) / len(limits))
         pairs = 0 if store.independent else _pairs(connection, work, len(limits))
     record = _add_up(store, work, len(limits), pairs)
-    _write_json(done, {"plan": plan, **record})
+    _write_json(done, {"source": source, **record})
     shutil.rmtree(work)
     return _merged(store, record)
 
 
-def _plan(store: TableStore) -> dict[str, Any]:
+def _source(store: TableStore) -> dict[str, Any]:
     """All that the class tables depend on."""
     return {
         "format": FORMAT,
         "parts": [[part.name, part.path.stat().st_size] for part in store.parts],
-        "cuts": [cut.hex() for cut in store.cuts()],
         "units": [store.num_units, store.unit_size, store.copies, store.independent, store.pilot_units],
     }
 
@@ -246,6 +245,11 @@ def _merged(store: TableStore, record: dict[str, Any]) -> Merged:
         within=np.array(record["within"], np.int64),
         files=tuple(store.folder / "classes" / name for name in record["files"]),
     )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """What :func:`_write_json` wrote; nothing where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _write_json(path: Path, value: Any) -> None:
