@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import random
+import shutil
+import subprocess
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from volume import block_parts, models, samplers
 from volume.direct import DirectRun
 from volume.estimation import Interrupted
 from volume.parts import Part
-from volume.run_directory import RunDirectory, RunStopped, read_config
+from volume.run_directory import RunDirectory, RunStopped, clear, read_config
 from volume.run_files import Manifest
 from volume.seeds import to_key
 from volume.storage import key_words
@@ -246,6 +248,22 @@ def test_places_that_are_no_folder_of_a_run(questions, tmp_path):
         read_config(tmp_path)
 
 
+def test_clear_removes_a_run_and_nothing_else(questions, tmp_path):
+    volume.estimate(*questions["classes"], seed=5, out=tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "classes").mkdir()  # of tables counted on disk
+    clear(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["lock", "notes.txt", "parts"]
+    assert files(tmp_path) == []
+    other = tmp_path / "other"
+    (other / "parts").mkdir(parents=True)
+    for name in ("config.json", "parts/mine.parquet"):
+        (other / name).write_text("{}")
+    clear(other)
+    assert (other / "parts" / "mine.parquet").exists()
+    assert (other / "config.json").exists()
+
+
 def test_the_second_of_two_writers_is_refused(questions, straight, tmp_path):
     query, method = questions["classes"]
     refused = []
@@ -345,6 +363,25 @@ def test_a_full_disk_stops_the_run_and_spoils_nothing(where, questions, straight
     report = volume.estimate(*questions["table"], seed=5, out=tmp_path, resume=True)
     same_report(report, straight["table"])
     assert not list((tmp_path / "parts").glob(".*"))
+
+
+def test_a_small_file_system_that_fills(questions, straight, tmp_path):
+    """A real one, where this machine lets us mount it; then it is made larger, and the run goes on."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a file system is not allowed here")
+    try:
+        with pytest.raises(RunStopped, match="No space left on device"):
+            volume.estimate(*questions["table"], seed=5, out=disk / "run")
+        listed = Manifest(disk / "run" / "manifest-0.jsonl").read()
+        assert listed[1] == 0
+        assert 0 < len(listed[0]) <= len(files(disk / "run"))
+        subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
+        same_report(volume.estimate(*questions["table"], seed=5, out=disk / "run", resume=True), straight["table"])
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_an_error_of_a_part_is_its_own(tmp_path):
