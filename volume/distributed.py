@@ -11,7 +11,6 @@ Stopped in between, the run goes on from its parts with any number of processes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +83,29 @@ def share(
         raise TypeError(f"hosts={hosts!r} is no place among processes: make one with volume.Hosts.join().")
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file; a run is kept in a folder.")
-    watched = Watched(query, method, seed, level, kept=True)
+    options: dict[str, Any] = {"seed": seed, "level": level}
+    with sigterm_stops():
+        _together(Watched(query, method, **options, kept=True), method, hosts, out, progress, resume, command)
+        if hosts.process_id:
+            return None
+        # What this process held is gone by now, and is taken in once more with the parts of the others.
+        return keep(query, method, **options, progress=None, out=out, resume=True, command=command)
+
+
+def _together(
+    watched: Watched,
+    method: Method[Any],
+    hosts: Hosts,
+    out: Path,
+    progress: bool | Callable[[Progress], None] | None,
+    resume: bool,
+    command: list[str] | None,
+) -> None:
+    """Do this process's share, and wait until all have done theirs."""
     run: Any = watched.run
     if not is_parted(run):
         raise ValueError(f"The method {method.name!r} keeps no parts that processes could share: run it in one.")
-    config = watched.config(command)
+    config, first = watched.config(command), hosts.process_id == 0
     group = ProcessGroup(
         out / "hosts",
         hosts.process_id,
@@ -96,9 +113,7 @@ def share(
         timeout=hosts.timeout,
         advice=f"what was drawn is kept: volume estimate --resume {out} goes on, with any number of processes.",
     )
-    first = hosts.process_id == 0
-    with sigterm_stops(), ExitStack() as stack:
-        shown = stack.enter_context(rich_progress(progress if first else None))
+    with rich_progress(progress if first else None) as shown:
         try:
             with group:
                 group.join()
@@ -108,6 +123,8 @@ def share(
                 group.barrier("opened")
                 with RunDirectory(out, config, resume=True, process=hosts.process_id) as directory:
                     run.restore(directory.parts())
+                    if first and hasattr(run, "check_room"):  # what it may write is large
+                        run.check_room(out)
                     show = _shown(shown, group, watched)
                     run.restrict(hosts.process_id, hosts.num_processes)
                     show()
@@ -117,10 +134,6 @@ def share(
                 group.barrier("finished", show)
         except KeyboardInterrupt:
             raise Interrupted(None, watched.progress(), out) from None
-    if not first:
-        return None
-    del run, watched  # what it holds is taken in once more, with the parts of the others
-    return keep(query, method, seed=seed, level=level, progress=None, out=out, resume=True, command=command)
 
 
 def _work(run: Parted[Any], group: ProcessGroup, directory: RunDirectory, show: Callable[[], None]) -> None:
