@@ -10,7 +10,10 @@ from .lattice import Lattice
 from .lines import Directions, Lines, directions, lines, refreshed
 from .objectives import LOSSES, OBJECTIVES, PPO, Loss, Objective, Reinforce, Rollout, log_policy, objective
 from .optimisers import OPTIMISERS, SCHEDULES, Optimiser
+from .preconditioners import Curvature, Preconditioner, columns, diagonal, eigen, squares
 from .prior import Prior, fan_scale, standard_normal
+from .radial import log_radial, log_radial_centred
+from .rays import RayPrior, Rays, Search, Star, log_masses, ray_directions, ray_prior, shoot
 from .sphere import Sphere
 from .training import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, reorder_pool, train, train_pool
 from .truncated import log_mass, quantile
@@ -24,6 +27,7 @@ __all__ = [
     "SCHEDULES",
     "Arcs",
     "Block",
+    "Curvature",
     "Data",
     "Directions",
     "Gaussian",
@@ -34,11 +38,16 @@ __all__ = [
     "Networks",
     "Objective",
     "Optimiser",
+    "Preconditioner",
     "Prior",
+    "RayPrior",
+    "Rays",
     "Reinforce",
     "Rollout",
+    "Search",
     "SlotStatus",
     "Sphere",
+    "Star",
     "Training",
     "Uniform",
     "Window",
@@ -46,20 +55,30 @@ __all__ = [
     "block_mesh",
     "can_reflect_heads",
     "can_share_heads",
+    "columns",
+    "diagonal",
     "directions",
     "draw_block",
+    "eigen",
     "empty_pool",
     "fan_scale",
     "fill_pool",
     "from_description",
     "lines",
     "log_mass",
+    "log_masses",
     "log_policy",
+    "log_radial",
+    "log_radial_centred",
     "objective",
     "over_blocks",
     "quantile",
+    "ray_directions",
+    "ray_prior",
     "refreshed",
     "reorder_pool",
+    "shoot",
+    "squares",
     "standard_normal",
     "train",
     "train_pool",

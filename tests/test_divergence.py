@@ -77,7 +77,7 @@ def test_agreement_counts_inputs_and_thresholds_guard_its_rounding():
     below, at, zero = bound.thresholds([(other - 0.5) / 9, other / 9, 0.0], 9)
     assert below < share < at
     assert 0 < zero < 1 / 9
-    assert bound.curvature().kind == "kl"
+    assert not bound.smooth
 
 
 def test_decisions_at_ties_are_those_of_the_house():
@@ -96,6 +96,33 @@ def test_the_class_cuts_the_region():
     assert 0 < value(bound, anchor, near) < 1e-6
     assert value(bound, anchor, far) == np.inf
     assert np.isfinite(value(bind(model, "kl"), anchor, far))
+
+
+@pytest.mark.parametrize("outs", [1, 4])
+def test_curvature_at_the_anchor_is_the_hessian_of_kl(outs):
+    model = MLP((3, 4, outs), "gelu")
+    bound = BoundDivergence(model)
+    with jax.enable_x64(True):
+        data = bound.data(params(model), INPUTS.astype(float))
+        row = bound.flatten({k: jnp.asarray(v) for k, v in params(model).items()})
+        truth = np.asarray(jax.hessian(lambda x: bound.of_flat(x, data))(row))
+        eye = jnp.eye(row.size)
+        product = jax.vmap(lambda v: bound.curvature_product(row, data, v))(eye)
+        np.testing.assert_allclose(product, truth, atol=1e-12)
+        units = jnp.eye(9 * max(outs, 2)).reshape(-1, 9, max(outs, 2))
+        root = np.asarray(jax.vmap(lambda z: bound.curvature_root(row, data, z))(units))
+        np.testing.assert_allclose(root.T @ root, truth, atol=1e-12)
+
+
+def test_curvature_of_a_function_is_its_hessian():
+    model = Perceptron(3, bias=False)
+    matrix = np.array([[3.0, 1.0, 0.5], [1.0, 2.0, -0.7], [0.5, -0.7, 4.0]], np.float32)
+    fn = DivergenceFunction(lambda theta, m: theta["0.weight"][:, 0] @ m @ theta["0.weight"][:, 0] / 2, matrix)
+    bound = bind(model, fn)
+    zero = {"0.weight": np.zeros((3, 1), np.float32)}
+    data = bound.data(zero, INPUTS)
+    found = [bound.curvature_product(jnp.zeros(3), data, row) for row in jnp.eye(3)]
+    np.testing.assert_allclose(np.stack(found), matrix, rtol=1e-6)
 
 
 def test_flat_rows_and_names_are_the_same_network():

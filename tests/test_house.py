@@ -23,7 +23,7 @@ LOCK = (ROOT / "requirements.lock").read_text()
 # Module -> distribution, where the two names differ.
 DISTRIBUTION = {"sklearn": "scikit-learn"}
 # Asked for where they are used, and explained there when absent: they must not be needed to import the package.
-OPTIONAL = {"pandas", "pytest", "scikit-learn", "torch"}
+OPTIONAL = {"orbax", "pandas", "pytest", "scikit-learn", "torch"}
 
 
 def name(path: Path) -> str:

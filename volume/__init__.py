@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from volume.label_curve import LabelsCurve as LabelsCurve
     from volume.label_curve import labels_curve as labels_curve
     from volume.lempel_ziv import LempelZiv as LempelZiv
+    from volume.local import Local as Local
+    from volume.local_estimate import LocalVolume as LocalVolume
     from volume.measures import Measures as Measures
     from volume.measures import measure as measure
     from volume.merging import merge as merge
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from volume.storage import load as load
     from volume.sweeping import Sweep as Sweep
     from volume.sweeping import sweep as sweep
+    from volume.table_report import TableReport as TableReport
     from volume.targets import random_labels as random_labels
     from volume.targets import split as split
     from volume.targets import target as target
@@ -133,6 +136,8 @@ _HOME = {
     "LabelsCurve": "label_curve",
     "labels_curve": "label_curve",
     "LempelZiv": "lempel_ziv",
+    "Local": "local",
+    "LocalVolume": "local_estimate",
     "Measures": "measures",
     "measure": "measures",
     "Extrapolation": "polynomial",
@@ -166,6 +171,7 @@ _HOME = {
     "Trained": "trained",
     "TrainingComparison": "trained_comparison",
     "compare_training": "trained_comparison",
+    "TableReport": "table_report",
     "TrainedReport": "trained_report",
 }
 
@@ -196,6 +202,8 @@ __all__ = [
     "LabelsCurve",
     "LempelZiv",
     "LimitVolume",
+    "Local",
+    "LocalVolume",
     "Measures",
     "Ones",
     "OrthantEstimate",
@@ -213,6 +221,7 @@ __all__ = [
     "Splitting",
     "Sweep",
     "TableGroup",
+    "TableReport",
     "Trained",
     "TrainedReport",
     "TrainingComparison",

@@ -392,6 +392,8 @@ KINDS: dict[str, type[ReplicatedVolume] | type[LimitVolume]] = {
 
 def entry_from_dict(record: Mapping[str, Any]) -> ReplicatedVolume | LimitVolume:
     """The entry of a stored report. ValueError for a kind that nobody knows."""
+    import volume.local_estimate  # noqa: F401  # adds its own kind to the table
+
     if record.get("kind") not in KINDS:
         raise ValueError(unknown("kind of entry", record.get("kind"), KINDS))
     return KINDS[record["kind"]].from_dict(record)

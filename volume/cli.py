@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import volume
-from volume import check_command, distributed_words, measure_words, method_options, specs
+from volume import check_command, distributed_words, local_command, measure_words, method_options, specs
 from volume.cli_options import add_network, add_query, add_run, add_top
 from volume.errors import unknown
 from volume.method_options import one_of
@@ -237,6 +237,18 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     merge.add_argument("--out", metavar="DIR", required=True, help="the folder of the joined run")
     merge.add_argument("--force", action="store_true", help="replace a run that is already in --out")
     add_top(merge)
+
+    local = add(
+        "local",
+        "how much room there is around a trained network",
+        "The prior mass of the parameters around a trained network that behave as it does: no further from its\n"
+        "outputs than the cutoff, all the way from the anchor.\n\n"
+        "  volume local --anchor trained.npz --model mlp:7-40-40-1 --bias-std 0.1 --cutoff 1e-3,1e-2,1e-1\n"
+        "  volume local --anchor checkpoint/ --model mlp:64-64-10 --activation gelu --domain digits --json",
+    )
+    add_query(local)
+    local_command.add_options(local)
+    add_run(local, out="save report.json, and the figure of several cutoffs, in this folder")
 
     check = add(
         "check",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from volume import check_command, distributed_words, measure_words, method_options, specs
+from volume import check_command, distributed_words, local_command, measure_words, method_options, specs
 from volume.command_words import (
     build_method,
     build_query,
@@ -212,6 +212,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "merge": merge,
     "check": check_command.run,
+    "local": local_command.run,
     "count": count,
     "doctor": doctor,
 }

@@ -138,6 +138,10 @@ class BoundDivergence:
         """The same for a row [P]."""
         return self.of(self.unflatten(theta), data)
 
+    def __call__(self, theta: Array, data: Mapping[str, Any]) -> Array:
+        """`of_flat`: equal divergences are one static argument, as bound methods of equal ones are not."""
+        return self.of_flat(theta, data)
+
     def worst(
         self, params: Mapping[str, Any], anchor: Mapping[str, Any], data: Mapping[str, Any], points: int = 1
     ) -> Array:
@@ -153,14 +157,46 @@ class BoundDivergence:
 
         return jnp.max(jax.vmap(at)(jnp.arange(1, points + 1, dtype=data["inputs"].dtype) / points))
 
-    def curvature(self) -> BoundDivergence:
-        """The smooth divergence whose Hessian at the anchor says how the region is shaped: of agreement, KL's.
+    # --- its curvature ---
 
-        For KL the Hessian at the anchor is the Fisher information, which is the Gauss-Newton matrix there.
-        """
+    def curvature(self) -> BoundDivergence:
+        """The smooth divergence whose Hessian at the anchor says how the region is shaped: of agreement, KL's."""
         return BoundDivergence(self.model, "kl" if self.function is None else "function", self.function)
 
-    def thresholds(self, cutoffs: Sequence[float], num_inputs: int) -> np.ndarray:
+    @property
+    def smooth(self) -> bool:
+        """Whether D has no jumps: agreement has, and so has a region cut with a class."""
+        return self.kind != "agreement" and self.within is None
+
+    def curvature_product(self, theta: Array, data: Mapping[str, Any], v: Array) -> Array:
+        """H v for rows ``theta``, ``v`` [P]. KL, also in place of agreement: the Gauss-Newton matrix J'(diag p - p p')J
+        of the mean over inputs, which at the anchor is KL's Hessian, the Fisher information; else the Hessian of D."""
+        if self.function is not None:
+            fn, given = self.function.fn, data["given"]
+            return jax.jvp(jax.grad(lambda x: fn(self.unflatten(x), given)), (theta,), (v,))[1]
+        outputs, pushed = jax.jvp(lambda x: self._outputs(x, data), (theta,), (v,))
+        p = jax.nn.softmax(_two(outputs))
+        pushed = _two(pushed)
+        # Not jnp.sum(p * pushed, axis=-1): compiled for many v at once on a CPU (jax 0.10.2) that sum is wrong.
+        weighted = p * (pushed - jnp.einsum("nc,nc->n", p, pushed)[:, None]) / len(p)
+        return self._pull(theta, data, weighted)
+
+    def curvature_root(self, theta: Array, data: Mapping[str, Any], z: Array) -> Array:
+        """A z [P] for z [N, C] (C = 2 for one output), A A' being the Gauss-Newton matrix of KL."""
+        p = jax.nn.softmax(_two(self._outputs(theta, data)))
+        root = jnp.sqrt(p)
+        weighted = root * (z - root * jnp.einsum("nc,nc->n", root, z)[:, None]) / math.sqrt(len(p))
+        return self._pull(theta, data, weighted)
+
+    def _outputs(self, theta: Array, data: Mapping[str, Any]) -> Array:
+        return self.model.apply(self.unflatten(theta), data["inputs"])
+
+    def _pull(self, theta: Array, data: Mapping[str, Any], weighted: Array) -> Array:
+        """J' of weights [N, C] on the outputs."""
+        weighted = weighted[:, :1] if self.model.num_outputs == 1 else weighted
+        return jax.vjp(lambda x: self._outputs(x, data), theta)[1](weighted)[0]
+
+    def thresholds(self, cutoffs: Sequence[float] | np.ndarray, num_inputs: int) -> np.ndarray:
         """What D is compared with, D <= threshold: agreement counts inputs, so half an input more guards rounding."""
         values = np.asarray(cutoffs, float)
         if self.kind != "agreement":
@@ -214,14 +250,18 @@ def _cast(leaf: Any, dtype: Any) -> Array:
     return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
+def _two(outputs: Array) -> Array:
+    """Outputs [N, C] with C >= 2: sigmoid(f) is the softmax of (f, 0)."""
+    return jnp.concatenate([outputs, jnp.zeros_like(outputs)], axis=-1) if outputs.shape[-1] == 1 else outputs
+
+
 def _kl(anchor: Array, outputs: Array) -> Array:
     """Mean KL(p_anchor || p) over inputs, from outputs [N, C].
 
     With d the differences of the outputs, centred so that their mean under p_anchor is 0, KL = log E exp(d): near 0 as
     log1p E(exp(d) - 1 - d), which keeps its digits where the logarithm of a sum of 1 has none left.
     """
-    if anchor.shape[-1] == 1:  # sigmoid(f) is the softmax of (f, 0)
-        anchor, outputs = (jnp.concatenate([f, jnp.zeros_like(f)], axis=-1) for f in (anchor, outputs))
+    anchor, outputs = _two(anchor), _two(outputs)
     log_p = jax.nn.log_softmax(anchor)
     p = jnp.exp(log_p)
     d = outputs - anchor

@@ -60,6 +60,16 @@ def check_path(path: str | Path) -> Path:
     return path
 
 
+def new_axes() -> Axes:
+    """Axes on a figure of their own, in the style of the others."""
+    return _axes(None)
+
+
+def write(ax: Axes, path: str | Path) -> None:
+    """Write the figure of ``ax``; its folder is made."""
+    _finish(ax, path)
+
+
 def _finish(ax: Axes, path: str | Path | None) -> Axes:
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)  # as a report does when it is saved

@@ -1,0 +1,130 @@
+"""``volume local``: how much room there is around a trained network.
+
+Everything that can be told from the words alone is checked before the library, and so JAX, is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from volume import specs
+from volume.method_options import DTYPES, PRECISIONS, one_of
+from volume.usage import UsageError
+
+DONE, STOPPED = 0, 3
+# Of volume.local; a test compares.
+DIVERGENCES = ("kl", "agreement")
+ESTIMATORS = ("rays", "splitting", "both")
+PRECONDITIONERS = ("auto", "identity", "diagonal", "full")
+SPLITTING = ("particles", "moves", "replicates", "line_points")
+RAYS = ("rays", "preconditioner", "fit")
+
+
+def parse_cutoffs(text: str) -> tuple[float, ...]:
+    """One divergence or several: "1e-2" or "1e-3,1e-2,1e-1"."""
+    values = tuple(specs.parse_float(part) for part in text.split(","))
+    if any(value < 0 for value in values):
+        raise UsageError(f"expected divergences of 0 or more, got {text!r}")
+    return values
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``volume local`` beside those of the question and of the run."""
+    group = parser.add_argument_group("the region")
+    group.add_argument(
+        "--anchor", required=True, metavar="FILE", help="the trained parameters: .npz, Flax .msgpack, an Orbax folder"
+    )
+    group.add_argument(
+        "--cutoff",
+        type=parse_cutoffs,
+        default=(1e-2,),
+        metavar="C[,C...]",
+        help="the largest divergence (default 0.01)",
+    )
+    group.add_argument(
+        "--divergence",
+        type=one_of("divergence", DIVERGENCES),
+        default="kl",
+        help="kl: mean KL from the anchor's outputs, nats | agreement: share of the inputs decided otherwise"
+        " (default kl)",
+    )
+    group.add_argument("--within-class", action="store_true", help="cut the region with the anchor's class")
+    group = parser.add_argument_group("the method")
+    group.add_argument("--level", type=specs.parse_level, default=0.95, help="coverage of intervals (default 0.95)")
+    group.add_argument(
+        "--estimator",
+        type=one_of("estimator", ESTIMATORS),
+        default="rays",
+        help="rays | splitting | both (default rays)",
+    )
+    group.add_argument("--rays", type=specs.parse_whole, metavar="S", help="rays from the anchor (default 1024)")
+    group.add_argument(
+        "--preconditioner",
+        type=one_of("preconditioner", PRECONDITIONERS),
+        help="how rays are aimed: auto | identity | diagonal | full (default auto: full up to 512 parameters)",
+    )
+    group.add_argument(
+        "--fit", type=lambda text: specs.parse_whole(text, least=0), help="steps that fit the aim (default 100)"
+    )
+    for name, text in (
+        ("particles", "splitting: networks of one replicate (default 256)"),
+        ("moves", "splitting: moves of every network at each level (default 16)"),
+        ("replicates", "splitting: independent repetitions behind the interval (default 8)"),
+        ("line-points", "splitting: points of the line to the anchor that are looked at (default 1)"),
+    ):
+        group.add_argument(f"--{name}", type=specs.parse_whole, metavar="N", help=text)
+    group.add_argument("--dtype", type=one_of("dtype", DTYPES), help="float32 | float64 (default float32)")
+    group.add_argument("--precision", type=one_of("precision", PRECISIONS), help="of matrix products (default highest)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print, the slopes too, and draw the curve in ``--out``; Ctrl-C keeps what was found."""
+    from volume.command_words import build_query, check_out, check_question, print_report, progress, to_json, usage
+
+    for names, owners in ((SPLITTING, ("splitting", "both")), (RAYS, ("rays", "both"))):
+        for name in names:
+            if getattr(args, name) is not None and args.estimator not in owners:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{flag} belongs to --estimator {' or '.join(owners)}: leave one of them out.")
+    if args.divergence != "agreement" and min(args.cutoff) == 0:
+        raise UsageError("--cutoff 0 is for --divergence agreement: every other network differs a little.")
+    if not Path(args.anchor).exists():
+        raise UsageError(f"There is no checkpoint {args.anchor}.")
+    check_question(args)
+    check_out(args.out, force=args.force)
+    from volume.estimation import Interrupted, estimate
+    from volume.local import Local
+    from volume.local_curve import Curve
+
+    query = build_query(args)
+    names = (*RAYS, *SPLITTING, "dtype", "precision")
+    options: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    options |= {"divergence": args.divergence, "within_class": args.within_class, "estimator": args.estimator}
+    method = usage(Local, args.anchor, args.cutoff, **options)
+    import jax
+
+    usage(method.start, query, jax.random.key(0))  # to be told now what it refuses; nothing is drawn yet
+    code = DONE
+    try:
+        report = estimate(query, method, seed=args.seed, level=args.level, progress=progress(args))
+    except Interrupted as stop:
+        report, code = stop.report, STOPPED
+        print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
+        if report is None:
+            return code
+    curve = Curve.of(report)
+    if args.out:
+        saved = [report.save(args.out)]
+        if len(args.cutoff) > 1:
+            saved.append(curve.plot(Path(args.out) / "curve.pdf"))
+        print(f"volume: saved {', '.join(map(str, saved))}", file=sys.stderr)
+    if args.json:
+        print(to_json(report.to_dict()))
+    else:
+        args.top = None
+        print_report(report, args)
+        print("\n" + curve.summary())
+    return code
