@@ -50,9 +50,9 @@ def choose(key: Array, among: Array) -> Array:
 
 
 class Move(NamedTuple):
-    z: Params  # where the particle goes
+    z: Any  # where the particle goes: named normals, or a row of them
     share: Array  # g: of the points inside `level`, those above `next`
-    candidate: Params  # one of those; the state itself where there is none
+    candidate: Any  # one of those; the state itself where there is none
     moved: Array
     others: Array  # [2]
     score: Array  # of the new state
