@@ -156,6 +156,17 @@ def wait_for_work(records, launch):
     pytest.fail(f"the launch ended before: {[launch.said(k) for k in range(4)]}")
 
 
+def test_a_stopped_command_leaves_without_taking_jax_apart(monkeypatch):
+    """Else what JAX compiles in a thread of its own ended the process with a segmentation fault, not with code 3."""
+    left = []
+    monkeypatch.setattr("volume.cli.main", lambda argv: 3)
+    monkeypatch.setattr("os._exit", left.append)
+    assert main(["estimate"]) == 3
+    assert left == []  # a program that calls the command goes on
+    main()
+    assert left == [3]
+
+
 # --- processes that watch each other, as threads ---
 
 

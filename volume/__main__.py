@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (volume.cli)."""
+    from volume.cli import STOPPED
     from volume.cli import main as run
 
-    return run(argv)
+    code = run(argv)
+    if argv is None and code == STOPPED:
+        # JAX may still be compiling in a thread of its own, which crashes when the interpreter takes JAX apart.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # a closed pipe
+                stream.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":
