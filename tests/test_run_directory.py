@@ -150,7 +150,7 @@ def remove(file, rng):
 
 
 @pytest.mark.parametrize("harm", [flip, cut, remove])
-def test_damaged_parts_are_found_and_made_again(harm, questions, straight, tmp_path, capsys):
+def test_damaged_parts_are_found_and_made_again(harm, questions, straight, tmp_path, capsys, monkeypatch):
     """Any byte: SHA-256 misses none."""
     rng = random.Random(harm.__name__)
     volume.estimate(*questions["table"], seed=5, out=tmp_path)
@@ -158,6 +158,7 @@ def test_damaged_parts_are_found_and_made_again(harm, questions, straight, tmp_p
     for file in chosen:
         harm(file, rng)
     capsys.readouterr()
+    monkeypatch.setattr(block_parts, "ROWS", 10**9)  # what is drawn again must not become one part across the gaps
     same_report(volume.estimate(*questions["table"], seed=5, out=tmp_path, resume=True), straight["table"])
     said = capsys.readouterr().err
     for file in chosen:
