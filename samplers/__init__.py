@@ -3,7 +3,7 @@
 from .arcs import Arcs, Window, arcs
 from .blocks import Block, can_reflect_heads, can_share_heads, draw_block
 from .descriptions import from_description
-from .devices import block_mesh, over_blocks
+from .devices import block_mesh, checked_devices, first_devices, over_blocks, replicated
 from .gaussian import Gaussian
 from .initializer import Initializer
 from .lattice import Lattice
@@ -55,6 +55,7 @@ __all__ = [
     "block_mesh",
     "can_reflect_heads",
     "can_share_heads",
+    "checked_devices",
     "columns",
     "diagonal",
     "directions",
@@ -63,6 +64,7 @@ __all__ = [
     "empty_pool",
     "fan_scale",
     "fill_pool",
+    "first_devices",
     "from_description",
     "lines",
     "log_mass",
@@ -77,6 +79,7 @@ __all__ = [
     "ray_prior",
     "refreshed",
     "reorder_pool",
+    "replicated",
     "shoot",
     "squares",
     "standard_normal",

@@ -88,6 +88,41 @@ class Optimiser:
         for option in given:
             if option not in known:
                 raise ValueError(unknown(f"option of the optimiser {name!r}", option, known))
+        self._check_options(given)
+
+    def _check_options(self, given: Mapping[str, Any]) -> None:
+        """ValueError for a value that optax cannot use, which it would say only while a step is traced."""
+        if not given:
+            return
+        import jax
+
+        defaults = inspect.signature(self._function()).parameters
+        for option, value in given.items():
+            default = defaults[option].default
+            if isinstance(default, bool):
+                wanted, right = "True or False", isinstance(value, bool)
+            else:
+                wanted = "a number" if isinstance(default, (int, float)) else ""
+                right = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if wanted and not right:
+                raise ValueError(f"The option {option}={value!r} of {self.name!r} is not {wanted}.")
+        leaf = jax.ShapeDtypeStruct((2, 2), "float32")
+        try:
+            rule = self.transformation(2)
+            jax.eval_shape(lambda params: rule.update(params, rule.init(params), params), {"weight": leaf})
+        except Exception as error:  # whatever optax says of an odd value
+            raise ValueError(
+                f"optax.{OPTIMISERS[self.name][0]} cannot use {', '.join(f'{k}={v!r}' for k, v in given.items())}: "
+                f"{str(error).strip().splitlines()[0]}"
+            ) from None
+
+    def check(self, num_steps: int) -> None:
+        """ValueError where the schedule does not fit into so many steps."""
+        if self.schedule == "warmup-cosine" and num_steps < 2:
+            raise ValueError(
+                f"schedule='warmup-cosine' rises and falls in 2 steps or more, and max_steps={num_steps}: give more "
+                "steps, or schedule='constant'."
+            )
 
     def transformation(self, num_steps: int) -> optax.GradientTransformation:
         """The optax transformation; schedules reach their end after ``num_steps`` steps."""

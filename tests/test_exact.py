@@ -293,7 +293,7 @@ def test_what_cannot_be_counted_is_refused_with_a_method_that_can():
         ({"dtype": "int8"}, "Unknown dtype"),
         ({"limit": 0}, "limit=0"),
         ({"block": 1.5}, r"block=1\.5"),
-        ({"checkpoint_seconds": -1}, "checkpoint_seconds=-1"),
+        ({"devices": ()}, "one device or more"),
     ):
         with pytest.raises(ValueError, match=match):
             Exact(**options)  # type: ignore[arg-type]  # wrong on purpose

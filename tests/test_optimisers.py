@@ -61,3 +61,23 @@ def test_schedules(schedule, wanted):
         if i in (0, 100, 200, 400):
             found.append(-float(updates["w"][0]))
     np.testing.assert_allclose(found, 2 * np.array(wanted), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("adam", {"b1": "high"}, "b1='high' of 'adam' is not a number"),
+        ("sgd", {"nesterov": 1}, "nesterov=1 of 'sgd' is not True or False"),
+        ("sgd", {"momentum": "fast"}, "optax.sgd cannot use momentum='fast'"),
+        ("adam", {"mu_dtype": "nonsense"}, "optax.adam cannot use mu_dtype='nonsense'"),
+    ],
+)
+def test_options_that_optax_cannot_use_are_refused_at_once(name, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        samplers.Optimiser(name, options=options)
+
+
+def test_a_schedule_that_does_not_fit_is_refused_at_once():
+    with pytest.raises(ValueError, match="2 steps or more, and max_steps=1"):
+        samplers.Optimiser(schedule="warmup-cosine").check(1)
+    samplers.Optimiser(schedule="warmup-cosine").check(2)

@@ -1,12 +1,16 @@
 """The run of one class by splitting: pilot, perhaps a trial that sizes the rest, then independent replicates.
 
+Its parts (volume.splitting_parts) are the pilot's levels, the replicates that have ended, those of a trial too, and now
+and then the state of what is under way. A run that goes on takes the pilot's levels from there, as they are constants
+of all replicates; what belongs to other levels is left out.
+
 Shape letters: R replicates, G of them held at once, N particles of one, L levels, K classes of a split.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +22,14 @@ from volume import replicates
 from volume.class_estimate import MAX_SPREAD, PART_OF, ReplicatedVolume, replicated_volume
 from volume.classifier import BoundClassifier
 from volume.guides import Guide
-from volume.levels import Target, advance, draw, survey
+from volume.levels import Target
 from volume.logs import LN10
-from volume.models import Params
 from volume.moves import Stage
-from volume.pilot import Pilot, cost
+from volume.parts import Part, StoredPart
+from volume.pilot import Pilot
+from volume.replicate_group import Group, Replicate, table_shares
 from volume.replicates import Share
-from volume.tables import pack
+from volume.splitting_parts import ClassParts, Phase, StateParts, fingerprint
 
 STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group after the other
 COPIES = 6  # of a state while a level is computed
@@ -38,8 +43,9 @@ class ClassRun:
 
     Args:
         label: of the class, for reports.
+        number: of the class in its run, for parts.
         guide: to it, reading outputs at inputs of the domain.
-        make_target: the compiled steps' target for a guide and a number of particles.
+        make_target: the compiled steps' target for a guide, a number of particles and one of replicates.
         inputs: of the domain, [N, ...].
         split: how to divide what is found in the class; None: not at all.
         key: consumed.
@@ -52,8 +58,9 @@ class ClassRun:
         self,
         *,
         label: str,
+        number: int,
         guide: Guide,
-        make_target: Callable[[Guide, int], Target],
+        make_target: Callable[[Guide, int, int], Target],
         inputs: np.ndarray,
         split: BoundClassifier | None,
         key: Array,
@@ -64,10 +71,9 @@ class ClassRun:
         dtype: str,
     ):
         self.label, self.split = label, split
-        self.evaluations = self.num_nonfinite = self.num_drawn = 0
+        self._spent = self._lost = self._drawn = 0  # evaluations, networks with NaN or inf and draws of trials
         self.shares: np.ndarray | None = None  # [R, K] of the split among each replicate's final particles
         self.tables: np.ndarray | None = None  # [K, W] keys of the K tables met, where the split is by tables
-        self.log_estimates: list[float] = []
         self.notes: list[str] = []
         self._rows, self._domain_inputs = guide.rows, inputs
         onto = guide.onto(guide.rows)
@@ -76,12 +82,16 @@ class ClassRun:
         self._inputs = inputs[guide.rows]
         self._key, self._replicates = key, replicates
         self._target_error, self._x64 = target_error, dtype == "float64"
-        self._trial = target_error is not None  # still to do
-        self._target = make_target(self._guide, particles)
-        self._pilot = Pilot(self._target, self._inputs, jax.random.fold_in(key, PILOT), floor, self.data)
-        self._group: _Group | None = None
-        self._facts: list[dict[str, Any]] = []  # of finished groups
-        self._splits: list[np.ndarray] = []
+        self._trial, self._trials = target_error is not None, 0  # still to do; done
+        self._share = 0, 1
+        self._target = make_target(self._guide, particles, replicates)
+        alone = make_target(self._guide, particles, 1)
+        self._pilot = Pilot(alone, self._inputs, jax.random.fold_in(key, PILOT), floor, self.data)
+        self._found: dict[int, Replicate] = {}  # of this phase, the trial or the run, by number
+        self._todo: list[int] | None = None  # replicates of this phase left to this process; None: not looked at yet
+        self._waiting: list[StateParts] = []  # groups that go on from a state
+        self._group: Group | None = None
+        self._store = ClassParts(number)
 
     @property
     def problem(self) -> str:
@@ -102,10 +112,38 @@ class ClassRun:
         return self._inputs
 
     @property
+    def log_estimates(self) -> list[float]:
+        """Of the replicates that have ended, in the order of their numbers."""
+        return [self._found[number].log_estimate for number in sorted(self._found)]
+
+    @property
+    def evaluations(self) -> int:
+        """Of networks, so far."""
+        return self._pilot.evaluations + self._spent + sum(each.evaluations for each in self._found.values())
+
+    @property
+    def num_drawn(self) -> int:
+        """Fresh prior draws."""
+        return self._drawn + sum(each.drawn for each in self._found.values())
+
+    @property
+    def num_nonfinite(self) -> int:
+        """Those with NaN or inf."""
+        return self._lost + sum(each.nonfinite for each in self._found.values())
+
+    @property
     def done(self) -> bool:
+        """Whether nothing is left to this process."""
         if not self._pilot.done:
             return False
-        return bool(self._pilot.problem) or (not self._trial and len(self.log_estimates) >= self._replicates)
+        if self._pilot.problem:
+            return True
+        return not self._trial and self._todo == [] and self._group is None and not self._waiting
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to any."""
+        return self.done and (bool(self._pilot.problem) or len(self._found) == self._replicates)
 
     @property
     def some(self) -> bool:
@@ -121,7 +159,7 @@ class ClassRun:
             return 0.1
         group = self._group
         part = 0.0 if group is None else group.size * group.at / max(1, len(self._pilot.stages))
-        share = (len(self.log_estimates) + part) / self._replicates
+        share = (len(self._found) + part) / self._replicates
         return 0.15 + 0.1 * share if self._trial else 0.25 + 0.75 * share
 
     @property
@@ -129,20 +167,20 @@ class ClassRun:
         pilot = self._pilot
         if not pilot.done:
             return f"pilot at level {len(pilot.stages)}, log10 volume about {pilot.log_volume / LN10:.1f} so far"
-        done, about = len(self.log_estimates), f"log10 volume about {pilot.log_volume / LN10:.1f}"
+        done, about = len(self._found), f"log10 volume about {pilot.log_volume / LN10:.1f}"
         if self._group is None:
             return f"{done} of {self._replicates} {'trial ' if self._trial else ''}replicates, {about}"
-        last = done + self._group.size
-        what = f"{'trial ' if self._trial else ''}replicates {done + 1} to {last} of {self._replicates}"
+        first, last = self._group.numbers[0] + 1, self._group.numbers[-1] + 1
+        what = f"{'trial ' if self._trial else ''}replicates {first} to {last} of {self._replicates}"
         return f"{what}, level {self._group.at} of {len(pilot.stages)}, {about}"
 
     def advance(self) -> None:
         """One level of the pilot or of a group of replicates."""
         with jax.enable_x64(self._x64):
             if not self._pilot.done:
-                before = self._pilot.evaluations
                 self._pilot.advance()
-                self.evaluations += self._pilot.evaluations - before
+                if self._pilot.done and not self._pilot.problem:
+                    self._begin()
                 return
             if self._group is None:
                 self._group = self._start_group()
@@ -152,34 +190,89 @@ class ClassRun:
                 self._finish(group)
                 self._group = None
 
-    def _start_group(self) -> _Group:
-        start = len(self.log_estimates)
+    def _phase(self) -> Phase:
+        """What is under way once the pilot has ended."""
+        return Phase(self._trials if self._trial else None, fingerprint(self._pilot.stages, self._target))
+
+    def _begin(self) -> None:
+        """A trial, or the run: what is left of it."""
+        self._found = self._store.finished(self._phase())
+        if self._trial and len(self._found) == self._replicates:
+            return self._size()
+        left = [number for number in range(self._replicates) if number not in self._found]
+        self._waiting = self._store.states(self._phase(), left)
+        held = {number for state in self._waiting for number in state.numbers}
+        left = [number for number in left if number not in held]
+        if not self._trial:  # whose outcome every process needs: each makes the same one
+            index, count = self._share
+            self._waiting = self._waiting[index::count]
+            left = left[len(left) * index // count : len(left) * (index + 1) // count]
+        self._todo = left
+        self._divide()
+        return None
+
+    def _start_group(self) -> Group:
+        assert self._todo is not None
+        key = jax.random.fold_in(self._key, TRIAL if self._trial else RUN)
+        if self._waiting:
+            stored = self._waiting.pop(0)
+            self._store.resumed(stored)
+            group = Group(self._target, stored.numbers, key, self._inputs, self._pilot.stages, self.data)
+            group.go_on(stored.read(self._target))
+            return group
         state = sum(math.prod(p.shape) for p in self._target.arcs.model.parameters)
         held = STATE_BYTES // (COPIES * self._inputs.itemsize * state * self._target.num_particles)
-        groups = math.ceil((self._replicates - start) / max(1, held))
-        size = math.ceil((self._replicates - start) / groups)  # alike: each size is compiled anew
-        key = jax.random.fold_in(self._key, TRIAL if self._trial else RUN)
-        keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(np.arange(start, start + size))
-        return _Group(self._target, keys, self._inputs, self._pilot.stages, self.data)
+        groups = math.ceil(len(self._todo) / max(1, held))
+        size = math.ceil(len(self._todo) / groups)  # alike: each size is compiled anew
+        numbers, self._todo = self._todo[:size], self._todo[size:]
+        return Group(self._target, numbers, key, self._inputs, self._pilot.stages, self.data)
 
-    def _finish(self, group: _Group) -> None:
-        self.evaluations += group.evaluations
-        self.num_nonfinite += group.num_nonfinite
-        self.num_drawn += group.num_drawn
-        self.log_estimates += group.log_estimates.tolist()
+    def _finish(self, group: Group) -> None:
+        split = None
+        if self.split is not None and not self._trial:
+            split = group.survey(self.split, self._domain_inputs, self._rows)
+        found = group.found(split)
+        self._found |= found
+        if not self._trial or not self._share[0]:
+            self._store.ended(self._phase(), found)
         if self._trial:
-            if len(self.log_estimates) >= self._replicates:
+            if len(self._found) == self._replicates:
                 self._size()
             return
-        self._facts.append(group.facts())
-        if self.split is not None:
-            found = group.survey(self.split, self._domain_inputs, self._rows)
-            self.evaluations += group.size * cost(self._target)
-            self._splits.append(found)
-            if self.split.num_classes is None:
-                self.tables, self.shares = _table_shares(np.concatenate(self._splits), self.log_estimates)
-            else:
-                self.shares = np.concatenate(self._splits)
+        self._divide()
+
+    def _divide(self) -> None:
+        """How the class divides, by the replicates that have ended."""
+        if self.split is None or self._trial or not self._found:
+            return
+        splits = np.stack([np.asarray(self._found[number].split) for number in sorted(self._found)])
+        if self.split.num_classes is None:
+            self.tables, self.shares = table_shares(splits, self.log_estimates)
+        else:
+            self.shares = splits
+
+    # --- parts ---
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take what is there of this class."""
+        with jax.enable_x64(self._x64):
+            self._store.take(parts)
+            self._store.pilot_into(self._pilot)
+            if self._pilot.done and not self._pilot.problem:
+                self._begin()
+
+    def restrict(self, index: int, count: int) -> None:
+        """Do this share of the replicates; the pilot and a trial are made by every process, alike."""
+        self._share = index, count
+        if self._pilot.done and not self._pilot.problem:
+            self._begin()
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """What has ended since the last call, and now and then the state of what is under way."""
+        alone = not self._share[0]  # the first process keeps the pilot and the trial for all
+        parts = self._store.collect_pilot(self._pilot, all=all) if alone else []
+        group = self._group if alone or not self._trial else None
+        return parts + self._store.collect(None if group is None else (group, self._phase()), all=all)
 
     def _size(self) -> None:
         """Set N by the trial's spread; its estimates are forgotten."""
@@ -199,11 +292,14 @@ class ClassRun:
             )
             again = False
         if num > given:
-            self._target = self._make_target(self._guide, num)
-        self._trial = again
+            self._target = self._make_target(self._guide, num, self._replicates)
+        self._spent += sum(each.evaluations for each in self._found.values())
+        self._lost += sum(each.nonfinite for each in self._found.values())
+        self._drawn += sum(each.drawn for each in self._found.values())
+        self._trial, self._trials = again, self._trials + 1
         if again:  # draws of its own for the next trial; no other key is folded with a number this large
             self._key = jax.random.fold_in(self._key, num)
-        self.log_estimates = []
+        self._begin()
 
     # --- what is reported ---
 
@@ -268,98 +364,17 @@ class ClassRun:
             "pilot_log_volume": pilot.log_volume,
             "stages": [[value if math.isfinite(value) else None for value in stage] for stage in pilot.stages],
         }
-        if self._facts:
-            names = ("ideal_variance", "moved", "ancestors")
-            ideal, moved, ancestors = (np.concatenate([facts[name] for facts in self._facts]) for name in names)
+        if not self._trial and self._found:
+            each = [self._found[number] for number in sorted(self._found)]
+            ideal = [one.ideal_variance for one in each if one.log_estimate > -math.inf]
+            longest = max(len(one.moved) for one in each)
+            moved = [np.mean([one.moved[at] for one in each if at < len(one.moved)]) for at in range(longest)]
             record |= {
-                "ideal_spread": float(np.sqrt(np.mean(ideal))),
-                "moved_least": float(moved.min()),
-                "ancestors": float(ancestors.mean()),
+                "ideal_spread": math.sqrt(np.mean(ideal)) if ideal else math.nan,
+                "moved_least": float(min(moved)),
+                "ancestors": float(np.mean([one.ancestors for one in each])),
             }
         return record
-
-
-class _Group:
-    """Replicates that go level by level together, each with its own key."""
-
-    def __init__(
-        self, target: Target, keys: Array, inputs: np.ndarray, stages: list[Stage], data: tuple[Any, ...] = ()
-    ):
-        self._target, self._keys, self._inputs, self._stages, self._data = target, keys, inputs, stages, data
-        self.size = len(keys)
-        self.at = self.num_levels = 0  # levels done
-        self.log_estimates = np.zeros(self.size)
-        self.num_drawn = self.num_nonfinite = 0
-        self._ideal = np.zeros(self.size)
-        self._moved: list[float] = []
-        self._root = np.broadcast_to(np.arange(target.num_particles), (self.size, target.num_particles))
-        self._z: Params | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.at == len(self._stages)
-
-    @property
-    def evaluations(self) -> int:
-        return self.size * (self._target.num_particles + self.num_levels * cost(self._target))
-
-    def _level_keys(self, number: int) -> Array:
-        return jax.vmap(lambda key: jax.random.fold_in(key, number))(self._keys)
-
-    def advance(self) -> None:
-        if self._z is None:
-            self._z, finite = draw(self._target, self._level_keys(0), self._inputs)
-            self.num_drawn = finite.size
-            self.num_nonfinite = int(finite.size - np.sum(finite))
-        stage = self._stages[self.at].cast(self._inputs.dtype)
-        found = advance(self._target, self._level_keys(self.at + 1), self._z, self._inputs, stage, self._data)
-        self._z = found.z
-        factor = np.asarray(found.factor, float)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self.log_estimates = self.log_estimates + np.log(factor)
-            relative = np.asarray(found.weight_square, float) / factor**2 - 1
-            relative = np.maximum(relative, 0)  # rounding may put it below where all weights are alike
-            self._ideal = self._ideal + relative / self._target.num_particles
-        self._root = np.take_along_axis(self._root, np.asarray(found.parent), axis=1)
-        self._moved.append(float(found.moved))
-        self.at += 1
-        self.num_levels = self.at  # run, as against left out
-        if np.all(self.log_estimates == -math.inf):
-            self.at = len(self._stages)
-
-    def survey(self, split: BoundClassifier, inputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Shares [G, K] of the split's classes; nan for a replicate that died. For tables their keys [G, V, W]."""
-        assert self._z is not None
-        stage = self._stages[-1]._replace(level=math.inf, next_level=math.inf).cast(self._inputs.dtype)
-        keys = self._level_keys(len(self._stages) + 1)
-        found = np.asarray(survey(self._target, split, keys, self._z, inputs, rows, stage, self._data))
-        if split.route == "table":
-            packed = pack(found.reshape(-1, found.shape[-1]), split.num_outputs)
-            if split.num_classes is None:
-                return packed.reshape(self.size, -1, packed.shape[1])
-            found = split.classify_keys(packed)
-        assert split.num_classes is not None
-        met = np.stack([np.bincount(classes, minlength=split.num_classes) for classes in found.reshape(self.size, -1)])
-        return np.where((self.log_estimates > -math.inf)[:, None], met / met.sum(axis=1, keepdims=True), np.nan)
-
-    def facts(self) -> dict[str, np.ndarray]:
-        alive = self.log_estimates > -math.inf
-        ancestors = [len(np.unique(root)) for root in self._root]
-        return {
-            "ideal_variance": self._ideal[alive] if alive.any() else np.array([math.nan]),
-            "moved": np.array(self._moved),
-            "ancestors": np.array(ancestors, float),
-        }
-
-
-def _table_shares(keys: np.ndarray, log_estimates: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct tables [K, W], in key order, of the keys [R, V, W] that replicates met, and their shares [R, K] of
-    each one's; nan for a replicate that died."""
-    num, visits, words = keys.shape
-    found, which = np.unique(keys.reshape(-1, words), axis=0, return_inverse=True)
-    cell = np.repeat(np.arange(num), visits) * len(found) + which.ravel()
-    met = np.bincount(cell, minlength=num * len(found)).reshape(num, -1)
-    return found, np.where((np.array(log_estimates) > -math.inf)[:, None], met / visits, np.nan)
 
 
 def _spread_for(half_width: float, num: int) -> float:

@@ -14,21 +14,23 @@ words of a key.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from volume.classifiers import BoundClassifier
 from volume.direct import decide, pack_words
 from volume.exact_arithmetic import lattice_of
 from volume.models import ACTIVATIONS, MLP, Head, Model, Parameter, Symmetry
 from volume.query import Query
-from volume.samplers import can_share_heads
+from volume.samplers import can_share_heads, first_devices, over_blocks
 from volume.tables import bits_per_input
 
 # Tables of so many bits are counted by number: 2^20 counters of 8 bytes still fit in a last-level cache.
@@ -119,6 +121,7 @@ class Grid:
     head: Head | None  # None: every parameter is in the body
     weigh: Symmetry | None  # networks count as often as this group leaves them as they are
     precision: str
+    mesh: Mesh  # devices among which the blocks of a step are divided
 
 
 class Digits(NamedTuple):
@@ -164,6 +167,7 @@ class Blocks:
             heads are shared.
         precision: of matrix products.
         block: networks of one step. Default: what suits a core's cache.
+        devices: to divide the blocks of a step among. Default: all local ones.
 
     Raises:
         ValueError: a group whose stabilisers are too costly.
@@ -177,6 +181,7 @@ class Blocks:
         weigh: Symmetry | None = None,
         precision: str = "highest",
         block: int | None = None,
+        devices: Sequence[Any] | None = None,
     ):
         model, prior = query.model, lattice_of(query)
         held = dict(zip((p.name for p in model.parameters), prior.levels_of(model.parameters), strict=True))
@@ -200,7 +205,6 @@ class Blocks:
         between = Digits.of(entries(middle), max(1, most // heads.num_inner))
         bodies = Digits.of(rest, max(1, room // (heads.num_inner * between.num_inner)))
         self._parts = (bodies, between, heads)
-        self.grid = Grid(question, model, body, middle, head, weigh, precision)
         if weigh is not None:  # what it cannot do is said before anything is compiled
             traced = {p.name: jax.ShapeDtypeStruct((1, *p.shape), "float32") for p in body}
             jax.eval_shape(weigh.stabiliser_sizes, traced)
@@ -210,10 +214,18 @@ class Blocks:
         step = block or STEP_OUTPUTS // outputs
         self.blocks_per_step = min(self.num_blocks, max(1, step // self.block_networks))
         self.num_steps = -(-self.num_blocks // self.blocks_per_step)
+        # The steps are the same whatever the devices; those that a step has no block for are left out.
+        mesh = first_devices(devices, self.blocks_per_step)
+        self.grid = Grid(question, model, body, middle, head, weigh, precision, mesh)
 
     @property
     def block_networks(self) -> int:
         return math.prod(part.num_inner for part in self._parts)
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices that a step is divided among."""
+        return self.grid.mesh
 
     def layout(self) -> dict[str, int]:
         """What the order of the enumeration depends on."""
@@ -224,7 +236,8 @@ class Blocks:
     def dispatch(self, number: int, inputs: np.ndarray) -> Outcome:
         """Start step ``number`` on the device; what it gives may still be under way."""
         start = number * self.blocks_per_step
-        index = np.minimum(start + np.arange(self.blocks_per_step), self.num_blocks - 1)  # the tail repeats the last
+        filled = -(-self.blocks_per_step // self.grid.mesh.size) * self.grid.mesh.size
+        index = np.minimum(start + np.arange(filled), self.num_blocks - 1)  # the tail repeats the last
         lead = []
         for part in reversed(self._parts):  # heads change fastest
             index, of_part = np.divmod(index, part.num_outer)
@@ -233,7 +246,7 @@ class Blocks:
             return block_step(self.grid, inputs, tuple(reversed(lead)), self._inner)
 
     def kept(self, number: int) -> int:
-        """Blocks of this step that are not repetitions."""
+        """Blocks of this step that are not of the next, or repetitions."""
         return min(self.blocks_per_step, self.num_blocks - number * self.blocks_per_step)
 
     def weight(self, number: int, outcome: Outcome) -> np.ndarray | None:
@@ -261,8 +274,12 @@ def below(model: Model) -> MLP | None:
 @partial(jax.jit, static_argnames="grid")
 def block_step(grid: Grid, inputs: Array, lead: tuple[Array, ...], inner: tuple[Array, ...]) -> Outcome:
     """Blocks of outer digits ``lead``, [S, .] of bodies, middle and heads, with all inner ones, [., .] of each."""
-    with jax.default_matmul_precision(grid.precision):
+
+    def local(inputs: Array, lead: tuple[Array, ...], inner: tuple[Array, ...]) -> Outcome:
         return jax.lax.map(lambda outer: _block(grid, inputs, *map(_joined, outer, inner)), lead)
+
+    with jax.default_matmul_precision(grid.precision):
+        return over_blocks(local, grid.mesh, (False, True, False))(inputs, lead, inner)
 
 
 def _block(grid: Grid, inputs: Array, bodies: Array, middle: Array, heads: Array) -> Outcome:

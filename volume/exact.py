@@ -14,32 +14,32 @@ Shape letters: S blocks in a step, Q bodies, H heads, D networks, W 64-bit words
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 from jax import Array
 
-import volume
+from volume.block_parts import share
 from volume.counts import Counts
 from volume.enumeration import Blocks, Outcome, Question
 from volume.errors import unknown, whole
 from volume.exact_arithmetic import Arithmetic, examine, lattice_of
-from volume.exact_checkpoint import Checkpoint
 from volume.exact_counters import DenseCounter, SortedCounter
+from volume.exact_parts import ORDER, OpenSteps, counts_part, read_counts, without
 from volume.exact_sums import MAX_HITS, Pairs, Product, Terms, halves, multisets, terms
 from volume.logs import LN10
 from volume.method import Facts
 from volume.models import Symmetry
+from volume.parts import Part, StoredPart
 from volume.plan import cast_inputs
 from volume.progress import Progress
 from volume.query import Query
 from volume.quotient import declared, weighs_draws
-from volume.records import plain, short
 from volume.report import VolumeReport
+from volume.samplers import checked_devices
 from volume.tables import num_words
 
 PATHS = ("auto", "blocks", "sums")
@@ -57,11 +57,10 @@ class Exact:
         block: networks of one compiled step. Default: what suits a core's cache. Counts do not depend on it.
         dtype: "float32" or "float64".
         precision: matrix-product precision, as in ``jax.default_matmul_precision``.
-        checkpoint: a file in which the run keeps where it stands, and from which it goes on when it was killed.
-        checkpoint_seconds: how often it is written.
+        devices: JAX devices to divide the blocks of a step among. Default: all local ones. Counts do not depend on it.
 
     Raises:
-        ValueError: an unknown word, a number that is not whole or not positive.
+        ValueError, TypeError: an unknown word, a number that is not whole or not positive, devices that are none.
     """
 
     path: str = "auto"
@@ -69,8 +68,7 @@ class Exact:
     block: int | None = None
     dtype: str = "float32"
     precision: str = "highest"
-    checkpoint: str | Path | None = None
-    checkpoint_seconds: float = 30.0
+    devices: tuple[Any, ...] | None = field(default=None, compare=False)
 
     name = "exact"
 
@@ -81,22 +79,23 @@ class Exact:
         object.__setattr__(self, "limit", whole("limit", self.limit))
         if self.block is not None:
             object.__setattr__(self, "block", whole("block", self.block, limit=1 << 22))
-        if not self.checkpoint_seconds >= 0:
-            raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds!r} is not 0 or more.")
+        object.__setattr__(self, "devices", checked_devices(self.devices))
 
     def start(self, query: Query, key: Array) -> ExactRun:
         """Begin to count; the key plays no part.
 
         Raises:
-            ValueError: a prior that is not finite, more points than ``limit``, a path that this network cannot take, a
-                checkpoint of another question.
+            ValueError: a prior that is not finite, more points than ``limit``, a path that this network cannot take.
         """
         del key
         return ExactRun(query, self)
 
 
 class ExactRun:
-    """An enumeration in progress. What was counted so far is no sample, so there is no report before its end."""
+    """An enumeration in progress. What was counted so far is no sample, so there is no report before its end.
+
+    Its parts (volume.parts) are ranges of steps with their counts. Steps are added up in any order.
+    """
 
     def __init__(self, query: Query, method: Exact):
         self._prior = prior = lattice_of(query)
@@ -115,53 +114,99 @@ class ExactRun:
         self._divisor = 1  # of all counts
         question = Question(query.bound, self.arithmetic.exact, method.dtype)
         self.path, self.steps = self._choose(question)
-        self._counter = (
-            SortedCounter(num_words(query.domain.num_inputs, query.model.num_outputs))
-            if question.numbered is None
-            else DenseCounter(question.numbered)
-        )
         self._question = question
+        self._counter = self._new_counter()  # of what is in parts
+        self._open = self._new_counter()  # of the steps since
+        self._steps = OpenSteps()
         self.near_ties = 0
-        self._done = 0
+        self._num_done = 0  # steps, those of other processes left out
+        self._todo = deque([(0, self.steps.num_steps)])
         self._pending: tuple[int, Outcome] | None = None
-        self._saved = time.monotonic()
-        self._checkpoint = None if method.checkpoint is None else Checkpoint(method.checkpoint, self._record())
-        if self._checkpoint is not None and (found := self._checkpoint.load()) is not None:
-            self._done, state = found
-            self.near_ties = int(state.pop("near_ties"))
-            self._counter.restore(state)
+        self._closed: list[Part] = []
+
+    def _new_counter(self) -> DenseCounter | SortedCounter:
+        query, numbered = self._query, self._question.numbered
+        if numbered is not None:
+            return DenseCounter(numbered)
+        held = self._counter.num_classes if hasattr(self, "_counter") else 0
+        return SortedCounter(num_words(query.domain.num_inputs, query.model.num_outputs), held)
 
     @property
     def done(self) -> bool:
-        return self._done >= self.steps.num_steps
+        return not self._todo and self._pending is None
 
     def advance(self) -> None:
         """Take in one step; the next one is already running on the device meanwhile."""
-        number, outcome = self._pending or (self._done, self.steps.dispatch(self._done, self._inputs))
-        self._pending = None
-        if number + 1 < self.steps.num_steps:
-            self._pending = number + 1, self.steps.dispatch(number + 1, self._inputs)
+        current = self._pending or self._dispatch()
+        assert current is not None  # or the run were done
+        self._pending = self._dispatch()
+        number, outcome = current
+        if number != self._steps.stop:
+            self._close()
         self._take(number, outcome)
-        self._done = number + 1
-        due = time.monotonic() - self._saved >= self._method.checkpoint_seconds
-        if due or self.done:
-            self._save()
+        self._num_done += 1
 
-    def _save(self) -> None:
-        if self._checkpoint is not None:
-            self._checkpoint.save(self._done, {"near_ties": np.array(self.near_ties), **self._counter.state()})
-            self._saved = time.monotonic()
+    def _dispatch(self) -> tuple[int, Outcome] | None:
+        if not self._todo:
+            return None
+        number, stop = self._todo.popleft()
+        if number + 1 < stop:
+            self._todo.appendleft((number + 1, stop))
+        return number, self.steps.dispatch(number, self._inputs)
+
+    # --- parts (volume.parts) ---
+
+    def constants(self) -> dict[str, Any]:
+        """What steps mean: the path, the order in which it goes through the lattice, and what counts are times."""
+        return {"path": self.path, "order": ORDER, "layout": self.steps.layout(), "hits_per_point": self._divisor}
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Add up the counts of ranges of steps that are there."""
+        last = 0
+        for part in sorted((part for part in parts if part.name.startswith("steps-")), key=lambda part: part.name):
+            first, stop = part.facts["first"], part.facts["stop"]
+            if first < last:  # the same steps once more
+                continue
+            read_counts(part, self._counter, self._shift)
+            self.near_ties += part.facts["near_ties"]
+            self._num_done += stop - first
+            last = stop
+            self._todo = deque(without(self._todo, first, stop))
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """Counts of the steps since the last part, where they are due."""
+        if not self._steps.empty:
+            before, after = (self.steps.progress(step)[0] for step in (self._steps.first, self._steps.stop))
+            if all or self._steps.due(networks=after - before, rows=self._open.num_classes):
+                self._close()
+        closed, self._closed = self._closed, []
+        return closed
+
+    def restrict(self, index: int, count: int) -> None:
+        """Count this share of the steps that are left."""
+        self._todo = deque(share(list(self._todo), index, count))
+
+    def _close(self) -> None:
+        if not self._steps.empty:
+            self._closed.append(counts_part(self._steps, self._open, self._shift))
+            self._counter = self._counter.joined(self._open)  # type: ignore[arg-type]  # of one kind
+        self._open, self._steps = self._new_counter(), OpenSteps()
+
+    @property
+    def _shift(self) -> int:
+        """Bits from a numbered table to its key, whose first input takes the highest bit."""
+        bits = self._question.table_bits
+        return 64 - bits if bits and self._question.numbered is not None else 0
 
     def progress(self) -> Progress:
-        done, total, unit = self.steps.progress(self._done)
-        return Progress(done=done, total=total, unit=unit, note=f"{self._counter.num_classes:,} classes")
+        done, total, unit = self.steps.progress(self._num_done)
+        classes = max(self._counter.num_classes, self._open.num_classes)
+        return Progress(done=done, total=total, unit=unit, note=f"{classes:,} classes")
 
     def counts(self) -> Counts:
         """Hits of the query's classes; whole only when the run is done."""
-        keys, hits, nonfinite = self._counter.result()
-        bits = self._question.table_bits
-        if bits and self._question.numbered is not None:
-            keys = keys << np.uint64(64 - bits)  # the first input takes the highest bit
+        keys, hits, nonfinite = self._counter.joined(self._open).result()  # type: ignore[arg-type]  # of one kind
+        keys = keys << np.uint64(self._shift)
         if np.any(hits % self._divisor) or nonfinite % self._divisor:
             raise ValueError(
                 "Copies of a network fell in different classes: sums are rounded, and a relabelled network adds them "
@@ -175,9 +220,8 @@ class ExactRun:
         return bound.of_tables(counts) if bound.route == "table" else counts
 
     def report(self, facts: Facts) -> VolumeReport | None:
-        """The exact volumes; None before every parameterisation was counted, and then a checkpoint is kept."""
-        if not self.done:
-            self._save()
+        """The exact volumes; None before every parameterisation was counted."""
+        if self._num_done < self.steps.num_steps:
             return None
         query, method = facts.query, self._method
         return VolumeReport.of(
@@ -185,7 +229,7 @@ class ExactRun:
             self.counts(),
             method=self.describe(),
             conventions=query.conventions(dtype=method.dtype, precision=method.precision),
-            devices=jax.local_devices()[:1],
+            devices=list(self.steps.mesh.devices.flat),
             near_ties=self.near_ties,
             near_ties_checked=self._points,
             arithmetic=self.arithmetic.text,
@@ -215,7 +259,7 @@ class ExactRun:
         within = products is not None and pairs <= method.limit
         # A pair costs about twice a network of a block: its weight is looked up and added in float64.
         if found is not None and products is not None and (method.path == "sums" or 2 * pairs < points) and within:
-            return "sums", Pairs(query, question, products, found, method.block)
+            return "sums", Pairs(query, question, products, found, method.block, method.devices)
         if points >= MAX_HITS or points > method.limit or method.path == "sums":
             log10 = self._prior.log_num_points(query.model.parameters) / LN10
             size = f"{points:,}" if log10 < 15 else f"10^{log10:.1f}"
@@ -233,7 +277,8 @@ class ExactRun:
                 "counts: use volume.Direct, or symmetry='none'."
             )
         weigh = self._group if self._divisor > 1 else None
-        return "blocks", Blocks(query, question, weigh=weigh, precision=method.precision, block=method.block)
+        options = {"precision": method.precision, "block": method.block, "devices": method.devices}
+        return "blocks", Blocks(query, question, weigh=weigh, **options)
 
     def _sums(self) -> tuple[str, Terms | None, list[Product] | None]:
         """(why not, terms, pairs to evaluate) of the sums path."""
@@ -256,25 +301,14 @@ class ExactRun:
         result = np.asarray(outcome.result)[:kept]
         weight = self.steps.weight(number, outcome)
         weight = None if weight is None else weight[:kept].ravel()
-        if isinstance(self._counter, DenseCounter):
-            self._counter.add(result.ravel(), weight)
+        if isinstance(self._open, DenseCounter):
+            self._open.add(result.ravel(), weight)
         else:
             words = result.astype(np.uint64)  # [S, Q, 2 W, H]
             keys = (words[:, :, 0::2] << np.uint64(32)) | words[:, :, 1::2]
             keys = np.moveaxis(keys, 2, 3).reshape(-1, keys.shape[2])
             finite = np.asarray(outcome.finite)[:kept].ravel() if outcome.finite.size else None
-            self._counter.add(keys, finite, weight)
-        self.near_ties += int(np.asarray(outcome.near_ties)[:kept].sum())
-
-    def _record(self) -> dict[str, Any]:
-        """What a checkpoint must agree with."""
-        conventions = self._query.conventions(dtype=self._method.dtype, precision=self._method.precision)
-        return plain(
-            {
-                "query": short(self._query.describe()),
-                "conventions": conventions,
-                "method": self.describe(),
-                "layout": self.steps.layout(),
-                "version": volume.__version__,
-            }
-        )
+            self._open.add(keys, finite, weight)
+        near_ties = int(np.asarray(outcome.near_ties)[:kept].sum())
+        self.near_ties += near_ties
+        self._steps.take(number, near_ties)

@@ -40,18 +40,22 @@ class DenseCounter:
         seen = np.flatnonzero(self._hits[:-1])
         return seen.astype(np.uint64)[:, None], self._hits[seen], int(self._hits[-1])
 
-    def state(self) -> dict[str, np.ndarray]:
-        return {"hits": self._hits}
+    def lose(self, networks: int) -> None:
+        """Add networks with NaN or inf."""
+        self._hits[-1] += networks
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        self._hits = state["hits"].astype(np.int64)
+    def joined(self, other: DenseCounter) -> DenseCounter:
+        """The counts of both."""
+        both = DenseCounter(len(self._hits) - 1)
+        both._hits = self._hits + other._hits
+        return both
 
 
 class SortedCounter:
     """Counts by packed truth table: sorted runs of distinct keys, merged as they grow alike."""
 
-    def __init__(self, num_words: int):
-        self._words = num_words
+    def __init__(self, num_words: int, beside: int = 0):
+        self._words, self._beside = num_words, beside  # keys that another counter holds at the same time
         self._runs: list[tuple[np.ndarray, np.ndarray]] = []  # keys [R, W], hits [R]; sizes fall by half or more
         self._nonfinite = 0
 
@@ -70,7 +74,7 @@ class SortedCounter:
             keys, hits = self._runs.pop()
             run = merged(np.concatenate([keys, run[0]]), np.concatenate([hits, run[1]]))
         self._runs.append(run)
-        _check_memory(self.num_classes, self._words)
+        _check_memory(self.num_classes + self._beside, self._words)
 
     @property
     def num_classes(self) -> int:
@@ -85,13 +89,21 @@ class SortedCounter:
         self._runs = [merged(keys, hits)]
         return *self._runs[0], self._nonfinite
 
-    def state(self) -> dict[str, np.ndarray]:
-        keys, hits, nonfinite = self.result()
-        return {"keys": keys, "hits": hits, "nonfinite": np.array([nonfinite])}
+    def lose(self, networks: int) -> None:
+        """Add networks with NaN or inf."""
+        self._nonfinite += networks
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        self._runs = [(state["keys"].astype(np.uint64), state["hits"].astype(np.int64))]
-        self._nonfinite = int(state["nonfinite"][0])
+    def joined(self, other: SortedCounter) -> SortedCounter:
+        """The counts of both; one that is empty gives the other itself."""
+        for one, rest in ((self, other), (other, self)):
+            if not rest._runs and not rest._nonfinite:
+                return one
+        both = SortedCounter(self._words)
+        both._nonfinite = self._nonfinite + other._nonfinite
+        keys, hits, _ = other.result()
+        both._runs = self._runs.copy()
+        both.add(keys, None, hits)
+        return both
 
 
 def merged(keys: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,19 +24,22 @@ Shape letters: R vectors, M coordinates (N inputs x C outputs), W 64-bit words o
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from volume.enumeration import Outcome, Question
 from volume.exact_arithmetic import Multiples, activation_of, as_dtype, lattice_of, layers, multiples
 from volume.exact_counters import merged
 from volume.query import Query
+from volume.samplers import first_devices, over_blocks
 
 MAX_UNIT_CELLS = 1 << 25  # combinations of one unit's incoming weights and bias, times inputs: 256 MB
 MAX_ROWS = 1 << 22  # partial sums of one side
@@ -275,16 +278,24 @@ class Tiles:
     num_inputs: int
     num_outputs: int
     scale: float  # 2^-exponent
+    mesh: Mesh  # devices among which the tiles of a step are divided
 
 
 class Pairs:
     """The pairs of partial sums in steps of whole tiles; the protocol of `volume.enumeration.Blocks`."""
 
-    def __init__(self, query: Query, question: Question, products: list[Product], found: Terms, block: int | None):
+    def __init__(
+        self,
+        query: Query,
+        question: Question,
+        products: list[Product],
+        found: Terms,
+        block: int | None,
+        devices: Sequence[Any] | None = None,
+    ):
         self._products, self._code = products, found.code
         self._dtype = np.dtype(question.dtype)
         num_inputs, num_outputs = query.domain.num_inputs, query.model.num_outputs
-        self._tiles = Tiles(question, num_inputs, num_outputs, 2.0**-found.exponent)
         room = block or max(1, TILE_OUTPUTS // (num_inputs * num_outputs))
         most = max(len(product.right.codes) for product in products)
         self._right = min(most, room, TILE_ROWS)
@@ -293,6 +304,8 @@ class Pairs:
         self._left = min(self._left, tallest)
         step = block or STEP_OUTPUTS // (num_inputs * num_outputs)
         self._tall = min(-(-tallest // self._left), max(1, step // (self._left * self._right)))
+        mesh = first_devices(devices, self._tall)
+        self._tiles = Tiles(question, num_inputs, num_outputs, 2.0**-found.exponent, mesh)
         # Steps as (product, first row on the left, first row on the right).
         self._steps = [
             (number, top, start)
@@ -303,6 +316,11 @@ class Pairs:
         self.num_steps = len(self._steps)
         self.networks = sum(product.pairs for product in products)
 
+    @property
+    def mesh(self) -> Mesh:
+        """The devices that a step is divided among."""
+        return self._tiles.mesh
+
     def layout(self) -> dict[str, int]:
         """What the order of the enumeration depends on."""
         return {"left": self._left * self._tall, "right": self._right, "steps": self.num_steps, "pairs": self.networks}
@@ -312,12 +330,13 @@ class Pairs:
         del inputs
         (codes, _), (right, _) = self._rows(number)
         left = self._code.unpack(codes).reshape(self._tall, self._left, self._tiles.num_inputs, -1)
+        left = np.pad(left, ((0, -self._tall % self._tiles.mesh.size), (0, 0), (0, 0), (0, 0)))
         right = self._code.unpack(right).reshape(self._right, self._tiles.num_inputs, -1)
         with jax.enable_x64(self._dtype == np.float64):
             return pair_step(self._tiles, left.astype(self._dtype), right.astype(self._dtype))
 
     def kept(self, number: int) -> int:
-        """All tiles of the step: rows that fill it up stand for nothing."""
+        """All tiles of the step but those that fill it up for the devices: rows that fill it up stand for nothing."""
         del number
         return self._tall
 
@@ -347,10 +366,14 @@ def _filled(sums: Sums, start: int, size: int) -> Sums:
 @partial(jax.jit, static_argnames="tiles")
 def pair_step(tiles: Tiles, left: Array, right: Array) -> Outcome:
     """Classes of all sums of ``left`` [S, Q, N, C] and ``right`` [H, N, C]."""
-    columns = jnp.moveaxis(right, 0, 2)  # [N, C, H]
 
-    def tile(rows: Array) -> Outcome:
-        outputs = (rows[..., None] + columns) * tiles.scale  # [Q, N, C, H]
-        return tiles.question.outcome(outputs, jnp.zeros((1, 1, 1), outputs.dtype))
+    def local(left: Array, right: Array) -> Outcome:
+        columns = jnp.moveaxis(right, 0, 2)  # [N, C, H]
 
-    return jax.lax.map(tile, left)
+        def tile(rows: Array) -> Outcome:
+            outputs = (rows[..., None] + columns) * tiles.scale  # [Q, N, C, H]
+            return tiles.question.outcome(outputs, jnp.zeros((1, 1, 1), outputs.dtype))
+
+        return jax.lax.map(tile, left)
+
+    return over_blocks(local, tiles.mesh, (True, False))(left, right)

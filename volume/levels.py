@@ -23,14 +23,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from volume import line_moves, moves
 from volume.classifier import BoundClassifier
 from volume.guides import Guide
 from volume.models import Params
 from volume.moves import Stage
-from volume.samplers import Arcs, Lines, standard_normal
+from volume.samplers import Arcs, Lines, over_blocks, replicated, standard_normal
 from volume.tables import decision_dtype
 
 
@@ -42,8 +44,9 @@ class Target:
     guide: Guide  # reads the outputs at the inputs that are passed along
     num_particles: int  # N
     num_moves: int  # P
-    batch: int  # particles that move at the same time
+    batch: int  # particles that move at the same time, whatever their number: rounding depends on it
     precision: str
+    mesh: Mesh | None = None  # devices that batches are spread over; None: wherever the arrays are
 
     @property
     def kind(self) -> Any:
@@ -64,6 +67,7 @@ class Found(NamedTuple):
     parent: Array  # [R, N] which particle each one comes from
     moved: Array  # share of the moves that went somewhere
     others: Array  # [2] share of a window's other points inside: of the body's ellipse, of the head's
+    moved_each: Array  # [R] share of a replicate's moves that went somewhere
 
 
 class _Chain(NamedTuple):
@@ -87,15 +91,39 @@ def _chain(target: Target, space: Any, stage: Stage, key: Array, z: Params) -> t
 
 
 def over_particles(target: Target, function, *arrays):
-    """``function`` of one particle's arrays, over the leading axes [R, N] of ``arrays``, ``target.batch`` at a time."""
+    """``function`` of one particle's arrays, over the leading axes [R, N] of ``arrays``, ``target.batch`` at a time.
+
+    Every batch has the same size, the last one being filled up, and each is worked out by the same loop on one device:
+    what a particle does depends neither on how many replicates go with it nor on the number of devices.
+    """
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), arrays)
-    count = jax.tree.leaves(flat)[0].shape[0]
-    batches = math.ceil(count / target.batch)
-    size = math.ceil(count / batches)
-    if more := batches * size - count:  # a few done twice: a smaller last batch would be compiled as well
-        flat = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[:more]]), flat)
-    result = jax.lax.map(lambda one: function(*one), flat, batch_size=size)
-    return jax.tree.map(lambda leaf: leaf[:count].reshape(-1, target.num_particles, *leaf.shape[1:]), result)
+    count, size = jax.tree.leaves(flat)[0].shape[0], target.batch
+    devices = 1 if target.mesh is None else target.mesh.size
+    batches = math.ceil(count / size)
+    each = math.ceil(batches / devices)
+    if each * devices * size > count:
+        at = np.arange(each * devices * size) % count
+        flat = jax.tree.map(lambda leaf: leaf[at], flat)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), flat)
+    num = np.clip(batches - each * np.arange(devices), 0, each)  # of every device
+
+    def local(num: Array, flat):
+        def batch(i: Array, found):
+            one = jax.vmap(function)(*jax.tree.map(lambda leaf: leaf[i], flat))
+            return jax.tree.map(lambda all_, new: jax.lax.dynamic_update_index_in_dim(all_, new, i, 0), found, one)
+
+        shapes = jax.eval_shape(jax.vmap(function), *jax.tree.map(lambda leaf: leaf[0], flat))
+        empty = jax.tree.map(lambda leaf: jnp.zeros((each, *leaf.shape), leaf.dtype), shapes)
+        # A loop of known length 1 would be dissolved, and its arithmetic fused and rounded in another way.
+        return jax.lax.fori_loop(0, jax.lax.optimization_barrier(num)[0], batch, empty)
+
+    if target.mesh is None:
+        found = local(jnp.asarray(num), flat)
+    else:  # what follows looks at all particles of a replicate, on every device alike
+        found = replicated(over_blocks(local, target.mesh, (True, True))(jnp.asarray(num), flat), target.mesh)
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count].reshape(-1, target.num_particles, *leaf.shape[2:]), found
+    )
 
 
 @partial(jax.jit, static_argnames="target")
@@ -159,6 +187,7 @@ def advance(
         parent=parent,
         moved=jnp.mean(moved),
         others=jnp.mean(others, axis=(0, 1)),
+        moved_each=jnp.mean(moved, axis=1),
     )
 
 

@@ -150,7 +150,7 @@ def move(target: Target, key: Array, z: Params, space: Space, stage: Stage) -> M
     start = _State(flat, space.rows @ flat, zero, flat, jnp.zeros((), jnp.int32), jnp.zeros(2, flat.dtype), zero)
     vectors, effects, _ = space.directions
     chance = jax.random.uniform(key_steps, (num, 2)).astype(flat.dtype)
-    end, _ = jax.lax.scan(step, start, (jnp.arange(num), vectors, effects, chance))
+    end, _ = jax.lax.scan(step, start, (jnp.arange(num, dtype=jnp.int32), vectors, effects, chance))
     line = vectors[end.number]
     at = quantile(jax.random.uniform(key_candidate).astype(flat.dtype), *end.above)
     candidate = jnp.where(end.above[0] < end.above[1], end.base + (at - line @ end.base) * line, end.base)

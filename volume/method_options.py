@@ -33,6 +33,7 @@ class Option:
     help: str
     many: bool = False  # may be repeated, and gives a tuple
     argument: str = ""  # of the method, where it is not the option's name
+    switch: bool = False  # takes nothing after it: True where it is given
 
     @property
     def flag(self) -> str:
@@ -67,13 +68,21 @@ OPTIONS = (
     Option("draws", (DIRECT,), specs.parse_whole, None, "networks to draw, e.g. 1e7; needed"),
     Option("heads", (DIRECT,), specs.parse_whole, "H", "last layers drawn for each body"),
     Option("bodies", (DIRECT,), specs.parse_whole, "Q", "bodies that share their heads"),
+    Option("memory", (DIRECT,), specs.parse_whole, "BYTES", "for counts of tables; more goes to --out (default: all)"),
     Option("path", (EXACT,), one_of("path", PATHS), None, f"{' | '.join(PATHS)} (default auto)"),
     Option("limit", (EXACT,), specs.parse_whole, "N", "networks to evaluate at most (default 2^36)"),
-    Option("checkpoint", (EXACT,), str, "FILE", "keep here where the count stands, and go on from it"),
     Option("particles", (SPLITTING,), specs.parse_whole, "N", "networks of one replicate (default 256)"),
     Option("moves", (SPLITTING,), specs.parse_whole, "M", "moves of every network at each level (default 16)"),
     Option("target_error", (SPLITTING,), specs.parse_float, "X", "size the run for an interval of +-X in log10"),
     Option("replicates", (SPLITTING, WIDE), specs.parse_whole, "R", "independent repetitions behind the interval"),
+    Option(
+        "resolve",
+        (SPLITTING,),
+        bool,
+        None,
+        "give each class of a given split that fewer than 4 replicates met a run of its own",
+        switch=True,
+    ),
     Option("label", (SPLITTING, WIDE), str, None, _CLASSES, many=True, argument="labels"),
     Option("samples", (WIDE,), specs.parse_whole, "S", "draws for each class (default 20,000)"),
     Option("jitter", (WIDE,), specs.parse_float, "X", "noise added to each output's variance, as a fraction of it"),
@@ -132,6 +141,9 @@ def add(parser: argparse.ArgumentParser, *, direct_only: bool = False) -> None:
             continue
         title = " and ".join(f"--method {method}" for method in takers)
         into = group if direct_only else _group(parser, title)
+        if option.switch:
+            into.add_argument(option.flag, action="store_true", default=None, help=option.help)
+            continue
         into.add_argument(
             option.flag,
             type=option.parse,

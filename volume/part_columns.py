@@ -24,9 +24,7 @@ def rows_column(values: np.ndarray) -> pa.Array:
 
 
 def rows_of(column: pa.ChunkedArray | pa.Array, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers [R, *shape] of such a column."""
+    """Numbers [R, *shape] of such a column, one row or more; ``shape`` may leave one length open as -1."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     found = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in chunks if len(chunk)]
-    if not found:
-        return np.zeros((0, *shape))
-    return np.concatenate(found).reshape(-1, *shape)
+    return np.concatenate(found).reshape(len(column), *shape)

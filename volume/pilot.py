@@ -16,7 +16,7 @@ Shape letters: N particles, P moves.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,6 +33,17 @@ _BAND = (0.6, 1.7)  # of that, within which steps are left alone
 MAX_TUNING = 12  # probes of one level that only turn the steps
 MAX_STALLED = 6  # probes in a row that see no score above the level
 SMALLEST_STEP = 1e-7  # radians: below, float32 cannot tell a window's points apart
+
+
+class PilotState(NamedTuple):
+    """Where a pilot stands between two levels."""
+
+    key: Array
+    z: Any  # as Params, in arrays of either kind
+    stages: list[Stage]
+    steps: tuple[float, float]
+    log_volume: float
+    evaluations: int
 
 
 class Pilot:
@@ -55,6 +66,22 @@ class Pilot:
     def level(self) -> float:
         """The score that all particles have now."""
         return self._level
+
+    def state(self) -> PilotState | None:
+        """Where it stands; None before the first level."""
+        if self._z is None:
+            return None
+        return PilotState(self._key, self._z, list(self.stages), self._steps, self.log_volume, self.evaluations)
+
+    def go_on(self, state: PilotState) -> None:
+        """From that state."""
+        self._key, self._z, self.stages, self._steps, self.log_volume, self.evaluations = state
+        self._level = self.stages[-1].next_level if self.stages else -math.inf
+
+    def end(self, stages: list[Stage], log_volume: float, problem: str) -> None:
+        """As another one ended: its levels, and why it gave up (empty when it did not)."""
+        self.stages, self.log_volume, self.problem, self.done = stages, log_volume, problem, True
+        self._level = stages[-1].next_level if stages else -math.inf
 
     def advance(self) -> None:
         """One level."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,11 +35,13 @@ from volume.levels import Target
 from volume.logs import LN10
 from volume.method import Facts
 from volume.models import Model
+from volume.parts import Part, StoredPart
 from volume.plan import cast_inputs
 from volume.progress import Progress
 from volume.query import Query
 from volume.replicates import MIN_HIT
-from volume.samplers import Prior, arcs, can_share_heads, lines, standard_normal
+from volume.samplers import Prior, arcs, block_mesh, can_share_heads, checked_devices, lines, standard_normal
+from volume.splitting_parts import ORDER
 
 # Of a window: on a torus every point of the body's ellipse costs an evaluation, and more of them buy less than more
 # moves do; small functions that are moved as a whole are cheap. benchmarks/rare_event.py --explore compares.
@@ -73,6 +75,7 @@ class Splitting:
         floor: log10 of the volume below which a class is given up.
         dtype: "float32" or "float64".
         precision: matrix-product precision, as for `Direct`.
+        devices: JAX devices to spread particles over. Default: all local ones. Answers do not depend on their number.
 
     Raises:
         ValueError, TypeError: numbers that are not whole or out of range, an unknown dtype or precision.
@@ -91,6 +94,7 @@ class Splitting:
     floor: float = FLOOR
     dtype: str = "float32"
     precision: str = "highest"
+    devices: tuple[Any, ...] | None = field(default=None, compare=False)
 
     name = "splitting"
 
@@ -109,6 +113,7 @@ class Splitting:
             raise ValueError(f"target_error={self.target_error!r} is a half-width in log10: give for example 0.5.")
         if not self.floor < 0:
             raise ValueError(f"floor={self.floor!r} is the log10 of a small volume: give for example -1500.")
+        object.__setattr__(self, "devices", checked_devices(self.devices))
         labels = self.labels
         if labels is not None:
             labels = (labels,) if isinstance(labels, str) or not isinstance(labels, Sequence) else tuple(labels)
@@ -155,6 +160,8 @@ class SplittingRun:
         self._inputs = cast_inputs(query, method.dtype)
         bound = query.bound
         self._seen: Seen | None = None
+        self._stored: list[StoredPart] = []
+        self._share = 0, 1
         self._given: BoundGiven | BoundGivenTables | None = None
         self._named: list[Any] | None = None  # functions whose shares are asked for
         if isinstance(bound, BoundGivenTables) or (isinstance(bound, BoundGiven) and method.labels is None):
@@ -180,9 +187,10 @@ class SplittingRun:
         asked = guide(bound, label, score=method.score, chain=method.chain)
         if self._seen is None:
             self._seen = look(method, self._query, self._inputs)
-        return ClassRun(
+        made = ClassRun(
             label=label,
-            make_target=lambda onto, particles: _target(method, self._query, onto, particles),
+            number=number,
+            make_target=lambda onto, particles, num: _target(method, self._query, onto, particles, num),
             guide=asked.seen(self._seen),
             inputs=self._inputs,
             split=split,
@@ -193,6 +201,33 @@ class SplittingRun:
             floor=method.floor * LN10,
             dtype=method.dtype,
         )
+        if self._stored:
+            made.restore(self._stored)
+        made.restrict(*self._share)
+        return made
+
+    # --- parts (volume.splitting_parts) ---
+
+    def constants(self) -> dict[str, Any]:
+        """What parts mean beyond query, method and seed."""
+        return {"order": ORDER}
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take the pilots, replicates and states that are there."""
+        self._stored = list(parts)
+        for run in self._runs:
+            run.restore(parts)
+        self._add_unresolved()
+
+    def restrict(self, index: int, count: int) -> None:
+        """Do this share of every class's replicates; `resolve` begins when all of them have ended, in a later run."""
+        self._share = index, count
+        for run in (*self._runs, *self._resolved.values()):
+            run.restrict(index, count)
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """What has ended since the last call, and now and then the state of what is under way."""
+        return [part for run in (*self._runs, *self._resolved.values()) for part in run.collect(all=all)]
 
     @property
     def class_runs(self) -> list[ClassRun]:
@@ -264,13 +299,14 @@ class SplittingRun:
         run = self._active
         assert run is not None
         run.advance()
-        if self.done and self._method.resolve and self._given is not None and not self._resolved:
-            self._add_unresolved()
+        self._add_unresolved()
 
     def _add_unresolved(self) -> None:
-        """Runs of their own for the classes that too few replicates met."""
-        shares, given = self._runs[0].shares, self._given
-        assert given is not None
+        """Runs of their own for the classes that too few replicates met, once all of them have ended."""
+        given = self._given
+        if not self._method.resolve or given is None or self._resolved or not self._runs[0].complete:
+            return
+        shares = self._runs[0].shares
         for number, part in enumerate(self._parts()):
             met = 0 if shares is None or part.column is None else np.sum(shares[part.chosen_by :, part.column] > 0)
             if met >= MIN_HIT:
@@ -305,7 +341,7 @@ class SplittingRun:
             tuple(entries),
             method=self._method.describe(),
             conventions=facts.query.conventions(dtype=self._method.dtype, precision=self._method.precision),
-            devices=[jax.devices()[0]],
+            devices=list(block_mesh(self._method.devices).devices.flat),
             evaluations=sum(run.evaluations for run in runs),
             num_nonfinite=sum(run.num_nonfinite for run in runs),
             nonfinite_checked=sum(run.num_drawn for run in runs),
@@ -338,7 +374,8 @@ def _default_labels(bound: Any) -> tuple[Any, ...]:
     )
 
 
-def _target(method: Splitting, query: Query, onto: Any, particles: int) -> Target:
+def _target(method: Splitting, query: Query, onto: Any, particles: int, num: int) -> Target:
+    """That of ``num`` replicates, or fewer of them at once."""
     moves = lines(query.model, query.prior) if line_moves.suits(onto) else None
     if moves is None:
         split = can_share_heads(query.model, query.prior)
@@ -346,13 +383,17 @@ def _target(method: Splitting, query: Query, onto: Any, particles: int) -> Targe
         moves = arcs(query.model, query.prior, body_points=body_points, head_points=method.head_points)
     size = sum(math.prod(p.shape) for p in query.model.parameters)
     window = moves.body_points * (size + 2 * len(onto.rows) * query.model.num_outputs * moves.head_points)
+    count = particles * num
+    batches = math.ceil(count / max(1, BATCH_FLOATS // window))
+    mesh = block_mesh(method.devices)
     return Target(
         arcs=moves,
         guide=onto,
         num_particles=particles,
         num_moves=method.moves,
-        batch=max(1, min(particles * method.replicates, BATCH_FLOATS // window)),
+        batch=math.ceil(count / batches),  # alike, so that few particles are done twice
         precision=method.precision,
+        mesh=mesh if mesh.size > 1 or method.devices is not None else None,
     )
 
 

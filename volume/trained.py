@@ -8,8 +8,9 @@ compared with.
 Runs that never fit, and those that diverge, are counted and stay in the denominator; `TrainedReport.given_fit` takes
 the share among the runs that fit. Nothing is selected by how it does on other inputs.
 
-Networks are trained in pools (volume.samplers.training), one pool for every processor core. A partial report takes the
-runs before the first unfinished one, in the order of their numbers: the runs finished so far would favour quick ones.
+Networks are trained in pools (volume.samplers.training), one pool for every device, of a CPU for every core; each pool
+takes the numbers of its networks from one queue. A partial report takes the runs before the first unfinished one, in
+the order of their numbers: the runs finished so far would favour quick ones.
 
 Shape letters: P slots of a pool, R networks of a group, m training examples, W words of a table.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,11 +34,13 @@ from volume.counts import Counts
 from volume.errors import unknown, whole
 from volume.given import Given
 from volume.method import Facts
+from volume.parts import Part, StoredPart
 from volume.plan import cast_inputs
 from volume.progress import Progress
 from volume.query import Query
-from volume.samplers import Data, Objective, Optimiser, Prior, Training, objective
+from volume.samplers import Data, Objective, Optimiser, Prior, Training, block_mesh, checked_devices, objective
 from volume.tables import num_words
+from volume.trained_parts import ORDER, FreshRuns, read_runs, runs_part
 from volume.trained_report import Outcomes, TrainedReport, training_record
 from volume.training_pool import Domain, Landed, Plan, Pool, Queue
 
@@ -74,10 +77,11 @@ class Trained:
         dtype: "float32" or "float64".
         precision: of matrix products, as in `Direct`.
         pool: networks in training at once on a device or a processor core. Results do not depend on it.
+        devices: JAX devices to train on. Default: all local ones. Results do not depend on it.
 
     Raises:
         ValueError: a number that is not whole or not positive, an unknown name, settings that exclude each other.
-        TypeError: an objective, optimiser, prior or training set that is none.
+        TypeError: an objective, optimiser, prior, training set or devices that are none.
     """
 
     runs: int
@@ -92,6 +96,7 @@ class Trained:
     dtype: str
     precision: str
     pool: int | None = field(compare=False)
+    devices: tuple[Any, ...] | None = field(compare=False)
 
     name = "trained"
 
@@ -113,6 +118,7 @@ class Trained:
         dtype: str = "float32",
         precision: str = "highest",
         pool: int | None = None,
+        devices: Sequence[Any] | None = None,
     ):
         known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest"), "stop": ("fit", "steps")}
         for what, given in (("dtype", dtype), ("precision", precision), ("stop", stop)):
@@ -125,7 +131,7 @@ class Trained:
         extra = 0 if over_training in (0, None) else whole("over_training", over_training, limit=MAX_STEPS)
         if extra and stop == "steps":
             raise ValueError(f"over_training={extra} goes with stop='fit'; with stop='steps' raise max_steps instead.")
-        values = {
+        values: dict[str, Any] = {
             "runs": whole("runs", runs, limit=MAX_RUNS),
             "optimiser": _optimiser(optimiser, learning_rate, schedule, options),
             "objective": objective(loss),
@@ -138,7 +144,9 @@ class Trained:
             "dtype": dtype,
             "precision": precision,
             "pool": None if pool is None else whole("pool", pool),
+            "devices": checked_devices(devices),
         }
+        values["optimiser"].check(values["max_steps"])
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -220,10 +228,11 @@ class TrainedRun:
         initial.check(query.model.parameters)
         domain = Domain(cast_inputs(query, method.dtype), _positions(on, query))  # type: ignore[arg-type]
         inputs = _cast(on, method.dtype)
-        backend = jax.default_backend()
+        devices = list(block_mesh(method.devices).devices.flat)
+        backend = devices[0].platform
         group = GROUP.get(backend, GROUP_ELSEWHERE)
-        cores = _cores() if backend == "cpu" else 1
-        pools = max(1, min(cores, -(-method.runs // group)))
+        places = max(_cores(), len(devices)) if backend == "cpu" else len(devices)
+        pools = max(1, min(places, -(-method.runs // group)))
         share = -(-method.runs // (group * pools))
         groups = min(share, GROUPS.get(backend, 1) if method.pool is None else max(1, -(-method.pool // group)))
         training = Training(
@@ -240,17 +249,20 @@ class TrainedRun:
         )
         self.plan = plan = Plan(training, query.bound, groups, method.precision)
         data = Data(inputs, on.labels.astype(np.int32), key)  # type: ignore[arg-type]
-        queue = Queue(method.runs)
-        self._pools = [Pool(plan, data, domain, queue) for _ in range(pools)]
+        self._todo = np.arange(method.runs)  # numbers that this process trains
+        self._left, self._done = method.runs, 0  # of them; of all
+        self._queue = Queue(self._todo)
+        self._devices = devices[:pools]
+        self._pools = [Pool(plan, data, domain, self._queue, devices[i % len(devices)]) for i in range(pools)]
         self._compiled = False
         words = num_words(query.domain.num_inputs, query.model.num_outputs) if query.bound.route == "table" else 1
         self._keys = np.zeros((method.runs, words), np.uint64)
         self.outcomes = Outcomes.empty(method.runs)
-        self._done = 0
+        self._fresh = FreshRuns()
 
     @property
     def done(self) -> bool:
-        return self._done >= self._method.runs
+        return not self._left
 
     def advance(self) -> None:
         """Train every pool for about TURN_SECONDS."""
@@ -293,7 +305,36 @@ class TrainedRun:
         else:
             self._keys[at] = result.astype(np.uint64)
         self.outcomes.put(at, landed)
-        self._done += len(at)
+        self._left, self._done = self._left - len(at), self._done + len(at)
+        self._fresh.take(at)
+
+    # --- parts (volume.parts) ---
+
+    def constants(self) -> dict[str, Any]:
+        """What numbers of runs mean beyond query, method and seed: the size of a group, by which sums are laid out."""
+        return {"group": self.plan.training.group, "order": ORDER}
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take the runs that have ended."""
+        for part in parts:
+            if part.name.startswith("runs-"):
+                read_runs(part, self._keys, self.outcomes)
+        self._leave(np.flatnonzero(~self.outcomes.done))
+        self._done = self._method.runs - self._left
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """Runs that have ended since the last part, where there are enough of them."""
+        numbers = self._fresh.collect(all=all)
+        return [] if numbers is None else [runs_part(numbers, self._keys, self.outcomes)]
+
+    def restrict(self, index: int, count: int) -> None:
+        """Train this share of the runs that are left."""
+        self._leave(self._todo[index::count])
+
+    def _leave(self, numbers: np.ndarray) -> None:
+        """Networks to train."""
+        self._todo, self._left = numbers, len(numbers)
+        self._queue.refill(numbers)
 
     def progress(self) -> Progress:
         training = sum(pool.training for pool in self._pools)
@@ -315,7 +356,7 @@ class TrainedRun:
                 "symmetry_note": "every run counts once, by the function it ends in",
                 "quantity": "share of training runs that end in a class; no prior mass",
             },
-            devices=[jax.devices()[0]],
+            devices=self._devices,
             near_ties=int(outcomes.near_tie.sum()),
             near_ties_checked=runs,
             training=training_record(outcomes),

@@ -119,22 +119,28 @@ def _classified(plan: Plan, data: Data, domain: Domain, params: Any, landed: Arr
 
 
 class Queue:
-    """Numbers of networks still to be trained, for several pools at once."""
+    """Networks still to be trained, ``numbers`` [R], for several pools at once."""
 
-    def __init__(self, runs: int):
-        self._next, self._runs, self._lock = 0, runs, threading.Lock()
+    def __init__(self, numbers: np.ndarray):
+        self._lock = threading.Lock()
+        self.refill(numbers)
+
+    def refill(self, numbers: np.ndarray) -> None:
+        """Train these instead, before any was taken."""
+        self._numbers, self._next = numbers.astype(np.uint32), 0
 
     def take(self, most: int) -> np.ndarray:
         with self._lock:
-            start, self._next = self._next, min(self._next + most, self._runs)
-            return np.arange(start, self._next, dtype=np.uint32)
+            start, self._next = self._next, min(self._next + most, len(self._numbers))
+            return self._numbers[start : self._next]
 
 
 class Pool:
-    """The slots of one processor core or device."""
+    """The slots of one processor core or device; what is put on ``device`` is computed there."""
 
-    def __init__(self, plan: Plan, data: Data, domain: Domain, queue: Queue):
-        self._plan, self._data, self._domain, self._queue = plan, data, domain, queue
+    def __init__(self, plan: Plan, data: Data, domain: Domain, queue: Queue, device: Any):
+        self._plan, self._queue, self._device = plan, queue, device
+        self._data, self._domain = data, domain
         self._free = np.ones(plan.slots, bool)
         self._state: Networks | None = None
 
@@ -158,7 +164,8 @@ class Pool:
                 order = np.argsort(self._free, kind="stable")
                 self._free = self._free[order]
         if self._state is None:
-            self._state = empty_pool(self._plan.training, self._data, self._plan.groups)
+            empty = empty_pool(self._plan.training, self._data, self._plan.groups)
+            self._data, self._domain, self._state = jax.device_put((self._data, self._domain, empty), self._device)
         count = np.int32(len(fresh))
         self._state, done = step(
             self._plan, self._data, self._domain, self._state, slots, numbers, count, order.astype(np.int32)

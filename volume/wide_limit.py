@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pyarrow as pa
 from jax import Array
 from scipy import optimize
 
@@ -28,6 +29,7 @@ from volume.labels import BoundFits
 from volume.method import Facts
 from volume.nngp import nngp_kernel
 from volume.orthant import OrthantEstimate, exact, log_orthant, shared_out
+from volume.parts import Part, StoredPart
 from volume.progress import Progress
 from volume.query import Query
 
@@ -215,20 +217,26 @@ class InfiniteWidth:
 
 
 class WideRun:
-    """The wide limit of one query, a class a step."""
+    """The wide limit of one query, a class a step; a class is a part (volume.parts).
+
+    A class costs some factorisations of a matrix of its labelled inputs, in NumPy: there is nothing to spread over
+    devices.
+    """
 
     def __init__(self, method: InfiniteWidth, query: Query, labels: tuple[str, ...], key: Array):
         self._method, self._query, self._labels, self._key = method, query, labels, key
-        self._found: list[OrthantEstimate] = []
+        self._found: dict[int, OrthantEstimate] = {}  # by number of the class
+        self._todo = list(range(len(labels)))
+        self._fresh: list[int] = []  # in no part yet
 
     @property
     def done(self) -> bool:
-        return len(self._found) == len(self._labels)
+        return not self._todo
 
     def advance(self) -> None:
-        index = len(self._found)
+        index = self._todo[0]
         high, low = np.asarray(jax.random.key_data(jax.random.fold_in(self._key, index)))
-        found = infinite_width(
+        self._found[index] = infinite_width(
             self._query,
             self._labels[index],
             samples=self._method.samples,
@@ -236,23 +244,63 @@ class WideRun:
             jitter=self._method.jitter,
             seed=(int(high) << 32) | int(low),
         )
-        self._found.append(found)
+        self._todo.pop(0)
+        self._fresh.append(index)
 
     def progress(self) -> Progress:
-        note = f"log10 volume {self._found[-1].log10_probability:.2f}" if self._found else ""
+        latest = next(reversed(self._found.values()), None)
+        note = f"log10 volume {latest.log10_probability:.2f}" if latest is not None else ""
         return Progress(done=len(self._found), total=len(self._labels), unit="classes", note=note)
 
     def report(self, facts: Facts) -> EstimateReport | None:
         if not self._found:
             return None
-        answered = zip(self._labels, self._found, strict=False)  # a stopped run has answered for the first ones
         conventions = facts.query.conventions(dtype="float64", precision="highest")
         return EstimateReport.of(
             facts,
-            tuple(LimitVolume.of(label, found.at_level(facts.level)) for label, found in answered),
+            tuple(
+                LimitVolume.of(self._labels[index], self._found[index].at_level(facts.level))
+                for index in sorted(self._found)
+            ),
             method=self._method.describe(),
             conventions={**conventions, "width": "hidden layers are taken to be infinitely wide"},
         )
+
+    # --- parts ---
+
+    def constants(self) -> dict[str, Any]:
+        """What the numbers of classes mean."""
+        return {"labels": list(self._labels)}
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take the classes that are there."""
+        for part in parts:
+            if part.name.startswith("class-"):
+                self._found[part.facts["class"]] = _estimate(part)
+        self._todo = [index for index in self._todo if index not in self._found]
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """The classes answered since the last call."""
+        del all  # each is one
+        fresh, self._fresh = self._fresh, []
+        return [_class_part(index, self._labels[index], self._found[index]) for index in fresh]
+
+    def restrict(self, index: int, count: int) -> None:
+        """Answer for this share of the classes that are left."""
+        self._todo = self._todo[index::count]
+
+
+def _class_part(index: int, label: str, found: OrthantEstimate) -> Part:
+    """One row: the label and the numbers of the estimate, as its fields are called."""
+    numbers = {name: pa.array([value]) for name, value in vars(found).items() if name != "notes"}
+    table = pa.table({"label": pa.array([label]), **numbers})
+    return Part(f"class-{index:06d}", {"class": index, "notes": list(found.notes)}, table)
+
+
+def _estimate(part: StoredPart) -> OrthantEstimate:
+    row = part.read().to_pylist()[0]
+    del row["label"]
+    return OrthantEstimate(**row, notes=tuple(part.facts["notes"]))
 
 
 _SAMPLERS = "volume.Direct or volume.Splitting"
