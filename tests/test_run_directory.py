@@ -20,6 +20,7 @@ import pytest
 
 import volume
 from volume import block_parts, models, samplers
+from volume.accumulate import Rows
 from volume.direct import DirectRun
 from volume.estimation import Interrupted
 from volume.parts import Part
@@ -488,3 +489,14 @@ def test_methods_without_parts_keep_their_report(tmp_path, capsys, monkeypatch):
     assert again["fits"] == report["fits"]
     assert "keeps no parts of a run: it starts anew" in capsys.readouterr().err
     assert Path(tmp_path / "report.json").is_file()
+
+
+def test_a_part_has_no_gaps():
+    part = block_parts.OpenPart()
+    one = np.ones(1, np.int32)
+    for first in (3, 4, 9):
+        rows = Rows([np.array([7], np.uint64)], one * first, one, np.zeros(1))
+        part.add(np.array([first]), rows, 0)
+    found = part.collect(all=True)
+    assert [(each.facts["first"], each.facts["stop"]) for each in found] == [(3, 5), (9, 10)]
+    assert part.collect(all=True) == []
