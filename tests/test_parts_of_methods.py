@@ -253,6 +253,24 @@ def test_replicates_of_other_levels_are_left_out(tmp_path, whole_runs):
     assert led.class_runs[0].stages != whole_runs["shares"].class_runs[0].stages
 
 
+def test_a_trial_goes_on(tmp_path):
+    """The trial sizes the replicates; the run is stopped after every step, and goes on."""
+    query, _ = SPLITTINGS["shares"]
+    method = volume.Splitting(particles=16, moves=2, replicates=4, target_error=4.0)
+    whole = go(begin(query, method))
+    assert whole.class_runs[0].target.num_particles > 16
+    kept = Kept(tmp_path)
+    run = begin(query, method)
+    for _ in range(200):
+        go(run, kept, steps=1)
+        run = begin(query, method, parts=kept.without())
+        if run.done:
+            break
+    assert "trial-000-000-000000" in kept.parts
+    assert report_of(run, query).entries == report_of(whole, query).entries
+    assert report_of(run, query).run["evaluations"] == report_of(whole, query).run["evaluations"]
+
+
 def test_states_are_kept_now_and_then(monkeypatch, tmp_path):
     clock = [0.0]
     monkeypatch.setattr("volume.splitting_parts.time.monotonic", lambda: clock[0])
