@@ -267,13 +267,20 @@ class LocalRun:
             more["copies"] = self._copies_record(facts.level)
         rays, splitting = self.rays, self.splitting
         conventions = facts.query.conventions(dtype=self._method.dtype, precision=self._method.precision)
-        region = f"star-shaped: {self._divergence.label} within the cutoff all the way from the anchor"
+        region = {}
+        if rays is not None:
+            region["rays"] = f"{self._divergence.label} within the cutoff all the way from the anchor: star-shaped"
+        if splitting is not None:
+            points = self._method.line_points
+            region["splitting"] = f"{self._divergence.label} within the cutoff" + (
+                ": all of it that moves reach" if points == 1 else f" at {points} points on the way from the anchor"
+            )
         return EstimateReport.of(
             facts,
             tuple(entries),
             method=self._method.describe(),
             conventions={**conventions, **self._divergence.describe(), "region": region},
-            devices=[jax.devices()[0]],
+            devices=jax.local_devices()[:1],
             evaluations=(rays.tally.evaluations if rays else 0) + (splitting.evaluations if splitting else 0),
             num_nonfinite=(rays.tally.nonfinite if rays else 0) + (splitting.num_nonfinite if splitting else 0),
             **more,
