@@ -148,7 +148,7 @@ def test_every_option_reaches_the_query(capsys, monkeypatch):
         asked.update(query=query, method=method, **options)
         raise ValueError("enough")
 
-    monkeypatch.setattr("volume.estimation.estimate", fake)
+    monkeypatch.setattr("volume.estimation.keep", fake)
     words = (
         "estimate --model mlp:2-3-1 --activation tanh --prior gaussian --weight-std 1,1.4 --bias-std 0.5"
         " --domain boolean:2 --coding -1,1 --classifier ones*lz --draws 1e5 --seed 7 --level 0.9 --heads 20"
@@ -248,7 +248,8 @@ def test_out_refuses_to_replace(capsys, stored, tmp_path):
     before = (stored / "report.json").read_bytes()
     code, _, err = run(capsys, *SMALL, "--out", stored, "--seed", 1)
     assert code == 2
-    assert "exists: name another folder, or replace it with --force" in err
+    assert "holds a run" in err
+    assert "or replace it with --force" in err
     assert (stored / "report.json").read_bytes() == before
     (tmp_path / "file").write_text("")
     code, _, err = run(capsys, *SMALL, "--out", tmp_path / "file")
