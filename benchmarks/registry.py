@@ -136,6 +136,13 @@ BENCHMARKS = (
         (40, 0.4),
     ),
     Benchmark(
+        "coverage_local",
+        "coverage",
+        "how often limits of splitting around an anchor hold, on ellipsoids of known mass",
+        "docs/local.md: coverage of splitting around an anchor",
+        (8, 0.7),
+    ),
+    Benchmark(
         "exact_tables",
         "coverage",
         "whether the stored exact tables are what enumeration gives, byte for byte",
