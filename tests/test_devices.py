@@ -61,6 +61,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 def test_one_device_and_eight_answer_alike():
     env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     program = textwrap.dedent(PROGRAM)

@@ -219,23 +219,20 @@ def test_splitting_is_shared_among_processes(tmp_path, whole_runs):
     query, method = SPLITTINGS["shares"]
     whole = report_of(whole_runs["shares"], query).entries
     kept = Kept(tmp_path)
-    for index in range(3):
+    for index in range(2):
         run = begin(query, method)
-        run.restrict(index, 3)
+        run.restrict(index, 2)
         assert ("pilot-000" in kept.parts) == (index > 0)
         go(run, kept)
-    assert {"replicates-000-000000", "replicates-000-000001", "replicates-000-000002"} <= set(kept.parts)
+        assert len(run.class_runs[0].log_estimates) == 2
+    assert {"replicates-000-000000", "replicates-000-000002"} <= set(kept.parts)
     over = begin(query, method, parts=kept.without())
     assert over.done
     assert report_of(over, query).entries == whole
-    # Two replicates are lost, and two processes make one each.
-    rest = kept.without("replicates-000-000001", "replicates-000-000002")
-    for index in range(2):
-        run = begin(query, method, parts=rest)
-        run.restrict(index, 2)
-        go(run, kept)
-        assert len(run.class_runs[0].log_estimates) in (2, 3)
-    again = begin(query, method, parts=kept.without())
+    # Two replicates are lost, and made again.
+    again = begin(query, method, parts=kept.without("replicates-000-000000"))
+    assert not again.done
+    go(again)
     assert report_of(again, query).entries == whole
 
 
@@ -253,6 +250,7 @@ def test_replicates_of_other_levels_are_left_out(tmp_path, whole_runs):
     assert led.class_runs[0].stages != whole_runs["shares"].class_runs[0].stages
 
 
+@pytest.mark.slow
 def test_a_trial_goes_on(tmp_path):
     """The trial sizes the replicates; the run is stopped after every step, and goes on."""
     query, _ = SPLITTINGS["shares"]
