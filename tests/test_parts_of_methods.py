@@ -304,3 +304,50 @@ def test_wide_classes_go_on_from_parts(tmp_path):
     over = begin(query, method, parts=kept.without())
     assert over.done
     assert report_of(over, query).entries == whole
+
+
+# --- In a folder ---
+
+WIDE = volume.Query(models.MLP((2, 40, 1)), PRIOR, volume.BooleanCube(2))
+KEPT: dict[str, tuple[Any, Any]] = {
+    "exact": LATTICES["numbered"],
+    "trained": TRAINED["tables"],
+    "splitting": SPLITTINGS["shares"],
+    "wide": (WIDE, volume.InfiniteWidth(labels=("0111", "0110", "0001"), samples=800, replicates=8)),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_every_method_goes_on_in_a_folder(name, tmp_path, monkeypatch):
+    """Stopped by Ctrl-C again and again, with a byte of its largest part flipped in between."""
+    monkeypatch.setattr("volume.trained.TURN_SECONDS", 0.0)
+    query, method = KEPT[name]
+    whole: Any = volume.estimate(query, method, seed=3)
+    left = 0  # steps of this sitting; networks in training begin anew in the next, so each is longer
+
+    def stop(_):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+
+    found: Any = None
+    for stops in range(12):
+        left = 2**stops
+        try:
+            found = volume.estimate(query, method, seed=3, out=tmp_path, resume=stops > 0, progress=stop)
+            break
+        except volume.Interrupted:
+            files = sorted((tmp_path / "parts").glob("*.parquet"), key=lambda file: file.stat().st_size)
+            if stops == 1 and files:
+                content = bytearray(files[-1].read_bytes())
+                content[len(content) // 2] ^= 1
+                files[-1].write_bytes(content)
+    assert found is not None
+    assert stops > 0
+    loaded: Any = volume.load(tmp_path)
+    for report in (found, loaded):
+        if isinstance(whole, volume.VolumeReport):
+            same_counts(report.counts, whole.counts)
+        else:
+            assert report.entries == whole.entries
