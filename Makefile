@@ -34,7 +34,7 @@ demo: $(READY)
 	$(BIN)/volume demo --out $(OUT)
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --durations 25
 
 lint: $(READY)
 	$(BIN)/ruff check .
