@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import time
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")  # subprocesses inherit both
+
+
+# Two thirds of a test run are XLA's, which compiles one program after another. The same program, compiler, options and
+# processor give the same machine code: compiled programs are kept under .pytest_cache, where both workers, the commands
+# that tests start and the next run find them. `pytest --cache-clear` forgets them.
+LEAST_SECONDS = 0.1  # of compiling: what is quicker is as quickly compiled again
+UNUSED_DAYS = 7.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A program that the other worker is still writing, or that a killed process left half written, is compiled again.
+    config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache entry:UserWarning")
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or not hasattr(config, "cache"):
+        return
+    folder = config.cache.mkdir("programs") / processor()  # type: ignore[union-attr]  # it is there
+    for program in folder.glob("*"):
+        if time.time() - program.stat().st_atime > UNUSED_DAYS * 86_400:
+            program.unlink(missing_ok=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(LEAST_SECONDS))
+
+
+def processor() -> str:
+    """One word for what machine code is made for."""
+    info, what = Path("/proc/cpuinfo"), ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU ", "Features")
+    told = info.read_text().split("\n\n")[0].splitlines() if info.is_file() else []
+    words = [platform.machine(), platform.processor(), *(line for line in told if line.startswith(what))]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
 # Every program that XLA compiles for a CPU maps some twenty regions of memory, and Linux allows 65,530 in one process:
