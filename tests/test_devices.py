@@ -1,4 +1,7 @@
-"""No answer depends on the number of devices: every method on one and on eight forced CPU devices, bit for bit."""
+"""No answer depends on the number of devices: every method on one and on eight forced CPU devices, bit for bit.
+
+Direct draws on three as well, of which no power of two is a multiple.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,15 @@ PROGRAM = """
         else:
             found[name] = digest(*(entry.log_estimates for entry in report.entries))
 
-    def ask_all(devices, count):
+    def draw(devices, count):
         found.clear()
         for name, classifier in (("table", volume.TruthTable()), ("ones", volume.Ones())):
-            direct = volume.Direct(4200, heads=10, bodies=2, devices=devices)
+            direct = volume.Direct(21_000, heads=10, bodies=2, devices=devices)
             ask(f"direct {name}", net, gaussian, classifier, direct, count)
+        return dict(found)
+
+    def ask_all(devices, count):
+        draw(devices, count)
         # Eleven blocks a step: no multiple of the devices, and the last step is short.
         enumeration.STEP_OUTPUTS = 11 * 6561 * 8
         ask("exact blocks", models.MLP((3, 3, 1), bias=False), ternary, volume.TruthTable(),
@@ -57,7 +64,8 @@ PROGRAM = """
         volume.Query(net, gaussian, cube, labels), jax.random.key(0)
     ).class_runs[0].target.batch
     few, all_ = ask_all(jax.local_devices()[:1], 1), ask_all(None, 8)
-    print(json.dumps({"one": few, "eight": all_, "batches": -(-64 * 6 // batch)}))
+    three = draw(jax.local_devices()[:3], 3)
+    print(json.dumps({"one": few, "three": three, "eight": all_, "batches": -(-64 * 6 // batch)}))
 """
 
 
@@ -70,6 +78,8 @@ def test_one_device_and_eight_answer_alike():
     found = json.loads(done.stdout)
     assert found["one"] == found["eight"]
     assert len(found["one"]) == 6
+    assert len(found["three"]) == 2
+    assert found["three"].items() <= found["one"].items()
     assert found["batches"] == 3
 
 

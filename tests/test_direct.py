@@ -1,11 +1,6 @@
 """The sampler: what may not change the counts, what must be refused, and what is counted apart."""
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
-import textwrap
 from typing import Any
 
 import jax
@@ -55,32 +50,6 @@ def test_counts_do_not_depend_on_the_step_size(monkeypatch, classifier):
     same_counts(first, counts(7, 1 << 20))
     same_counts(first, counts(1, 40 * 13))  # steps of 16 blocks: 750 is no multiple of it
     assert first.num_units == 750
-
-
-def test_counts_do_not_depend_on_the_number_of_devices():
-    script = """
-        import sys, json, hashlib, jax, numpy as np, volume
-        from volume import models, samplers
-        model = models.MLP((3, 8, 1))
-        found = {}
-        for name, classifier in (("table", volume.TruthTable()), ("ones", volume.Ones())):
-            question = volume.Query(model, samplers.Gaussian(1.0, 0.3), volume.BooleanCube(3), classifier)
-            counts = volume.estimate(question, volume.Direct(21_000, heads=10, bodies=2), seed=3).counts
-            digest = hashlib.sha256()
-            for part in (counts.keys, counts.offsets, counts.unit, counts.hits):
-                digest.update(np.ascontiguousarray(part).tobytes())
-            found[name] = digest.hexdigest()
-        print(json.dumps({"devices": jax.device_count(), "found": found}))
-    """
-    answers = []
-    for devices in (1, 3, 8):
-        env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-        out = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(script)], env=env, capture_output=True, text=True, check=True
-        )
-        answers.append(json.loads(out.stdout))
-    assert [a["devices"] for a in answers] == [1, 3, 8]
-    assert answers[0]["found"] == answers[1]["found"] == answers[2]["found"]
 
 
 def test_one_trace_for_a_whole_run_and_for_an_equal_query():
