@@ -56,13 +56,18 @@ def free_port() -> int:
 
 
 class Launch:
-    """Processes of one launch on this machine; `words` and `environment` take the process's number."""
+    """Processes of one launch on this machine; `words` and `environment` take the process's number, `jax` is read as
+    JAX is imported."""
 
-    def __init__(self, tmp_path, number, words, environment=lambda _: {}):
+    def __init__(self, tmp_path, number, words, environment=lambda _: {}, jax=()):
         self.outs = [tmp_path / f"said-{k}" for k in range(number)]
         plan = [(words(k), environment(k), str(out)) for k, out in enumerate(self.outs)]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, json.dumps(plan)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", LAUNCH, json.dumps(plan)],
+            cwd=ROOT,
+            env=os.environ | dict(jax),
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         self.pids = [int(word) for word in self.process.stdout.readline().split()]
@@ -124,7 +129,12 @@ def test_four_processes_give_the_report_of_one(one, tmp_path):
 def test_a_killed_process_ends_the_others_with_a_sentence_and_the_run_goes_on_with_fewer(one, tmp_path, capsys):
     out, address = tmp_path / "run", f"127.0.0.1:{free_port()}"
     own = ["--coordinator", address, "--num-processes", "4", "--process-timeout", str(TIMEOUT)]
-    launch = Launch(tmp_path, 4, lambda k: [*WORDS, "--out", str(out), "--distributed", *own, "--process-id", str(k)])
+    launch = Launch(
+        tmp_path,
+        4,
+        lambda k: [*WORDS, "--out", str(out), "--distributed", *own, "--process-id", str(k)],
+        jax={"JAX_ENABLE_COMPILATION_CACHE": "0"},  # they are to end while they compile, and find nothing compiled
+    )
     wait_for_work(out / "hosts", launch)
     os.kill(launch.pids[2], signal.SIGKILL)
     assert launch.codes() == [3, 3, -signal.SIGKILL, 3], [launch.said(k) for k in range(4)]

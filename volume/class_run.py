@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -377,6 +378,7 @@ class ClassRun:
         return record
 
 
+@cache  # a run that goes on from its parts sizes its trials again
 def _spread_for(half_width: float, num: int) -> float:
     """The spread of log p_hat at which R replicates give an interval of this half-width, in nats."""
     low, high = 1e-6, 3.0
