@@ -11,6 +11,8 @@ Shape letters: S runs, B units, Q bodies, H heads, h width.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from volume.counts import Tally
@@ -34,6 +36,11 @@ def body_shares(rng: np.random.Generator, shape: tuple[int, ...], width: int, p:
     return np.arctan2(np.sin(2 * half) * np.sqrt(first * last), dot) / (2 * np.pi)
 
 
+@cache  # the eigenvalues of a large matrix
+def _gauss(num: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(num)
+
+
 def design_effect(width: int, p: float, heads: int) -> float:
     """The true one: 1 + (H - 1) corr(two heads of a body). Crossing adds nothing, as P(hit | head) = p for each head.
 
@@ -46,7 +53,7 @@ def design_effect(width: int, p: float, heads: int) -> float:
     if width == 1:
         both = p / 2
     else:
-        nodes, weights = np.polynomial.legendre.leggauss(300)
+        nodes, weights = _gauss(300)
         u, du = (nodes + 1) / 2, weights / 2
         x, dx = 2 * np.pi * p * u**3, 2 * np.pi * p * 3 * u**2 * du
         t, dt = np.pi / 2 * u**3, 3 * u**2 * du
