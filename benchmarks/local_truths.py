@@ -56,6 +56,38 @@ def quadratic_run(
     return finished(found)
 
 
+def valleys(params: Any, data: Any) -> Any:
+    """sum of a u^2 + b (v - k u^2)^2 over pairs (u, v) of w - at: an ellipsoid that is bent, its volume unchanged."""
+    u, v = (params["w"] - data["at"]).reshape(2, -1)
+    return (data["a"] * u**2 + data["b"] * (v - data["k"] * u**2) ** 2).sum()
+
+
+def valleys_run(
+    pairs: int, cutoff: float, *, seed: int = 0, bend: float = 0.5, ratio: float = 1e3, **settings: Any
+) -> tuple[LocalSplitting, float]:
+    """A finished run on so many valleys under the uniform law of the cube (-1, 1)^n, n = 2 pairs, and the truth.
+
+    The shear keeps volume, and the cube holds the region: log V is that of an ellipsoid's share of the cube. Sizes a
+    spread over two decades, b = ratio a, and at the end of u the valley has gone aside by ``bend``. Not star-shaped:
+    the region is the sublevel set.
+    """
+    at, a = np.linspace(-0.2, 0.15, 2 * pairs), cutoff * np.logspace(1, 3, pairs)
+    data = {"at": at, "a": a, "b": ratio * a, "k": bend * a / cutoff}
+    n = 2 * pairs
+    log_ball = n / 2 * math.log(math.pi * cutoff) - special.gammaln(n / 2 + 1)
+    truth = log_ball - np.log(a).sum() - pairs * math.log(ratio) / 2 - n * math.log(2)
+    found = LocalSplitting(
+        bind(vector_model(n), DivergenceFunction(valleys, {name: np.float32(x) for name, x in data.items()})),
+        samplers.Uniform(1.0, 1.0),
+        {"w": at},
+        np.zeros((1, n), np.float32),
+        [cutoff],
+        jax.random.key(seed),
+        **{"line_points": 1} | settings,
+    )
+    return finished(found), truth
+
+
 def finished(run: LocalSplitting) -> LocalSplitting:
     """The run, when it is done; RuntimeError where its pilot gave up."""
     while not run.done:

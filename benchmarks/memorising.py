@@ -144,8 +144,8 @@ def measure(what: Task) -> dict[str, Any]:
         CUTOFF,
         estimator="both",
         rays=256 if quick else 1024,
-        particles=24 if quick else 48,
-        moves=4 if quick else 6,
+        particles=16 if quick else 24,
+        moves=4 if quick else 12,  # moves before particles: volume.local_group says why
         replicates=4 if quick else 6,
     )
     query = volume.Query(model, PRIOR, domain=volume.Points(inputs))
@@ -158,6 +158,8 @@ def measure(what: Task) -> dict[str, Any]:
         if entry.estimator == "splitting":
             row["spread"] = entry.spread
             row["levels"] = entry.diagnostics["levels"]
+            row["drift"] = entry.diagnostics["drift"]
+            row["headline"] = entry.headline
         found.append({name: value if value == value else None for name, value in row.items()})
     return {
         **asdict(what),

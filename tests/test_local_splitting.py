@@ -17,7 +17,8 @@ from scipy import integrate, special, stats
 from benchmarks.local_truths import finished, log_ellipsoid, quadratic, quadratic_run, vector_model
 from volume import models, replicates, samplers
 from volume.divergence import BoundDivergence, DivergenceFunction, bind
-from volume.local_splitting import LocalSplitting, slopes
+from volume.local_slopes import slopes
+from volume.local_splitting import LocalSplitting
 
 
 def near(run, truths, least=8.0):

@@ -34,7 +34,7 @@ KINDS = ("kl", "agreement")
 AT_ANCHOR = 1e-3
 # Below this distance of log-odds the series of KL loses fewer digits than the logarithm of a sum.
 NEAR = 0.5
-TERMS = 12
+TERMS = 12  # of the series of exp
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ class BoundDivergence:
             value = _KINDS[self.kind](data["outputs"], outputs)
         if self.within is None:
             return value
-        same = self._class(outputs) == self._class(data["outputs"])
+        same = self._same_class(outputs, data["outputs"])
         return jnp.where(same | jnp.isnan(value), value, jnp.inf)
 
     def of_flat(self, theta: Array, data: Mapping[str, Any]) -> Array:
@@ -226,13 +226,25 @@ class BoundDivergence:
                 "the parameters it was measured from."
             )
 
-    def _class(self, outputs: Array) -> Array:
+    def _same_class(self, outputs: Array, anchor: Array) -> Array:
+        """Whether outputs [N, C] are of the anchor's class; of truth tables, which nothing numbers: decided alike."""
         assert self.within is not None
-        return self.within.classify_outputs(outputs[:, 0] if self.model.num_outputs == 1 else outputs)
+        if self.model.num_outputs == 1:
+            outputs, anchor = outputs[:, 0], anchor[:, 0]
+        if self.within.num_classes is not None:
+            return self.within.classify_outputs(outputs) == self.within.classify_outputs(anchor)
+        if self.model.num_outputs == 1:
+            return jnp.all((outputs > 0) == (anchor > 0))
+        return jnp.all(jnp.argmax(outputs, axis=-1) == jnp.argmax(anchor, axis=-1))
 
 
 def bind(model: Model, divergence: Any, within: BoundClassifier | None = None) -> BoundDivergence:
     """The divergence that a word or a `DivergenceFunction` stands for. ValueError or TypeError for anything else."""
+    if within is not None and within.num_classes is not None and within.route == "table":
+        raise ValueError(
+            f"A region cannot be cut with the anchor's class of {within.classifier}, which is told from whole tables "
+            "outside the compiled steps: ask for a class such as Fits, Ones or TruthTable, or leave within_class out."
+        )
     if isinstance(divergence, str):
         if divergence not in KINDS:
             raise ValueError(unknown("divergence", divergence, KINDS))
@@ -256,26 +268,51 @@ def _two(outputs: Array) -> Array:
 
 
 def _kl(anchor: Array, outputs: Array) -> Array:
-    """Mean KL(p_anchor || p) over inputs, from outputs [N, C].
+    """Mean KL(p_anchor || p) over inputs, from outputs [N, C]."""
+    # Classes first: sums over few classes are then sums of long rows, which is 2 to 3 times faster on a CPU.
+    return _kl_of(_two(anchor).T, _two(outputs).T)
+
+
+@jax.custom_jvp
+def _kl_of(anchor: Array, outputs: Array) -> Array:
+    """The same from outputs [C, N], C >= 2; the derivative is with respect to ``outputs`` alone.
 
     With d the differences of the outputs, centred so that their mean under p_anchor is 0, KL = log E exp(d): near 0 as
     log1p E(exp(d) - 1 - d), which keeps its digits where the logarithm of a sum of 1 has none left.
     """
-    anchor, outputs = _two(anchor), _two(outputs)
-    log_p = jax.nn.log_softmax(anchor)
-    p = jnp.exp(log_p)
+    log_p, d, near = _centred(anchor, outputs)
+    return jnp.mean(_kl_rows(log_p, d, near))
+
+
+@_kl_of.defjvp
+def _kl_slope(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The slope of KL(p || q) along the logarithms of q is q - p."""
+    log_p, d, near = _centred(*primals)
+    rows = _kl_rows(log_p, d, near)
+    slope = jnp.exp(log_p + (d - rows)) - jnp.exp(log_p)
+    return jnp.mean(rows), jnp.vdot(slope, tangents[1]) / len(rows)
+
+
+def _centred(anchor: Array, outputs: Array) -> tuple[Array, Array, Array]:
+    """log p of the anchor [C, N], d [C, N], and where all of an input's d are small [N]."""
+    log_p = jax.nn.log_softmax(anchor, axis=0)
     d = outputs - anchor
-    d = d - jnp.sum(p * d, axis=-1, keepdims=True)
-    near = jnp.max(jnp.abs(d), axis=-1) < NEAR
-    small = jnp.where(near[..., None], d, 0)
-    # exp(d) - 1 - d = d^2/2 (1 + d/3 (1 + d/4 (...))): within 1e-12 of itself below NEAR.
-    rest = jnp.ones_like(small)
-    for k in range(TERMS, 2, -1):
-        rest = 1 + small / k * rest
-    rest = small**2 / 2 * rest
-    return jnp.mean(
-        jnp.where(near, jnp.log1p(jnp.sum(p * rest, axis=-1)), jax.nn.logsumexp(log_p + d, axis=-1)),
-    )
+    d = d - jnp.sum(jnp.exp(log_p) * d, axis=0)
+    return log_p, d, jnp.max(jnp.abs(d), axis=0) < NEAR
+
+
+def _kl_rows(log_p: Array, d: Array, near: Array) -> Array:
+    """KL by input [N]."""
+    small = jnp.where(near, d, 0)
+    # exp(d) - 1 - d = d^2 (1/2! + d/3! + d^2/4! + ...): within 1e-12 of itself below NEAR.
+    series = jnp.full_like(small, 1 / math.factorial(TERMS))
+    for k in range(TERMS - 1, 1, -1):
+        series = 1 / math.factorial(k) + small * series
+    above = jnp.sum(jnp.exp(log_p) * small**2 * series, axis=0)
+    tilted = log_p + d
+    top = jax.lax.stop_gradient(jnp.max(tilted, axis=0))
+    total = jnp.sum(jnp.exp(tilted - top), axis=0)
+    return jnp.where(near, jnp.log1p(above), top + jnp.log(total))
 
 
 def _agreement(anchor: Array, outputs: Array) -> Array:

@@ -34,7 +34,8 @@ from volume.local_anchor import Anchor
 from volume.local_copies import copies_of, statement
 from volume.local_estimate import LocalVolume, lower_bound, rays_volume
 from volume.local_rays import Ground, RaysRun, Setting
-from volume.local_splitting import LocalSplitting, slopes
+from volume.local_slopes import slopes
+from volume.local_splitting import CHAINS, STARTS, LocalSplitting
 from volume.method import Facts
 from volume.plan import cast_inputs
 from volume.progress import Progress
@@ -43,7 +44,6 @@ from volume.samplers import RayPrior, ray_prior
 
 ESTIMATORS = ("rays", "splitting", "both")
 PRECONDITIONERS = ("auto", "identity", "diagonal", "full")
-STARTS = ("cover", "prior")
 BATCHES = 16  # of rays, behind the interval
 MAX_FULL = 512  # free parameters up to which "auto" takes the whole matrix
 MAX_MATRIX = 16384  # beyond, a matrix of this size on a side does not fit
@@ -69,7 +69,7 @@ class Local:
         fit: steps of the pilot that fits the curvature to networks of the region; 0: the diagonal at the anchor.
         drift: whether rays lean to where the prior pulls.
         probes: points on each ray where a crossing before the radius is looked for.
-        particles, moves, replicates, line_points, start_from: of splitting (`volume.local_splitting`).
+        particles, moves, replicates, line_points, chain, start_from: of splitting (`volume.local_splitting`).
         dtype, precision: as in `volume.Direct`.
 
     Raises:
@@ -89,7 +89,8 @@ class Local:
     particles: int = 256
     moves: int = 16
     replicates: int = 8
-    line_points: int = 1
+    line_points: int = 16
+    chain: str = "auto"
     start_from: str = "cover"
     dtype: str = "float32"
     precision: str = "highest"
@@ -112,7 +113,8 @@ class Local:
         particles: float = 256,
         moves: int = 16,
         replicates: int = 8,
-        line_points: int = 1,
+        line_points: int = 16,
+        chain: str = "auto",
         start_from: str = "cover",
         dtype: str = "float32",
         precision: str = "highest",
@@ -120,6 +122,7 @@ class Local:
         known: dict[str, tuple[Any, tuple[str, ...]]] = {
             "estimator": (estimator, ESTIMATORS),
             "start_from": (start_from, STARTS),
+            "chain": (chain, CHAINS),
             "dtype": (dtype, ("float32", "float64")),
             "precision": (precision, ("default", "high", "highest")),
         }
@@ -144,6 +147,7 @@ class Local:
             "replicates": whole("replicates", replicates, least=2),
             "line_points": whole("line_points", line_points),
             "start_from": start_from,
+            "chain": chain,
             "dtype": dtype,
             "precision": precision,
         }
@@ -162,7 +166,9 @@ class Local:
         divergence = self.divergence if isinstance(self.divergence, str) else self.divergence.label
         names = ("within_class", "estimator", "rays", "fit", "drift", "probes", "dtype", "precision")
         splitting = (
-            ("particles", "moves", "replicates", "line_points", "start_from") if self.estimator != "rays" else ()
+            ("particles", "moves", "replicates", "line_points", "chain", "start_from")
+            if self.estimator != "rays"
+            else ()
         )
         return {
             "name": self.name,
@@ -211,6 +217,7 @@ class LocalRun:
                 moves=method.moves,
                 replicates=method.replicates,
                 line_points=method.line_points,
+                chain=method.chain,
                 start=method.start_from,
                 precision=method.precision,
             )

@@ -19,7 +19,8 @@ DONE, STOPPED = 0, 3
 DIVERGENCES = ("kl", "agreement")
 ESTIMATORS = ("rays", "splitting", "both")
 PRECONDITIONERS = ("auto", "identity", "diagonal", "full")
-SPLITTING = ("particles", "moves", "replicates", "line_points")
+CHAINS = ("auto", "tempered", "levels")
+SPLITTING = ("particles", "moves", "replicates", "line_points", "chain")
 RAYS = ("rays", "preconditioner", "fit")
 
 
@@ -73,9 +74,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ("particles", "splitting: networks of one replicate (default 256)"),
         ("moves", "splitting: moves of every network at each level (default 16)"),
         ("replicates", "splitting: independent repetitions behind the interval (default 8)"),
-        ("line-points", "splitting: points of the line to the anchor that are looked at (default 1)"),
+        ("line-points", "splitting: points of the line to the anchor that are looked at (default 16)"),
     ):
         group.add_argument(f"--{name}", type=specs.parse_whole, metavar="N", help=text)
+    group.add_argument(
+        "--chain",
+        type=one_of("chain", CHAINS),
+        help="splitting: auto | tempered (by gradients) | levels (default auto: levels for agreement)",
+    )
     group.add_argument("--dtype", type=one_of("dtype", DTYPES), help="float32 | float64 (default float32)")
     group.add_argument("--precision", type=one_of("precision", PRECISIONS), help="of matrix products (default highest)")
 

@@ -106,8 +106,8 @@ def curved_cover(
     def median(law: Cover) -> float:
         nonlocal evaluations
         # The same normals every time: the median falls as beta grows, but for what the line's points do.
-        score = np.asarray(draw(region, key_median[None], space_of(law, data, anchor, 0.0, dtype))[1])
-        evaluations += score.size * region.line_points
+        score = np.asarray(draw(region, key_median[None], space_of(law, data, anchor, dtype))[1])
+        evaluations += score.size * region.guide_points
         return float(np.median(np.where(np.isnan(score), math.inf, -score)))
 
     at, curvature, found = z[None], 0.0, prior_cover(size)
@@ -152,10 +152,10 @@ def _balanced(
     return law(high)
 
 
-def space_of(cover: Cover, data: Any, anchor: Params, log_scale: float, dtype: np.dtype) -> Space:
+def space_of(cover: Cover, data: Any, anchor: Params, dtype: np.dtype) -> Space:
     """The arrays of a law in the dtype of a run."""
-    scalars = (np.asarray(value, dtype) for value in (cover.log_det, log_scale))
-    return Space(data, anchor, cover.centre.astype(dtype), cover.root.astype(dtype), *scalars)
+    log_det = np.asarray(cover.log_det, dtype)
+    return Space(data, anchor, cover.centre.astype(dtype), cover.root.astype(dtype), log_det)
 
 
 def _mean_curvature(region: Region, at: np.ndarray, data: Any, dtype: np.dtype) -> np.ndarray:

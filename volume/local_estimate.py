@@ -72,7 +72,10 @@ class LocalVolume(ReplicatedVolume):
     def why_not_compared(self) -> str:
         if self.estimator == "rays" and self.headline != "interval":
             return f"{self.effective_rays:.2g} of {self.num_rays:,} rays carry it"
-        return super().why_not_compared()
+        why = super().why_not_compared()
+        if self.estimator == "splitting" and self.headline != "interval" and not why:
+            return "its particles were still on their way"
+        return why
 
     def cells(self) -> dict[str, str]:
         exact = self.headline == "interval"

@@ -1,8 +1,9 @@
 """The pilot of a splitting run around an anchor: levels, powers and steps, from one adaptive run that is thrown away.
 
-It goes inward through the cutoffs, largest first. Down to the largest cutoff it weighs as its starting law q does
-(power 0); there it turns q's weights into the prior's in steps of the power (to 1); then it goes on to the other
-cutoffs. Every cutoff is a level of its own, so that a run has the volume of each. Levels are set as in volume.pilot.
+What every pilot does, and the one that goes inward by levels (volume.tempered_pilot goes by tempers): through the
+cutoffs, largest first. Down to the largest cutoff it weighs as its starting law q does (power 0); there it turns q's
+weights into the prior's in steps of the power (to 1); then it goes on to the other cutoffs. Every cutoff is a level of
+its own, so that a run has the volume of each. Levels are set as in volume.pilot.
 
 Shape letters: N particles, P moves.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -20,14 +23,22 @@ from volume.levels import Probe, advance, probe
 from volume.pilot import ALONE_INSIDE, ALONE_LEAST, MAX_STALLED, MAX_TUNING, SHARE_ABOVE, SMALLEST_STEP
 from volume.region_moves import Region, RegionStage, Space, cost, draw
 
-# Of the powers of weights: the relative variance that one step of the power may have among the states.
+# Of the weights that lead to the next power or temper: the relative variance that they may have among the states.
 STEP_VARIANCE = 1.0
+WHOLE = 2 * math.pi
 _BAND = (0.6, 1.7)  # of the wanted share inside, within which a step is left alone
-_WHOLE = 2 * math.pi
+
+
+class Closing(NamedTuple):
+    """Where a cutoff's volume is taken."""
+
+    at: int  # after so many stages
+    stage: RegionStage  # the last factor, to the region itself
+    factor: bool  # False: the chain is there already, and the stage stays where it is
 
 
 class LocalPilot:
-    """Stages down to every threshold; advance until ``done``.
+    """Stages down to every threshold; advance until ``done``. The base of both kinds.
 
     Args:
         region: with the particles of one replicate.
@@ -50,8 +61,8 @@ class LocalPilot:
     ):
         self.region, self.space = region, space
         self.stages: list[RegionStage] = []
-        self.ends: list[int] = []  # how many stages lead to each threshold
-        self.log_volume = 0.0  # of what is reached so far, by q until its weights are turned; adaptive
+        self.ends: list[Closing] = []  # of each threshold
+        self.log_total = 0.0  # of the measure that is reached; adaptive
         self.evaluations = 0
         self.num_drawn = self.num_nonfinite = 0
         self.done = False
@@ -59,8 +70,8 @@ class LocalPilot:
         self._targets = [-value for value in thresholds]
         self._floor, self._key = floor, key
         self._dtype = np.dtype(space.centre.dtype)
-        self._level, self._step = -math.inf, _WHOLE / region.points
-        self._power = 0.0 if weighted else 1.0
+        self._level, self._step = -math.inf, WHOLE / region.points
+        self._power, self._temper = (0.0 if weighted else 1.0), 0.0
         self._x: Array | None = None
 
     def advance(self) -> None:
@@ -68,38 +79,31 @@ class LocalPilot:
         if self._x is None:
             self._x, score = draw(self.region, self._next_key(), self.space)
             self.num_drawn, self.num_nonfinite = score.size, int(np.isnan(score).sum())
-            self.evaluations += score.size * self.region.line_points
-        target = self._targets[len(self.ends)]
-        seen = self._tuned()
-        score, log_weight = np.asarray(seen.score, float).reshape(-1, 2).T
-        if self._level < target:
-            level, power = self._next_level(score, target), self._power
-            if level is None:
-                return self._give_up(
-                    f"the divergence stands still at {-self._level:.6g}: none of "
-                    f"{MAX_STALLED * self.region.num_particles * self.region.num_moves:,} moves found less. Give more "
-                    "particles or moves"
-                )
-        else:
-            level, power = self._level, self._next_power(log_weight)
-        stage = RegionStage(self._level, self._power, level, power, self._step)
+            self.evaluations += score.size * self.region.guide_points
+        self._advance()
+
+    def _advance(self) -> None:
+        raise NotImplementedError
+
+    def _now(self) -> RegionStage:
+        """Stay."""
+        return RegionStage(
+            self._level, self._power, self._temper, self._level, self._power, self._temper, self._step, 0.0
+        )
+
+    def _take(self, stage: RegionStage) -> bool:
+        """Go to the next measure; False where too few particles got there to be met again."""
         assert self._x is not None
         found = advance(self.region, self._next_key(), self._x, self.space, stage.cast(self._dtype))
         self.evaluations += self._cost
         factor = float(found.factor[0])
-        if not factor > 0:  # too few to be met again: the level stays, and is tried once more
-            return None
+        if not factor > 0:
+            return False
         self.stages.append(stage)
-        self.log_volume += math.log(factor)
-        self._x, self._level, self._power = found.z, level, power
-        while self._power == 1 and len(self.ends) < len(self._targets) and self._level >= self._targets[len(self.ends)]:
-            self.ends.append(len(self.stages))
-        self.done = len(self.ends) == len(self._targets)
-        if not self.done and self.log_volume < self._floor:
-            self._give_up(
-                f"the volume, if there is any, is below 10^{self._floor / math.log(10):.0f}, the floor of this method"
-            )
-        return None
+        self.log_total += math.log(factor) - stage.log_scale
+        self._x = found.z
+        self._level, self._power, self._temper = stage.next_level, stage.next_power, stage.next_temper
+        return True
 
     @property
     def _cost(self) -> int:
@@ -108,17 +112,73 @@ class LocalPilot:
     def _give_up(self, problem: str) -> None:
         self.problem, self.done = problem, True
 
+    def _below_the_floor(self) -> None:
+        self._give_up(
+            f"the volume, if there is any, is below 10^{self._floor / math.log(10):.0f}, the floor of this method"
+        )
+
+    def _stands_still(self, divergence: float) -> None:
+        moves = MAX_STALLED * self.region.num_particles * self.region.num_moves
+        self._give_up(
+            f"the divergence stands still at {divergence:.6g}: none of {moves:,} moves found less. Give more particles "
+            "or moves"
+        )
+
     def _next_key(self) -> Array:
         self._key, key = jax.random.split(self._key)
         return key[None]
 
     def _probe(self) -> Probe:
         assert self._x is not None
-        stage = RegionStage(self._level, self._power, math.inf, self._power, self._step).cast(self._dtype)
-        seen = probe(self.region, self._next_key(), self._x, self.space, stage)
+        seen = probe(self.region, self._next_key(), self._x, self.space, self._now().cast(self._dtype))
         self._x = seen.z
         self.evaluations += self._cost
         return seen
+
+
+def largest_step(log_change: np.ndarray, most: float) -> float:
+    """How far to go along weights exp(t log_change), t <= ``most``: their relative variance is at most the wanted."""
+    spread = log_change - log_change.max()
+
+    def variance(step: float) -> float:
+        weight = np.exp(step * spread)
+        return float(weight.var() / weight.mean() ** 2)
+
+    low, high = 0.0, most
+    if variance(high) <= STEP_VARIANCE:
+        return most
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if variance(middle) <= STEP_VARIANCE else (low, middle)
+    return low
+
+
+class LevelPilot(LocalPilot):
+    """By levels of the divergence."""
+
+    def _advance(self) -> None:
+        target = self._targets[len(self.ends)]
+        seen = self._tuned()
+        score, log_weight = np.asarray(seen.score, float).reshape(-1, 2).T
+        now = self._now()
+        if self._level < target:
+            level = self._next_level(score, target)
+            if level is None:
+                return self._stands_still(-self._level)
+            stage = now._replace(next_level=level)
+        else:
+            step = largest_step(log_weight, 1 - self._power)
+            power = min(1.0, self._power + step)
+            stage = now._replace(next_power=power, log_scale=-step * float(np.median(log_weight)))
+        if not self._take(stage):
+            return None  # the level stays, and is tried once more
+        while self._power == 1 and len(self.ends) < len(self._targets) and self._level >= self._targets[len(self.ends)]:
+            asked = self.region.guide_points != self.region.line_points
+            self.ends.append(Closing(len(self.stages), self._now(), asked))
+        self.done = len(self.ends) == len(self._targets)
+        if not self.done and self.log_total < self._floor:
+            self._below_the_floor()
+        return None
 
     def _tuned(self) -> Probe:
         """A probe at a step whose windows have about the wanted share of their other points inside."""
@@ -130,7 +190,7 @@ class LocalPilot:
             factor = float(seen.others[0]) / wanted
             if _BAND[0] <= factor <= _BAND[1]:
                 return seen
-            step = min(max(self._step * min(max(factor, 0.4), 1.6), SMALLEST_STEP), _WHOLE / self.region.points)
+            step = min(max(self._step * min(max(factor, 0.4), 1.6), SMALLEST_STEP), WHOLE / self.region.points)
             if step == self._step:
                 return seen
             self._step = step
@@ -150,25 +210,7 @@ class LocalPilot:
             score = np.asarray(self._probe().score, float)[..., 0].ravel()
         return None
 
-    def _next_power(self, log_weight: np.ndarray) -> float:
-        """The next power of w: the relative variance of the weights' change is at most the wanted one."""
-        spread = log_weight - log_weight.max()
-        if not self._power:
-            self._center(log_weight)
 
-        def variance(step: float) -> float:
-            weight = np.exp(step * spread)
-            return float(weight.var() / weight.mean() ** 2)
-
-        low, high = 0.0, 1 - self._power
-        if variance(high) <= STEP_VARIANCE:
-            return 1.0
-        for _ in range(40):
-            middle = (low + high) / 2
-            low, high = (middle, high) if variance(middle) <= STEP_VARIANCE else (low, middle)
-        return self._power + low
-
-    def _center(self, log_weight: np.ndarray) -> None:
-        """Take log w's middle from it, once, before any power of w is used: a constant of the run."""
-        scale = np.asarray(float(self.space.log_scale) + float(np.median(log_weight)), self._dtype)
-        self.space = self.space._replace(log_scale=scale)
+def closing_region(region: Region) -> Region:
+    """The region whose next measure is the region's own."""
+    return replace(region, closing=True)

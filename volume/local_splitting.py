@@ -3,12 +3,20 @@
 Quantity, for each cutoff c: V(c) = prior{theta : D(anchor + t (theta - anchor)) <= c for t = 1/K, 2/K, ..., 1}, the
 star-shaped region around the anchor as far as K points of a line can see it. K = 1 is the plain sublevel set {D <= c},
 which is as large or larger: it holds whatever else is near in D, symmetric copies of the anchor too where D cannot tell
-them apart and the moves get there. As K grows the region shrinks to the star-shaped one, at K evaluations a network.
+them apart and the moves get there. As K grows the region shrinks to the star-shaped one. On the way only two of the K
+points are looked at (all of them where K is odd); the last factor asks all.
 
-Estimator: p_hat = prod of factors along levels of D and powers of the prior's weights (volume.region_moves says how a
-factor is made and why p_hat is unbiased), with levels, powers, steps and the starting law all constants of the run
-(volume.local_pilot, volume.local_cover). Each cutoff is a level, so one run has the whole curve log V(c), and the
-factors between two cutoffs its slope. Interval: R independent replicates (volume.replicates).
+Estimator: p_hat = prod of factors along a chain of measures (volume.region_moves says how a factor is made and why
+p_hat is unbiased), each a constant of the run, as are steps and the starting law (volume.local_cover). Two chains:
+
+* "tempered", for divergences with gradients: exp(-temper D) with rising tempers, moved by gradients
+  (volume.tempered_pilot);
+* "levels", for any: {D <= level} with falling levels (volume.local_pilot). Its moves creep in many dimensions: on a
+  226-parameter network replicates spread by several nats where tempered ones spread by less than 1 for as many
+  evaluations (benchmarks/local_digits.py).
+
+One run has the whole curve log V(c), and its slopes (volume.local_slopes). Interval: R independent replicates
+(volume.replicates), and only where their particles have come to rest (volume.local_group).
 
 Shape letters: R replicates, N particles of one, C cutoffs, n entries of all parameters.
 """
@@ -17,7 +25,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,24 +38,30 @@ from scipy import special
 from volume.class_estimate import ReplicatedVolume, replicated_volume
 from volume.divergence import BoundDivergence
 from volume.errors import unknown
-from volume.levels import advance
 from volume.local_cover import Cover, curved_cover, prior_cover, space_of
-from volume.local_pilot import LocalPilot
-from volume.logs import LN10
+from volume.local_group import Group
+from volume.local_pilot import LevelPilot, LocalPilot
+from volume.local_slopes import Slope, slopes
+from volume.logs import LN10, finite
 from volume.progress import Progress
-from volume.region_moves import Region, RegionStage, Space, cost, draw
+from volume.region_moves import Region
 from volume.samplers import Prior
+from volume.tempered_pilot import TemperedPilot
 
 STARTS = ("cover", "prior")
+CHAINS = ("auto", "tempered", "levels")
 POINTS = 16  # of a window
-LINE_POINTS = 1  # K
-BREADTH = 3.0  # the median divergence under the starting law, over the largest cutoff
+LINE_POINTS = 16  # K
+GUIDE_POINTS = 2  # of them, on the way
+# The median divergence under the starting law, over the largest cutoff.
+BREADTHS = {"levels": 3.0, "tempered": 1.3}
 FLOOR = -4000.0  # log10
 MAX_PARAMETERS = 2000  # n: a law takes n^2 numbers, the levels rise with n
 BATCH_FLOATS = 1 << 20  # of networks that are evaluated at the same time: they stay in a CPU's caches
 LEAST_BATCH = 128  # smaller ones do not fill vectors
 STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group after the other
 COPIES = 6  # of a state while a level is computed
+DRIFT_ALPHA = 1e-3  # of taking particles at rest for drifting ones
 COVER, PILOT, RUN = 0, 1, 2  # their keys
 
 
@@ -62,8 +78,9 @@ class LocalSplitting:
         particles, moves, replicates: N and P of a replicate, and R.
         points: G of a window.
         line_points: K.
+        chain: "tempered", "levels", or "auto": tempered unless the divergence is "agreement".
         start: "cover", a Gaussian law around the anchor (volume.local_cover), or "prior".
-        breadth: how far the starting law reaches, as a multiple of the largest cutoff.
+        breadth: how far the starting law reaches, as a multiple of the largest cutoff (1.3 tempered, 3 by levels).
         floor: log10 of the volume at which to give up.
         precision: of matrix products.
 
@@ -87,19 +104,29 @@ class LocalSplitting:
         replicates: int = 8,
         points: int = POINTS,
         line_points: int = LINE_POINTS,
+        chain: str = "auto",
         start: str = "cover",
-        breadth: float = BREADTH,
+        breadth: float | None = None,
         floor: float = FLOOR,
         precision: str = "highest",
     ):
         if start not in STARTS:
             raise ValueError(unknown("start", start, STARTS))
+        if chain not in CHAINS:
+            raise ValueError(unknown("chain", chain, CHAINS))
+        if chain == "tempered" and divergence.kind == "agreement":
+            raise ValueError(
+                "chain='tempered' follows gradients, and the agreement of decisions has none: use chain='levels'."
+            )
+        self.chain = chain if chain != "auto" else "levels" if divergence.kind == "agreement" else "tempered"
+        breadth = BREADTHS[self.chain] if breadth is None else breadth
         given = np.unique(np.asarray(list(cutoffs), float))[::-1]
         if not len(given) or not np.isfinite(given).all() or given[-1] < 0:
             raise ValueError(f"cutoffs={list(cutoffs)!r}: give one finite divergence or more, none below 0.")
         if not 1 < breadth < math.inf:
             raise ValueError(
-                f"breadth={breadth!r}: the starting law must reach beyond the region; give e.g. {BREADTH:g}."
+                f"breadth={breadth!r}: the starting law must reach beyond the region; give e.g. "
+                f"{BREADTHS[self.chain]:g}."
             )
         size = divergence.num_parameters
         if size > MAX_PARAMETERS:
@@ -118,11 +145,17 @@ class LocalSplitting:
         self._x64 = self._dtype == np.float64
         self._key, self._replicates, self._floor, self._breadth = key, replicates, floor * LN10, breadth
         self._start = start
-        window = points * (line_points * len(inputs) * 2 * divergence.model.num_outputs + 2 * size)
+        guide_points = GUIDE_POINTS if line_points % GUIDE_POINTS == 0 else line_points
+        outputs = len(inputs) * 2 * divergence.model.num_outputs
+        kicks = self.chain == "tempered"
+        # Kicked points come one after the other; those of an ellipse are looked at together.
+        window = (4 if kicks else points) * guide_points * outputs + 2 * points * size
         self.region = Region(
             divergence=divergence,
             prior=prior,
             line_points=line_points,
+            guide_points=guide_points,
+            kicks=kicks,
             points=points,
             num_particles=particles,
             num_moves=moves,
@@ -136,9 +169,10 @@ class LocalSplitting:
             divergence.check(self._anchor, self._data, self.cutoffs)
         self._pilot: LocalPilot | None = None
         self.cover: Cover | None = None
-        self._group: _Group | None = None
+        self._group: Group | None = None
         self._logs: list[np.ndarray] = []  # of finished groups, [G, C]
         self._ideal: list[np.ndarray] = []
+        self._drifts: list[np.ndarray] = []  # [G, C]
         self._moved: list[float] = []
         self.evaluations = self.num_nonfinite = self.num_drawn = 0
 
@@ -192,11 +226,12 @@ class LocalSplitting:
                 self._dtype,
             )
         self.evaluations += self.cover.evaluations
-        space = space_of(self.cover, self._data, self._anchor, 0.0, self._dtype)
+        space = space_of(self.cover, self._data, self._anchor, self._dtype)
         key = jax.random.fold_in(self._key, PILOT)
-        return LocalPilot(self.region, space, self.thresholds, key, self._floor, weighted=self.cover.beta > 0)
+        kind = LevelPilot if self.chain == "levels" else partial(TemperedPilot, beta=self.cover.beta)
+        return kind(self.region, space, self.thresholds, key, self._floor, weighted=self.cover.beta > 0)
 
-    def _start_group(self) -> _Group:
+    def _start_group(self) -> Group:
         pilot, start = self._pilot, len(self.log_estimates)
         assert pilot is not None
         state = COPIES * self._dtype.itemsize * self.region.divergence.num_parameters * self.region.num_particles
@@ -204,17 +239,17 @@ class LocalSplitting:
         size = math.ceil((self._replicates - start) / groups)  # alike: each size is compiled anew
         key = jax.random.fold_in(self._key, RUN)
         keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(np.arange(start, start + size))
-        return _Group(self.region, keys, pilot.space, pilot.stages)
+        return Group(self.region, keys, pilot.space, pilot.stages, pilot.ends)
 
-    def _finish(self, group: _Group) -> None:
+    def _finish(self, group: Group) -> None:
         assert self._pilot is not None
         self.evaluations += group.evaluations
         self.num_drawn += group.num_drawn
         self.num_nonfinite += group.num_nonfinite
         self._ideal.append(group.ideal)
+        self._drifts.append(group.drift)
         self._moved += group.moved
-        # w was used with a constant taken from it.
-        self._logs.append(group.log_totals[:, self._pilot.ends] + float(self._pilot.space.log_scale))
+        self._logs.append(group.log_estimates)
 
     @property
     def fraction(self) -> float:
@@ -254,11 +289,20 @@ class LocalSplitting:
             notes = [f"The pilot, one adaptive run, did not reach the least cutoff: {self._pilot.problem}."]
         if not len(logs):
             return []
-        facts = self.diagnostics()
-        return [
-            replicated_volume(f"cutoff {cutoff:g}", column, level, facts, notes)
-            for cutoff, column in zip(self.cutoffs, logs.T, strict=True)
-        ]
+        facts, found = self.diagnostics(), []
+        drifts = np.concatenate(self._drifts).T if self._drifts else np.full((len(self.cutoffs), 1), math.nan)
+        for cutoff, column, drift in zip(self.cutoffs, logs.T, drifts, strict=True):
+            size, sure = mean_drift(drift)
+            entry = replicated_volume(f"cutoff {cutoff:g}", column, level, facts | {"drift": finite(size)}, notes)
+            if sure and entry.headline != "none":
+                note = (
+                    f"The particles are still on their way: in {self.region.num_moves} moves |x|^2 changes by "
+                    f"{size:.2g} of its deviation, more than by chance. What they have not reached may be most of the "
+                    "volume, so the bound leads. Give more moves."
+                )
+                entry = replace(entry, headline="bound", notes=(*entry.notes, note))
+            found.append(entry)
+        return found
 
     def slopes(self, level: float = 0.95) -> list[Slope]:
         """d log V / d log c between neighbouring cutoffs, and with more than two over all of them (the last one)."""
@@ -272,6 +316,7 @@ class LocalSplitting:
             "moves": region.num_moves,
             "points": region.points,
             "line_points": region.line_points,
+            "chain": self.chain,
             "evaluations": self.evaluations,
         }
         if pilot is not None and self.cover is not None:
@@ -280,7 +325,7 @@ class LocalSplitting:
                 "beta": self.cover.beta,
                 "levels": len(pilot.stages),
                 "powers": sum(stage.next_power != stage.power for stage in pilot.stages),
-                "levels_to_cutoff": list(pilot.ends),
+                "levels_to_cutoff": [end.at for end in pilot.ends],
                 "pilot_evaluations": pilot.evaluations,
             }
         if self._ideal:
@@ -289,94 +334,9 @@ class LocalSplitting:
         return record
 
 
-class _Group:
-    """Replicates that go level by level together, each with its own key."""
-
-    def __init__(self, region: Region, keys: Array, space: Space, stages: list[RegionStage]):
-        self._region, self._keys, self._space, self._stages = region, keys, space, stages
-        self.size, self.at = len(keys), 0
-        self.log_totals = np.zeros((self.size, len(stages) + 1))  # after so many stages
-        self.num_drawn = self.num_nonfinite = 0
-        self.ideal = np.zeros(self.size)  # variance of log p_hat, were all particles independent
-        self.moved: list[float] = []
-        self._x: Array | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.at == len(self._stages)
-
-    @property
-    def evaluations(self) -> int:
-        region = self._region
-        per_level = region.num_particles * region.num_moves * cost(region)
-        return self.size * (region.num_particles * region.line_points + len(self.moved) * per_level)
-
-    def advance(self) -> None:
-        """One level."""
-        if self._x is None:
-            self._x, score = draw(self._region, self._level_keys(0), self._space)
-            self.num_drawn, self.num_nonfinite = score.size, int(np.isnan(score).sum())
-        stage = self._stages[self.at].cast(np.dtype(self._space.centre.dtype))
-        found = advance(self._region, self._level_keys(self.at + 1), self._x, self._space, stage)
-        self._x = found.z
-        factor = np.asarray(found.factor, float)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            log_total = self.log_totals[:, self.at] + np.log(factor)
-            relative = np.maximum(np.asarray(found.weight_square, float) / factor**2 - 1, 0)
-        self.ideal += np.nan_to_num(relative) / self._region.num_particles
-        self.at += 1
-        self.log_totals[:, self.at :] = log_total[:, None]
-        self.moved.append(float(found.moved))
-        if np.all(log_total == -math.inf):
-            self.at = len(self._stages)
-
-    def _level_keys(self, number: int) -> Array:
-        return jax.vmap(lambda key: jax.random.fold_in(key, number))(self._keys)
-
-
-class Slope(NamedTuple):
-    """d log V / d log c over a stretch of cutoffs: the local learning coefficient, where c is small (Watanabe 2009,
-    Algebraic Geometry and Statistical Learning Theory, section 6: V(c) ~ c^lambda up to logs)."""
-
-    least: float  # cutoff
-    largest: float
-    slope: float
-    low: float
-    high: float
-
-
-def slopes(cutoffs: Sequence[float], log_estimates: np.ndarray, level: float = 0.95) -> list[Slope]:
-    """Slopes of log V against log c from replicates: ``cutoffs`` [C] and log p_hat [R, C] in the same order.
-
-    Between neighbouring cutoffs, and with more than two the least-squares slope over all of them, last. The slope is
-    that of the logs of the mean p_hat; limits are a jackknife over replicates with t quantiles of R - 1 degrees.
-    Replicates that died at a cutoff count as 0 there. A cutoff of 0 has no slope and is left out. nan limits where a
-    mean is 0 or R is 1.
-    """
-    some = np.asarray(cutoffs) > 0
-    order = np.argsort(np.asarray(cutoffs)[some])
-    x = np.log(np.asarray(cutoffs)[some][order])
-    logs = np.asarray(log_estimates, float)[:, some][:, order]
-    num = len(logs)
-    if len(x) < 2 or not num:
-        return []
-    stretches = [slice(i, i + 2) for i in range(len(x) - 1)] + ([slice(0, len(x))] if len(x) > 2 else [])
-
-    def slope(kept: np.ndarray, part: slice) -> float:
-        with np.errstate(invalid="ignore"):
-            y = np.logaddexp.reduce(logs[kept][:, part], axis=0)
-            centred = x[part] - x[part].mean()
-            return float(centred @ (y - y.mean()) / (centred @ centred))
-
-    found = []
-    for part in stretches:
-        whole = slope(np.ones(num, bool), part)
-        limits = (math.nan, math.nan)
-        if num > 1:
-            without = np.array([slope(np.arange(num) != r, part) for r in range(num)])
-            error = math.sqrt((num - 1) / num * np.sum((without - without.mean()) ** 2))
-            t = special.stdtrit(num - 1, (1 + level) / 2)
-            limits = (whole - t * error, whole + t * error)
-        least, largest = np.exp(x[part][[0, -1]])
-        found.append(Slope(float(least), float(largest), whole, *limits))
-    return found
+def mean_drift(drifts: np.ndarray) -> tuple[float, bool]:
+    """The mean over replicates [R], and whether it is other than 0 by a t test that errs once in a thousand."""
+    if len(drifts) < 2 or not np.isfinite(drifts).all():
+        return (float(np.mean(drifts)) if len(drifts) else math.nan), False
+    mean, error = float(drifts.mean()), float(drifts.std(ddof=1)) / math.sqrt(len(drifts))
+    return mean, abs(mean) > float(special.stdtrit(len(drifts) - 1, 1 - DRIFT_ALPHA / 2)) * error
