@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -22,16 +23,36 @@ UNUSED_DAYS = 7.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A program that the other worker is still writing, or that a killed process left half written, is compiled again.
+    # What the other worker is writing at this moment is compiled again.
     config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache entry:UserWarning")
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or not hasattr(config, "cache"):
         return
     folder = config.cache.mkdir("programs") / processor()  # type: ignore[union-attr]  # it is there
-    for program in folder.glob("*"):
-        if time.time() - program.stat().st_atime > UNUSED_DAYS * 86_400:
-            program.unlink(missing_ok=True)
+    folder.mkdir(exist_ok=True)
+    forget(folder)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(LEAST_SECONDS))
+
+
+def forget(folder: Path) -> None:
+    """Removes what was long not used, and what a killed process left half written: a command would warn of it."""
+    checked = folder / "checked"
+    since = checked.stat().st_mtime - 60 if checked.exists() else 0.0
+    checked.touch()
+    for program in folder.glob("*-cache"):
+        state = program.stat()
+        if time.time() - state.st_atime > UNUSED_DAYS * 86_400 or (state.st_mtime > since and cut(program)):
+            program.unlink(missing_ok=True)
+
+
+def cut(program: Path) -> bool:
+    content = program.read_bytes()
+    if content.startswith(b"\x78"):  # else JAX packed it with Zstandard, where that is installed
+        try:
+            zlib.decompress(content)
+        except zlib.error:
+            return True
+    return not content
 
 
 def processor() -> str:
