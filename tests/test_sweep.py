@@ -259,7 +259,7 @@ def test_record_is_strict_json_and_complete(result):
 
 
 def test_record_of_a_class_never_drawn_has_null_for_infinities():
-    queries = sweep_queries(MLP((2, 4, 1), bias=False), GAUSS, CUBE2, over="width", values=[2])
+    queries = sweep_queries(MLP((2, 4, 1), bias=False), GAUSS, CUBE2, over="coding", values=[(0, 1)])
     record = sweep(queries, SMALL, "1000", seed=2).to_dict()  # f(0) = 0, and a tie is class 0
     assert record["rows"][0]["log_volume"] is record["rows"][0]["log_low"] is None
     assert record["rows"][0]["volume"] == 0

@@ -33,7 +33,7 @@ def of_label(report, label):
     return None if c is None else volume_and_error(report.counts, c)
 
 
-@pytest.mark.parametrize("n", range(3, 11))
+@pytest.mark.parametrize("n", [3, 4, 7, 10])  # both laws, narrow and wide
 def test_perceptron_class_balance_is_uniform(n):
     """Theorem: P(T = t) = 2^-n for t < 2^n, P(T = 2^n) = 0, any symmetric continuous weights, no bias, {0,1}^n.
 
