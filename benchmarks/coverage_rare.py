@@ -43,14 +43,21 @@ from volume.replicates import MIN_HIT, interval_offsets, lower_bounds, share_lim
 LEVEL = 0.95
 
 
-def grade_volumes(x: np.ndarray, level: float = LEVEL, **case: Any) -> dict[str, Any]:
-    """One row from log(p_hat / p), [S, R]: 0 is the truth and -inf a dead replicate."""
+def grade_volumes(
+    x: np.ndarray, level: float = LEVEL, withheld: np.ndarray | None = None, **case: Any
+) -> dict[str, Any]:
+    """One row from log(p_hat / p), [S, R]: 0 is the truth and -inf a dead replicate.
+
+    ``withheld`` [S]: groups for which no interval is printed for another reason than their spread.
+    """
     num = x.shape[1]
     alive = np.isfinite(x).all(axis=1)
     y = x[alive]
     s = y.std(axis=1, ddof=1)
     low, high = y.mean(axis=1) + np.stack(interval_offsets(s, num, level))
     holds, gate = (low <= 0) & (high >= 0), s <= MAX_SPREAD
+    if withheld is not None:
+        gate &= ~withheld[alive]
     bound = lower_bounds(x, 1 - level) <= 0
     printed = bound.copy()
     printed[np.flatnonzero(alive)[gate]] = holds[gate]

@@ -63,7 +63,14 @@ def valleys(params: Any, data: Any) -> Any:
 
 
 def valleys_run(
-    pairs: int, cutoff: float, *, seed: int = 0, bend: float = 0.5, ratio: float = 1e3, **settings: Any
+    pairs: int,
+    cutoff: float,
+    *,
+    seed: int = 0,
+    bend: float = 0.5,
+    ratio: float = 1e3,
+    line_points: int = 1,
+    **settings: Any,
 ) -> tuple[LocalSplitting, float]:
     """A finished run on so many valleys under the uniform law of the cube (-1, 1)^n, n = 2 pairs, and the truth.
 
@@ -83,7 +90,8 @@ def valleys_run(
         np.zeros((1, n), np.float32),
         [cutoff],
         jax.random.key(seed),
-        **{"line_points": 1} | settings,
+        line_points=line_points,
+        **settings,
     )
     return finished(found), truth
 

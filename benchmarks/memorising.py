@@ -112,6 +112,7 @@ class Task:
     kind: str
     seed: int
     quick: bool
+    laws: str = "fitted"  # how the estimator begins: earlier lines of a file have another key
 
     @property
     def key(self) -> str:

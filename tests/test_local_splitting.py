@@ -43,7 +43,7 @@ def test_ball_off_the_priors_centre():
     """Two cutoffs, and the slope between them. The law q is wide here and its centre far from the anchor: with that
     centre on the other side in p / q the volume is wrong by 2 nats."""
     at, std = np.array([1.6, -0.5, 1.0, 2.5]), 1.2
-    run = quadratic_run(at, np.eye(4), [0.4, 4.0], std=std, breadth=1.5, particles=64, replicates=16, moves=8)
+    run = quadratic_run(at, np.eye(4), [0.4, 4.0], std=std, breadth=1.5, particles=32, replicates=16, moves=6, points=8)
     assert run.cutoffs == (4.0, 0.4)
     truths = [log_ellipsoid(c / std**2, np.ones(4), at / std) for c in run.cutoffs]
     near(run, truths)
@@ -71,9 +71,10 @@ def test_linear_regression_in_closed_form():
             inputs.astype(np.float32),
             [0.02],
             jax.random.key(1),
-            particles=64,
+            particles=32,
             replicates=16,
-            moves=8,
+            moves=6,
+            points=8,
         )
     )
     values, vectors = np.linalg.eigh(inputs.T @ inputs / len(inputs))
@@ -88,7 +89,7 @@ def test_sixty_dimensions():
     spectrum = np.logspace(0, 4, 60)
     turn = np.linalg.qr(rng.normal(size=(60, 60)))[0]
     half = turn @ np.diag(spectrum) @ turn.T
-    run = quadratic_run(at, half, [8.0], particles=64, replicates=16, moves=4, breadth=2.0, dtype="float64")
+    run = quadratic_run(at, half, [8.0], particles=32, replicates=16, moves=4, breadth=2.0, points=8, dtype="float64")
     near(run, [log_ellipsoid(8.0, spectrum, turn.T @ at)])
 
 
@@ -110,9 +111,10 @@ def test_agreement_is_a_sector_of_the_plane():
             inputs.astype(np.float32),
             [0.0],
             jax.random.key(2),
-            particles=64,
+            particles=32,
             replicates=16,
-            moves=8,
+            moves=6,
+            points=8,
             line_points=2,
         )
     )
@@ -132,7 +134,7 @@ def test_points_of_the_line_tell_the_star_shaped_region_from_the_sublevel_set():
     one = special.ndtr(outer[1]) - special.ndtr(inner[1])
     both = one + special.ndtr(inner[0]) - special.ndtr(outer[0])
     divergence = bind(vector_model(1), DivergenceFunction(two_wells))
-    for line_points, truth in ((1, both), (32, one)):
+    for line_points, truth in ((1, both), (16, one)):
         run = finished(
             LocalSplitting(
                 divergence,
@@ -143,9 +145,10 @@ def test_points_of_the_line_tell_the_star_shaped_region_from_the_sublevel_set():
                 jax.random.key(4),
                 start="prior",
                 line_points=line_points,
-                particles=64,
+                particles=32,
                 replicates=16,
-                moves=8,
+                moves=4,
+                points=8,
             )
         )
         near(run, [math.log(truth)])
@@ -164,9 +167,10 @@ def test_uniform_prior_counts_the_part_inside_its_box():
             np.zeros((1, 2), np.float32),
             [radius**2],
             jax.random.key(5),
-            particles=64,
+            particles=32,
             replicates=16,
-            moves=8,
+            moves=6,
+            points=8,
         )
     )
     area = integrate.quad(lambda x: 2 * math.sqrt(max(radius**2 - (x - 0.7) ** 2, 0)), 0.2, 1.0)[0]
@@ -207,7 +211,7 @@ BALL = bind(
 
 def ball_run(cutoff, **settings):
     prior, inputs = samplers.Gaussian(1.0, 1.0), np.zeros((1, 2), np.float32)
-    sizes = {"particles": 32, "replicates": 4, "moves": 2, "start": "prior"} | settings
+    sizes = {"particles": 32, "replicates": 4, "moves": 2, "start": "prior", "points": 4} | settings
     return LocalSplitting(BALL, prior, {"w": np.zeros(2)}, inputs, [cutoff], jax.random.key(0), **sizes)
 
 

@@ -36,6 +36,7 @@ from volume.region_moves import Region, Space, draw
 from volume.samplers import Gaussian, Prior, Uniform
 
 ROUNDS, PAIRS = 4, 16  # of averaging the curvature, over so many draws and their mirror images
+PRIOR_STATES, WIDER = 8, 1.2  # of a law that is fitted to states
 RANGE = (1e-11, 1e12)  # of beta times the largest curvature
 
 
@@ -150,6 +151,26 @@ def _balanced(
         middle = (low + high) / 2
         low, high = (middle, high) if median(law(middle)) > wanted else (low, middle)
     return law(high)
+
+
+def refitted(cover: Cover, x: np.ndarray) -> Cover:
+    """The law with the mean and the variances of states x [S, n] of ``cover``, along the axes of its root.
+
+    Variances are drawn towards 1 by ``PRIOR_STATES`` states and then raised by ``WIDER``: a law that is too wide costs
+    levels, one that is too narrow misses what it does not reach.
+    """
+    sizes, axes = np.linalg.eigh(cover.root)
+    along = x @ axes
+    share = len(x) / (len(x) + PRIOR_STATES)
+    centre, variance = share * along.mean(axis=0), share * along.var(axis=0) + (1 - share)
+    sizes_new = sizes * np.sqrt(WIDER * variance)
+    root = (axes * sizes_new) @ axes.T
+    return replace(
+        cover,
+        centre=cover.centre + axes @ (sizes * centre),
+        root=root,
+        log_det=float(np.log(sizes_new).sum()),
+    )
 
 
 def space_of(cover: Cover, data: Any, anchor: Params, dtype: np.dtype) -> Space:

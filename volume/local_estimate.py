@@ -74,7 +74,7 @@ class LocalVolume(ReplicatedVolume):
             return f"{self.effective_rays:.2g} of {self.num_rays:,} rays carry it"
         why = super().why_not_compared()
         if self.estimator == "splitting" and self.headline != "interval" and not why:
-            return "its particles were still on their way"
+            return "its particles were still on their way, or its replicates spread too far"
         return why
 
     def cells(self) -> dict[str, str]:

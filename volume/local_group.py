@@ -2,7 +2,7 @@
 
 Replicates that all miss the same part of a measure agree with each other, and with nothing else: on a bent valley of
 200 parameters they lay 30 nats too low, 1.2 nats apart. What shows it is that their particles still spread out. So at
-every cutoff the particles make P more moves that serve nothing else, and the change of |x|^2, how far out they are,
+every cutoff the particles make 3 P more moves that serve nothing else, and the change of |x|^2, how far out they are,
 is kept: in equilibrium its mean is 0.
 
 Shape letters: G replicates of the group, N particles of one, P moves, C cutoffs.
@@ -20,6 +20,8 @@ from jax import Array
 from volume.levels import advance, probe
 from volume.local_pilot import Closing, closing_region
 from volume.region_moves import Region, RegionStage, Space, cost, draw
+
+DRIFT_ROUNDS = 3  # of P moves
 
 
 class Group:
@@ -41,7 +43,7 @@ class Group:
         self.num_drawn = self.num_nonfinite = self.evaluations = 0
         self.ideal = np.zeros(self.size)  # variance of the last log p_hat, were all particles independent
         self.moved: list[float] = []
-        self.drift = np.full((self.size, len(ends)), math.nan)  # mean change of |x|^2 over P moves, in its deviations
+        self.drift = np.full((self.size, len(ends)), math.nan)  # mean change of |x|^2 over 3 P moves, in its deviations
         self._log_total, self._variance = np.zeros(self.size), np.zeros(self.size)
         self._x: Array | None = None
         self._taken = 0  # cutoffs
@@ -79,9 +81,11 @@ class Group:
     def _drift(self, stage: RegionStage, number: int) -> np.ndarray:
         assert self._x is not None
         stay = stage._replace(next_level=math.inf).cast(np.dtype(self._space.centre.dtype))
-        seen = probe(self._region, self._level_keys(number), self._x, self._space, stay)
-        self.evaluations += self._cost
-        before, after = (np.sum(np.asarray(x, float) ** 2, axis=-1) for x in (self._x, seen.z))
+        x = self._x
+        for keys in jax.vmap(lambda key: jax.random.split(key, DRIFT_ROUNDS), out_axes=1)(self._level_keys(number)):
+            x = probe(self._region, keys, x, self._space, stay).z
+            self.evaluations += self._cost
+        before, after = (np.sum(np.asarray(x, float) ** 2, axis=-1) for x in (self._x, x))
         deviation = np.maximum(before.std(axis=1).mean(), np.finfo(float).tiny)
         return (after - before).mean(axis=1) / deviation
 

@@ -41,6 +41,20 @@ class TemperedPilot(LocalPilot):
         super().__init__(*args, **kwargs)
         self._beta, self._stalled = beta, 0
 
+    @property
+    def weighted(self) -> bool:
+        """Whether the law's weights are still on their way to the prior's."""
+        return self._power < 1
+
+    def states(self, rounds: int) -> np.ndarray:
+        """x [S, n] of where it is: after each of so many rounds of moves, the first half of which are thrown away."""
+        found = []
+        for number in range(rounds):
+            self._probe()
+            if number >= rounds // 2:
+                found.append(np.asarray(self._x, float)[0])
+        return np.concatenate(found)
+
     def _advance(self) -> None:
         seen = self._tuned()
         score, log_weight = np.asarray(seen.score, float).reshape(-1, 2).T
