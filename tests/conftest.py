@@ -25,9 +25,10 @@ UNUSED_DAYS = 7.0
 def pytest_configure(config: pytest.Config) -> None:
     # What the other worker is writing at this moment is compiled again.
     config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache entry:UserWarning")
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ or not hasattr(config, "cache"):
+    kept = getattr(config, "cache", None)  # none with -p no:cacheprovider
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or kept is None:
         return
-    folder = config.cache.mkdir("programs") / processor()  # type: ignore[union-attr]  # it is there
+    folder = kept.mkdir("programs") / processor()
     folder.mkdir(exist_ok=True)
     forget(folder)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)

@@ -10,7 +10,8 @@ from scipy import special
 
 from volume.classifiers import Fits
 from volume.divergence import BoundDivergence, DivergenceFunction, bind
-from volume.domains import Points
+from volume.domains import BooleanCube, Points
+from volume.lempel_ziv import LempelZiv
 from volume.models import MLP, Perceptron
 
 RNG = np.random.default_rng(0)
@@ -96,6 +97,29 @@ def test_the_class_cuts_the_region():
     assert 0 < value(bound, anchor, near) < 1e-6
     assert value(bound, anchor, far) == np.inf
     assert np.isfinite(value(bind(model, "kl"), anchor, far))
+
+
+def test_classes_told_from_whole_tables_cut_no_region():
+    with pytest.raises(ValueError, match="cannot be cut with the anchor's class of LempelZiv"):
+        bind(MLP((2, 1)), "kl", LempelZiv().bind(BooleanCube(2), 1))
+
+
+@pytest.mark.parametrize("outs", [1, 4])
+@pytest.mark.parametrize("size", [1e-3, 2.0])  # by the series, and by the logarithm of a sum
+def test_slope_of_kl(outs, size):
+    """In closed form, against differences, away from the anchor where it is not 0."""
+    model = MLP((3, 4, outs), "gelu")
+    bound, anchor = BoundDivergence(model), params(model)
+    with jax.enable_x64(True):
+        data = bound.data(anchor, INPUTS.astype(float))
+        row = bound.flatten({k: jnp.asarray(v) for k, v in moved(anchor, size).items()})
+        slope = np.asarray(jax.grad(bound.of_flat)(row, data))
+        step = 1e-6 * size
+        numeric = [
+            (bound.of_flat(row + e, data) - bound.of_flat(row - e, data)) / (2 * step) for e in step * np.eye(row.size)
+        ]
+    assert np.abs(slope).max() > 1e-6
+    np.testing.assert_allclose(slope, numeric, rtol=1e-5, atol=1e-6 * np.abs(slope).max())
 
 
 @pytest.mark.parametrize("outs", [1, 4])

@@ -136,6 +136,7 @@ def test_the_cell_of_an_anchor_is_where_it_is_the_nearest_copy():
 def test_words_are_those_of_the_library():
     assert local_command.ESTIMATORS == local.ESTIMATORS
     assert local_command.PRECONDITIONERS == local.PRECONDITIONERS
+    assert local_command.CHAINS == local.CHAINS
     assert set(local_command.DIVERGENCES) == set(volume.divergence.KINDS)
 
 

@@ -19,7 +19,7 @@ import volume
 from benchmarks.local_truths import finished, log_ellipsoid, quadratic_run, vector_model
 from volume import models, replicates, samplers
 from volume.divergence import DivergenceFunction, bind
-from volume.local_splitting import LocalSplitting
+from volume.local_splitting import MAX_REFITS, LocalSplitting
 from volume.region_moves import Region, RegionStage, Space, _kicked
 
 
@@ -171,6 +171,39 @@ def test_a_divergence_that_stands_still_is_said():
         run.advance()
     assert "stands still at 1" in run.problem
     assert run.entries()[0].headline == "none"
+
+
+@pytest.mark.parametrize(
+    ("spread", "drift", "headline", "sentence"),
+    [
+        (0.2, 0.0, "interval", ""),
+        (0.7, 0.0, "bound", "more than the 0.5"),
+        (0.2, 0.3, "bound", "still on their way: in 24 moves |x|^2 changes by 0.3"),
+    ],
+)
+def test_an_interval_is_held_back(spread, drift, headline, sentence):
+    """Replicates made up: what is said of them."""
+    flat = DivergenceFunction(lambda params, data: jnp.sum(params["w"] ** 2))
+    run = LocalSplitting(
+        bind(vector_model(2), flat),
+        samplers.Gaussian(1.0, 1.0),
+        {"w": np.zeros(2)},
+        np.zeros((1, 2), np.float32),
+        [0.1],
+        jax.random.key(0),
+        moves=8,
+    )
+    shape = np.array([-1.3, 0.2, 0.9, -0.6, 1.4, -0.1, 0.5, -1.0])[:, None]
+    shape = (shape - shape.mean()) / shape.std(ddof=1)
+    run._logs, run._drifts = [-5 + spread * shape], [drift + 0.05 * shape]
+    (entry,) = run.entries()
+    assert entry.headline == headline
+    assert sentence in " ".join(entry.notes)
+    assert entry.diagnostics["drift"] == pytest.approx(drift, abs=1e-12)
+    run._refits = MAX_REFITS  # and the last law was wider again
+    (entry,) = run.entries()
+    assert entry.headline == "bound"
+    assert "did not settle" in entry.notes[-1]
 
 
 def test_agreement_has_no_tempers():

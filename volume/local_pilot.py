@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -25,7 +24,7 @@ from volume.region_moves import Region, RegionStage, Space, cost, draw
 
 # Of the weights that lead to the next power or temper: the relative variance that they may have among the states.
 STEP_VARIANCE = 1.0
-WHOLE = 2 * math.pi
+_WHOLE = 2 * math.pi
 _BAND = (0.6, 1.7)  # of the wanted share inside, within which a step is left alone
 
 
@@ -70,7 +69,7 @@ class LocalPilot:
         self._targets = [-value for value in thresholds]
         self._floor, self._key = floor, key
         self._dtype = np.dtype(space.centre.dtype)
-        self._level, self._step = -math.inf, WHOLE / region.points
+        self._level, self._step = -math.inf, _WHOLE / region.points
         self._power, self._temper = (0.0 if weighted else 1.0), 0.0
         self._x: Array | None = None
 
@@ -128,6 +127,20 @@ class LocalPilot:
         self._key, key = jax.random.split(self._key)
         return key[None]
 
+    def _better_step(self, share: float) -> float:
+        """The step to try next where windows are worth this share of their other points; the step itself: leave it."""
+        raise NotImplementedError
+
+    def _tuned(self) -> Probe:
+        """A probe at a step that was found good, or the last of a few."""
+        for _ in range(MAX_TUNING):
+            seen = self._probe()
+            step = self._better_step(float(seen.others[0]))
+            if step == self._step:
+                return seen
+            self._step = step
+        return seen
+
     def _probe(self) -> Probe:
         assert self._x is not None
         seen = probe(self.region, self._next_key(), self._x, self.space, self._now().cast(self._dtype))
@@ -180,21 +193,14 @@ class LevelPilot(LocalPilot):
             self._below_the_floor()
         return None
 
-    def _tuned(self) -> Probe:
-        """A probe at a step whose windows have about the wanted share of their other points inside."""
-        wanted = max(ALONE_INSIDE, ALONE_LEAST / (self.region.points - 1))
-        for _ in range(MAX_TUNING):
-            seen = self._probe()
-            if self._level == -math.inf:  # everything is inside: once around is best
-                return seen
-            factor = float(seen.others[0]) / wanted
-            if _BAND[0] <= factor <= _BAND[1]:
-                return seen
-            step = min(max(self._step * min(max(factor, 0.4), 1.6), SMALLEST_STEP), WHOLE / self.region.points)
-            if step == self._step:
-                return seen
-            self._step = step
-        return seen
+    def _better_step(self, share: float) -> float:
+        """Towards the wanted share inside."""
+        if self._level == -math.inf:  # everything is inside: once around is best
+            return self._step
+        factor = share / max(ALONE_INSIDE, ALONE_LEAST / (self.region.points - 1))
+        if _BAND[0] <= factor <= _BAND[1]:
+            return self._step
+        return min(max(self._step * min(max(factor, 0.4), 1.6), SMALLEST_STEP), _WHOLE / self.region.points)
 
     def _next_level(self, score: np.ndarray, target: float) -> float | None:
         """The next level from scores at this one, no higher than ``target``; None when nothing higher is seen."""
@@ -209,8 +215,3 @@ class LevelPilot(LocalPilot):
                 return min(float(higher.min()), target)
             score = np.asarray(self._probe().score, float)[..., 0].ravel()
         return None
-
-
-def closing_region(region: Region) -> Region:
-    """The region whose next measure is the region's own."""
-    return replace(region, closing=True)

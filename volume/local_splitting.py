@@ -11,9 +11,7 @@ p_hat is unbiased), each a constant of the run, as are steps and the starting la
 
 * "tempered", for divergences with gradients: exp(-temper D) with rising tempers, moved by gradients
   (volume.tempered_pilot);
-* "levels", for any: {D <= level} with falling levels (volume.local_pilot). Its moves creep in many dimensions: on a
-  226-parameter network replicates spread by several nats where tempered ones spread by less than 1 for as many
-  evaluations (benchmarks/local_digits.py).
+* "levels", for any: {D <= level} with falling levels (volume.local_pilot), whose moves creep in many dimensions.
 
 One run has the whole curve log V(c), and its slopes (volume.local_slopes). Interval: R independent replicates
 (volume.replicates), and only where their particles have come to rest (volume.local_group).
@@ -61,7 +59,7 @@ BATCH_FLOATS = 1 << 20  # of networks that are evaluated at the same time: they 
 LEAST_BATCH = 128  # smaller ones do not fill vectors
 STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group after the other
 COPIES = 6  # of a state while a level is computed
-# Up to here intervals hold on regions that bend (benchmarks/coverage_local.py); elsewhere 1 does.
+# Elsewhere 1: on regions that bend intervals were too short from there on (benchmarks/coverage_local.py).
 MAX_SPREAD = 0.5
 # The starting law is fitted to a pilot's states, after so many rounds of moves, until it is no wider than the last one
 # by this much: log of its size, a parameter.
@@ -180,7 +178,8 @@ class LocalSplitting:
         self._ideal: list[np.ndarray] = []
         self._drifts: list[np.ndarray] = []  # [G, C]
         self._moved: list[float] = []
-        self.evaluations = self.num_nonfinite = self.num_drawn = 0
+        self.pilot_evaluations = self._group_evaluations = 0  # of starting laws and pilots; of finished groups
+        self.num_nonfinite = self.num_drawn = 0
 
     # --- the run ---
 
@@ -193,6 +192,11 @@ class LocalSplitting:
     def log_estimates(self) -> np.ndarray:
         """log p_hat of every replicate so far and every cutoff, [R, C]; -inf where one died."""
         return np.concatenate([np.zeros((0, len(self.cutoffs))), *self._logs])
+
+    @property
+    def evaluations(self) -> int:
+        """Of the divergence, so far."""
+        return self.pilot_evaluations + self._group_evaluations
 
     @property
     def drifts(self) -> np.ndarray:
@@ -214,7 +218,7 @@ class LocalSplitting:
             if not self._pilot.done:
                 before = self._pilot.evaluations
                 self._pilot.advance()
-                self.evaluations += self._pilot.evaluations - before
+                self.pilot_evaluations += self._pilot.evaluations - before
                 self._refit()
                 return
             if self._group is None:
@@ -237,7 +241,7 @@ class LocalSplitting:
                 jax.random.fold_in(self._key, COVER),
                 self._dtype,
             )
-        self.evaluations += self.cover.evaluations
+        self.pilot_evaluations += self.cover.evaluations
         return self._pilot_of(self.cover)
 
     def _pilot_of(self, cover: Cover) -> LocalPilot:
@@ -256,7 +260,7 @@ class LocalSplitting:
             return
         before = pilot.evaluations
         cover = refitted(self.cover, pilot.states(REFIT_ROUNDS))
-        self.evaluations += pilot.evaluations - before
+        self.pilot_evaluations += pilot.evaluations - before
         growth = (cover.log_det - self.cover.log_det) / self.region.divergence.num_parameters
         self.settled = self._refits > 0 and growth < SETTLED
         self._refits += 1
@@ -274,7 +278,7 @@ class LocalSplitting:
 
     def _finish(self, group: Group) -> None:
         assert self._pilot is not None
-        self.evaluations += group.evaluations
+        self._group_evaluations += group.evaluations
         self.num_drawn += group.num_drawn
         self.num_nonfinite += group.num_nonfinite
         self._ideal.append(group.ideal)
@@ -324,28 +328,33 @@ class LocalSplitting:
         for cutoff, column, drift in zip(self.cutoffs, logs.T, self.drifts.T, strict=True):
             size, sure = mean_drift(drift)
             entry = replicated_volume(f"cutoff {cutoff:g}", column, level, facts | {"drift": finite(size)}, notes)
-            if self._refits == MAX_REFITS and not self.settled and entry.headline != "none":
-                note = (
-                    f"The starting law grew with each of {MAX_REFITS} pilots and did not settle: the region reaches "
-                    "further than they came, so the bound leads. Give more moves."
-                )
-                entry = replace(entry, headline="bound", notes=(*entry.notes, note))
-            elif sure and entry.headline != "none":
-                moves = DRIFT_ROUNDS * self.region.num_moves
-                note = (
-                    f"The particles are still on their way: in {moves} moves |x|^2 changes by {size:.2g} of its "
-                    "deviation, more than by chance. What they have not reached may be most of the volume, so the "
-                    "bound leads. Give more moves."
-                )
-                entry = replace(entry, headline="bound", notes=(*entry.notes, note))
-            elif entry.headline == "interval" and entry.spread > MAX_SPREAD:
-                note = (
-                    f"The replicates spread by {entry.spread:.2g} in log p, more than the {MAX_SPREAD:g} up to which "
-                    "intervals around an anchor were found to hold: the bound leads. Give more moves or particles."
-                )
-                entry = replace(entry, headline="bound", notes=(*entry.notes, note))
+            doubt = self._doubt(entry, size, sure)
+            if doubt:
+                entry = replace(entry, headline="bound", notes=(*entry.notes, doubt))
             found.append(entry)
         return found
+
+    def _doubt(self, entry: ReplicatedVolume, drift: float, drifting: bool) -> str:
+        """Why the replicates' interval is not to be led with; empty where nothing is known against it."""
+        if entry.headline == "none":
+            return ""
+        if self._refits == MAX_REFITS and not self.settled:
+            return (
+                f"The starting law grew with each of {MAX_REFITS} pilots and did not settle: the region reaches "
+                "further than they came, so the bound leads. Give more moves."
+            )
+        if drifting:
+            return (
+                f"The particles are still on their way: in {DRIFT_ROUNDS * self.region.num_moves} moves |x|^2 changes "
+                f"by {drift:.2g} of its deviation, more than by chance. What they have not reached may be most of the "
+                "volume, so the bound leads. Give more moves."
+            )
+        if entry.headline == "interval" and entry.spread > MAX_SPREAD:
+            return (
+                f"The replicates spread by {entry.spread:.2g} in log p, more than the {MAX_SPREAD:g} up to which "
+                "intervals around an anchor are given: the bound leads. Give more moves or particles."
+            )
+        return ""
 
     def slopes(self, level: float = 0.95) -> list[Slope]:
         """d log V / d log c between neighbouring cutoffs, and with more than two over all of them (the last one)."""
@@ -370,7 +379,7 @@ class LocalSplitting:
                 "levels": len(pilot.stages),
                 "powers": sum(stage.next_power != stage.power for stage in pilot.stages),
                 "levels_to_cutoff": [end.at for end in pilot.ends],
-                "pilot_evaluations": pilot.evaluations,
+                "pilot_evaluations": self.pilot_evaluations,
             }
         if self._ideal:
             ideal = np.concatenate(self._ideal)

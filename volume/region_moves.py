@@ -194,7 +194,8 @@ def move(region: Region, key: Array, x: Array, space: Space, stage: RegionStage)
     inside = (orbit.score >= stage.level) | own
     log_now = _log_g(orbit, inside, stage.power, stage.temper)
     if region.closing:
-        inside &= jax.vmap(lambda x: region.within(space, x, stage.next_level))(orbit.x)
+        # One point after the other: K networks each, all at once, would take K times the memory of a batch.
+        inside &= jax.lax.map(lambda x: region.within(space, x, stage.next_level), orbit.x)
     else:
         inside &= orbit.score >= stage.next_level
     log_next = _log_g(orbit, inside, stage.next_power, stage.next_temper) + stage.log_scale

@@ -22,9 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from volume.levels import Probe
 from volume.local_pilot import Closing, LocalPilot, largest_step
-from volume.pilot import MAX_STALLED, MAX_TUNING, SMALLEST_STEP
+from volume.pilot import MAX_STALLED, SMALLEST_STEP
 
 # Of the points of a window, the share that the measure is spread over: less, and leaps of the energy waste the window.
 SPREAD_OVER = 0.75
@@ -113,17 +112,10 @@ class TemperedPilot(LocalPilot):
         weight = np.exp(-more * (divergence - divergence.min()))
         return float((weight * divergence).sum() / weight.sum())
 
-    def _tuned(self) -> Probe:
-        """A probe at a step whose windows' points are worth about the wanted share."""
-        for _ in range(MAX_TUNING):
-            seen = self._probe()
-            share = float(seen.others[0])
-            if abs(share - SPREAD_OVER) <= _BAND:
-                return seen
-            # What a window loses grows as the square of its step.
-            factor = math.sqrt((1 - SPREAD_OVER) / max(1 - share, 0.02))
-            step = min(max(self._step * min(max(factor, 0.5), 1.5), SMALLEST_STEP), LARGEST_STEP)
-            if step == self._step:
-                return seen
-            self._step = step
-        return seen
+    def _better_step(self, share: float) -> float:
+        """Towards windows whose points are worth the wanted share."""
+        if abs(share - SPREAD_OVER) <= _BAND:
+            return self._step
+        # What a window loses grows as the square of its step.
+        factor = math.sqrt((1 - SPREAD_OVER) / max(1 - share, 0.02))
+        return min(max(self._step * min(max(factor, 0.5), 1.5), SMALLEST_STEP), LARGEST_STEP)
