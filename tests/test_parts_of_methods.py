@@ -271,7 +271,7 @@ def test_a_trial_goes_on(tmp_path):
 
 def test_states_are_kept_now_and_then(monkeypatch, tmp_path):
     clock = [0.0]
-    monkeypatch.setattr("volume.splitting_parts.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("volume.state_parts.time.monotonic", lambda: clock[0])
     query, method = SPLITTINGS["shares"]
     run = begin(query, method)
     run.advance()
@@ -283,7 +283,7 @@ def test_states_are_kept_now_and_then(monkeypatch, tmp_path):
     run.advance()
     clock[0] = 20.0
     assert run.collect() == []
-    monkeypatch.setattr("volume.splitting_parts.STATE_RATE", 1.0)  # a state of so many bytes takes a disk long
+    monkeypatch.setattr("volume.state_parts.STATE_RATE", 1.0)  # a state of so many bytes takes a disk long
     clock[0] = 40.0
     assert run.collect() == []
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -35,14 +34,13 @@ from volume.part_columns import rows_column, rows_of
 from volume.parts import Part, StoredPart
 from volume.pilot import Pilot, PilotState
 from volume.replicate_group import Group, GroupState, Replicate
+from volume.state_parts import LatestState, is_state, particle_rows
 
 ORDER = 1  # of what is random about a replicate of a given number; changes when that changes
 # Of a replicate: one number each.
 COLUMNS = dict.fromkeys(("log_estimate", "ideal_variance", "ancestors"), pa.float64()) | dict.fromkeys(
     ("evaluations", "drawn", "nonfinite"), pa.int64()
 )
-STATE_SECONDS = 10.0  # between two states of one group: what a kill may cost
-STATE_RATE = 5e6  # bytes of states a second: some per cent of what a disk takes
 
 
 class Phase(NamedTuple):
@@ -92,9 +90,7 @@ class ClassParts:
         self._stored: list[StoredPart] = []
         self._ended: list[Part] = []
         self._pilot_kept = False
-        self._state: str | None = None  # name of the latest, while it is of use
-        self._kept_at: tuple[str, int] | None = None  # and how far it had come
-        self._since = time.monotonic()
+        self._state = LatestState(**{"class": number})
 
     # --- what is there ---
 
@@ -113,7 +109,7 @@ class ClassParts:
                 self._pilot_kept = True
                 return
         for part in self._stored:
-            if part.name == f"state-{self._number:03d}-pilot" and "key" in part.facts:
+            if is_state(part, f"state-{self._number:03d}-pilot"):
                 facts, target = part.facts, pilot.target
                 z = _particles(part.read(), target, (1, target.num_particles))
                 stages = [Stage(*map(_read_level, row[:2], (-math.inf, math.inf)), *row[2:]) for row in facts["stages"]]
@@ -121,7 +117,7 @@ class ClassParts:
                 pilot.go_on(
                     PilotState(key, z, stages, tuple(facts["steps"]), facts["log_volume"], facts["evaluations"])
                 )
-                self._state = part.name
+                self._state.resumed(part.name)
 
     def finished(self, phase: Phase) -> dict[int, Replicate]:
         """Replicates of this phase that have ended, by number."""
@@ -144,7 +140,7 @@ class ClassParts:
 
     def resumed(self, state: StateParts) -> None:
         """A group goes on from this state, which is of no use once it has ended."""
-        self._state = state.part.name
+        self._state.resumed(state.part.name)
 
     # --- what is kept ---
 
@@ -165,7 +161,7 @@ class ClassParts:
             state = pilot.state()
             size = 0 if state is None else sum(leaf.size * leaf.dtype.itemsize for leaf in state.z.values())
             name = f"state-{self._number:03d}-pilot"
-            if state is None or not self._due(size, (name, state.evaluations), all=all):
+            if state is None or not self._state.due(name, state.evaluations, size, all=all):
                 return []
             facts = {
                 "class": self._number,
@@ -175,7 +171,7 @@ class ClassParts:
                 "log_volume": state.log_volume,
                 "evaluations": state.evaluations,
             }
-            return [self._keep_state((name, state.evaluations), facts, state.z)]
+            return [self._state.keep(name, state.evaluations, facts, _normals(state.z))]
         if self._pilot_kept:
             return []
         self._pilot_kept = True
@@ -187,17 +183,19 @@ class ClassParts:
         }
         columns = np.array([tuple(stage) for stage in pilot.stages], float).reshape(-1, len(Stage._fields)).T
         table = pa.table(dict(zip(Stage._fields, map(pa.array, columns), strict=True)))
-        return [Part(self._pilot_name, facts, table), *self._emptied(None)]
+        return [Part(self._pilot_name, facts, table), *self._state.over()]
 
     def collect(self, active: tuple[Group, Phase] | None, *, all: bool) -> list[Part]:
         """Replicates that have ended, and the state of those under way where one is due."""
         ended, self._ended = self._ended, []
         going = active is not None and active[0].at > 0
         name = f"state-{self._number:03d}-{active[0].numbers[0]:06d}" if active is not None and going else None
-        ended += self._emptied(name) if ended else []
-        if active is None or name is None or not self._due(active[0].state_bytes, (name, active[0].at), all=all):
+        ended += self._state.over(name) if ended else []
+        if active is None or name is None:
             return ended
         group, phase = active
+        if not self._state.due(name, group.at, group.state_bytes, all=all):
+            return ended
         state = group.state()
         facts = self._facts(phase) | {
             "replicates": group.numbers,
@@ -210,28 +208,10 @@ class ClassParts:
         }
         number = np.repeat(np.array(group.numbers), state.root.shape[1])
         columns = {"replicate": pa.array(number), "ancestor": pa.array(state.root.ravel().astype(np.int64))}
-        return [*ended, self._keep_state((name, state.level), facts, state.z, columns)]
+        return [*ended, self._state.keep(name, state.level, facts, _normals(state.z, columns))]
 
     def _facts(self, phase: Phase) -> dict[str, Any]:
         return {"class": self._number, "trial": phase.trial, "constants": phase.constants}
-
-    def _due(self, size: int, at: tuple[str, int], *, all: bool) -> bool:
-        return at != self._kept_at and (all or time.monotonic() - self._since >= max(STATE_SECONDS, size / STATE_RATE))
-
-    def _keep_state(
-        self, at: tuple[str, int], facts: dict[str, Any], z: Any, columns: dict[str, Any] | None = None
-    ) -> Part:
-        (name, _), self._kept_at, self._since = at, at, time.monotonic()
-        self._state = name
-        normals = {f"z_{key}": rows_column(_rows(value)) for key, value in z.items()}
-        return Part(name, facts, pa.table({**(columns or {}), **normals}))
-
-    def _emptied(self, name: str | None) -> list[Part]:
-        """The latest state, if it has another name than this, without what took its place on the disk."""
-        state, self._state = self._state, None
-        if state is None or state == name:
-            return []
-        return [Part(state, {"class": self._number, "over": True}, pa.table({"replicate": pa.array([], pa.int64())}))]
 
 
 def _phase_of(part: StoredPart) -> Phase | None:
@@ -266,10 +246,9 @@ def _replicates(part: StoredPart) -> dict[int, Replicate]:
     }
 
 
-def _rows(value: Any) -> np.ndarray:
-    """Particles [G, N, ...] one after the other, [G N, ...]."""
-    value = np.asarray(value)
-    return value.reshape(value.shape[0] * value.shape[1], -1)
+def _normals(z: Any, columns: dict[str, Any] | None = None) -> pa.Table:
+    """Every parameter's normals, beside other columns."""
+    return pa.table({**(columns or {}), **{f"z_{key}": rows_column(particle_rows(value)) for key, value in z.items()}})
 
 
 def _particles(table: pa.Table, target: Target, leading: tuple[int, int]) -> dict[str, np.ndarray]:
