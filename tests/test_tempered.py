@@ -19,6 +19,7 @@ import volume
 from benchmarks.local_truths import finished, log_ellipsoid, quadratic_run, vector_model
 from volume import models, replicates, samplers
 from volume.divergence import DivergenceFunction, bind
+from volume.local_group import Replicate
 from volume.local_splitting import MAX_REFITS, LocalSplitting
 from volume.region_moves import Region, RegionStage, Space, _kicked
 
@@ -195,7 +196,8 @@ def test_an_interval_is_held_back(spread, drift, headline, sentence):
     )
     shape = np.array([-1.3, 0.2, 0.9, -0.6, 1.4, -0.1, 0.5, -1.0])[:, None]
     shape = (shape - shape.mean()) / shape.std(ddof=1)
-    run._logs, run._drifts = [-5 + spread * shape], [drift + 0.05 * shape]
+    one, each = np.ones(1), zip(-5 + spread * shape, drift + 0.05 * shape, strict=True)
+    run.replicates.found = {i: Replicate(log, 0.0, moved, one, one, 1, 1, 0) for i, (log, moved) in enumerate(each)}
     (entry,) = run.entries()
     assert entry.headline == headline
     assert sentence in " ".join(entry.notes)

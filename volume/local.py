@@ -37,6 +37,7 @@ from volume.local_rays import Ground, RaysRun, Setting
 from volume.local_slopes import slopes
 from volume.local_splitting import CHAINS, STARTS, LocalSplitting
 from volume.method import Facts
+from volume.parts import Part, StoredPart
 from volume.plan import cast_inputs
 from volume.progress import Progress
 from volume.query import Query
@@ -44,6 +45,7 @@ from volume.samplers import RayPrior, ray_prior
 
 ESTIMATORS = ("rays", "splitting", "both")
 PRECONDITIONERS = ("auto", "identity", "diagonal", "full")
+ORDER = 1  # of what is random about rays and replicates of given numbers; changes when that changes
 BATCHES = 16  # of rays, behind the interval
 MAX_FULL = 512  # free parameters up to which "auto" takes the whole matrix
 MAX_MATRIX = 16384  # beyond, a matrix of this size on a side does not fit
@@ -202,6 +204,7 @@ class LocalRun:
         self._divergence = divergence
         self.rays: RaysRun | None = None
         self.splitting: LocalSplitting | None = None
+        self._whole = True
         if method.estimator != "splitting":
             with self._context():
                 self.rays = RaysRun(ground, self._setting(len(prior.free)), rays_key)
@@ -252,11 +255,40 @@ class LocalRun:
 
     def advance(self) -> None:
         """A step of rays, or of splitting."""
+        self._whole = False  # until the step is done: one that Ctrl-C cuts short has no state that could go on
         if self.rays is not None and not self.rays.done:
             with self._context():
                 self.rays.advance()
         elif self.splitting is not None:
             self.splitting.advance()
+        self._whole = True
+
+    # --- parts (volume.ray_parts, volume.local_parts) ---
+
+    def constants(self) -> dict[str, Any]:
+        """What parts mean beyond query, method and seed: where rays are cut into steps, too."""
+        return {"order": ORDER, "step": None if self.rays is None else self.rays.step}
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take what is there: the aim and rays; laws, the pilot, replicates, and states of what was under way."""
+        if self.rays is not None:
+            with self._context():
+                self.rays.restore(parts)
+        if self.splitting is not None:
+            self.splitting.restore(parts)
+
+    def restrict(self, index: int, count: int) -> None:
+        """Do this share of the rays and of the replicates that are left."""
+        if self.rays is not None:
+            with self._context():
+                self.rays.restrict(index, count)
+        if self.splitting is not None:
+            self.splitting.restrict(index, count)
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """What has ended since the last call, and now and then the state of what is under way."""
+        runs = [run for run in (self.rays, self.splitting) if run is not None]
+        return [part for run in runs for part in run.collect(all=all, whole=self._whole)]
 
     def progress(self) -> Progress:
         if self.rays is not None and (self.splitting is None or not self.rays.done):

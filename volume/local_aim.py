@@ -21,7 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +64,19 @@ class Free:
         return data["anchor"].at[data["free"]].add(data["scale"] * y, unique_indices=True)
 
 
+class AimState(NamedTuple):
+    """Where a pilot stands, or how it ended; arrays of the free parameters."""
+
+    curvature: Curvature
+    weights: tuple[float, ...]  # there when it has ended
+    evaluations: int
+    fitted: int  # steps of the fit
+    values: np.ndarray | None = None  # [d] the diagonal that is being fitted, in the dtype of the run
+    log_weight: np.ndarray | None = None  # and its weight
+    points: np.ndarray | None = None  # [S, d] networks that the whole matrix is a mean over
+    columns: tuple[np.ndarray, ...] = ()  # [., d] each: of the whole matrix, so far
+
+
 class Aim:
     """The pilot; ``advance`` until ``curvature`` and ``weights`` are there.
 
@@ -101,6 +114,25 @@ class Aim:
     @property
     def done(self) -> bool:
         return len(self.weights) > 0
+
+    def state(self) -> AimState:
+        """Where it stands, or how it ended: then without what is of no use any more."""
+        found = AimState(self.curvature, self.weights, self.evaluations, self._fitted)
+        if self.done or self._state is None:
+            return found
+        values, log_weight = map(np.asarray, self._state)
+        return found._replace(
+            values=values, log_weight=log_weight, points=np.asarray(self._points), columns=tuple(self._columns)
+        )
+
+    def go_on(self, state: AimState) -> None:
+        """From that state, of a pilot with the same arguments."""
+        self.curvature, self.weights, self.evaluations, self._fitted = state[:4]
+        if state.values is not None:
+            self._state = jnp.asarray(state.values), jnp.asarray(state.log_weight)
+        if state.points is not None:
+            self._points = jnp.asarray(state.points)
+        self._columns = list(state.columns)
 
     @property
     def words(self) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -36,6 +36,16 @@ class Closing(NamedTuple):
     factor: bool  # False: the chain is there already, and the stage stays where it is
 
 
+class PilotState(NamedTuple):
+    """Where a pilot stands between two levels, or how it ended."""
+
+    key: Array
+    x: Any  # [1, N, n]; None before the first level
+    stages: list[RegionStage]
+    ends: list[Closing]
+    numbers: dict[str, Any]  # the rest: `LocalPilot.NUMBERS`
+
+
 class LocalPilot:
     """Stages down to every threshold; advance until ``done``. The base of both kinds.
 
@@ -47,6 +57,10 @@ class LocalPilot:
         floor: natural log of the volume at which to give up.
         weighted: whether that law is another one than the prior.
     """
+
+    # All that changes on the way, beside key, particles, stages and ends: numbers, truth values and a text.
+    NUMBERS: ClassVar[tuple[str, ...]] = ("log_total", "evaluations", "num_drawn", "num_nonfinite", "done", "problem")
+    NUMBERS += ("_level", "_step", "_power", "_temper")
 
     def __init__(
         self,
@@ -72,6 +86,17 @@ class LocalPilot:
         self._level, self._step = -math.inf, _WHOLE / region.points
         self._power, self._temper = (0.0 if weighted else 1.0), 0.0
         self._x: Array | None = None
+
+    def state(self) -> PilotState:
+        """Where it stands, or how it ended."""
+        numbers = {name: getattr(self, name) for name in self.NUMBERS}
+        return PilotState(self._key, self._x, list(self.stages), list(self.ends), numbers)
+
+    def go_on(self, state: PilotState) -> None:
+        """From that state, of a pilot with the same arguments."""
+        self._key, self._x, self.stages, self.ends, numbers = state
+        for name in self.NUMBERS:
+            setattr(self, name, numbers[name])
 
     def advance(self) -> None:
         """One level."""

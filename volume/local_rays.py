@@ -7,6 +7,8 @@ cutoffs, P parameters, d of them free, B batches of rays.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +19,9 @@ from jax import Array
 from volume.divergence import BoundDivergence
 from volume.local_aim import Aim
 from volume.local_copies import MAX_FLOATS, Copies
+from volume.parts import Part, StoredPart
 from volume.progress import Progress
+from volume.ray_parts import RayParts, Shot, Tally
 from volume.samplers import RayPrior, Rays, Search, Star, log_masses, ray_directions, shoot
 
 STEP_RAYS = 64  # in one step
@@ -52,17 +56,6 @@ class Setting(NamedTuple):
     dtype: str
 
 
-class Tally(NamedTuple):
-    """What the rays met, for reports."""
-
-    evaluations: int = 0  # of networks on the whole domain: pilot, search and probes
-    nonfinite: int = 0
-    returning: int = 0  # rays that left the region and came back, any cutoff
-    unbounded: int = 0  # rays and cutoffs where the prior ended first
-    loose: int = 0  # rays and cutoffs whose bracket stayed open
-    log_loss: float = 0.0  # the largest, over cutoffs, of what the open brackets may hide
-
-
 class RaysRun:
     """Rays being shot; `log_means` [B, K] are the logs of independent estimates of each cutoff's mass."""
 
@@ -73,15 +66,15 @@ class RaysRun:
         free, prior = ground.prior.free, ground.prior
         self._dim = len(free)
         self._star: Star | None = None
-        self._log_values: list[np.ndarray] = []  # [S, K] of the rays so far
-        self._log_cut: list[np.ndarray] = []  # likewise, of the region within the anchor's cell
-        self._left = 0  # rays that left the cell within the region
+        self._shots: list[Shot] = []
         cell = ground.copies
         held = STEP_RAYS * ground.anchor.size
         self._cell = cell if cell is not None and cell.exact and held <= MAX_FLOATS else None
-        self._tally = Tally()
+        self._store, self._share = RayParts(), (0, 1)
         window = 6 * ground.anchor.size + 4 * len(ground.data["inputs"]) * _units(ground.divergence)
         self._batch = int(max(1, min(STEP_RAYS, FLOATS // window)))
+        self._step = self._batch * max(1, STEP_RAYS // self._batch)  # rays of one step
+        self._todo = list(range(0, setting.rays, self._step))  # their first numbers, left to this process
         self._search = Search(
             smooth=ground.divergence.smooth,
             tolerance=LOSS / self._dim,
@@ -113,26 +106,33 @@ class RaysRun:
 
     @property
     def done(self) -> bool:
-        return self.num_rays >= self._setting.rays
+        """Whether nothing is left to this process."""
+        return self._star is not None and not self._todo
 
     @property
     def num_rays(self) -> int:
-        return sum(map(len, self._log_values))
+        return sum(len(shot.numbers) for shot in self._shots)
 
     @property
     def log_values(self) -> np.ndarray:
-        """log of each ray's estimate [S, K], natural."""
-        return np.concatenate([*self._log_values, np.empty((0, len(self._ground.cutoffs)))])
+        """log of each ray's estimate [S, K], natural, in the order of their numbers."""
+        return self._in_order([shot.log_values for shot in self._shots])
 
     @property
     def log_cut(self) -> np.ndarray | None:
         """The same of the region within the anchor's cell (volume.local_copies); None where that is not known."""
-        return np.concatenate(self._log_cut) if self._log_cut else None
+        found = [shot.log_cut for shot in self._shots if shot.log_cut is not None]
+        return self._in_order(found) if found else None
+
+    def _in_order(self, rows: list[np.ndarray]) -> np.ndarray:
+        """Rows [., K] of every shot as one array [S, K]."""
+        numbers = np.concatenate([shot.numbers for shot in self._shots] or [np.empty(0)])
+        return np.concatenate([*rows, np.empty((0, len(self._ground.cutoffs)))])[np.argsort(numbers, kind="stable")]
 
     @property
     def share_left(self) -> float:
         """Share of the rays that leave the cell before the region."""
-        return self._left / max(1, self.num_rays)
+        return self._counted.left / max(1, self.num_rays)
 
     @property
     def batches(self) -> int:
@@ -152,14 +152,21 @@ class RaysRun:
 
     @property
     def tally(self) -> Tally:
-        return self._tally._replace(evaluations=self._tally.evaluations + self._aim.evaluations)
+        counted = self._counted
+        return counted._replace(evaluations=counted.evaluations + self._aim.evaluations)
+
+    @property
+    def _counted(self) -> Tally:
+        """What the rays met, all together."""
+        return Tally.of([shot.tally for shot in self._shots])
 
     def diagnostics(self) -> dict[str, Any]:
         """JSON-able: how the rays were aimed and what they met."""
         found = {"preconditioner": self._setting.preconditioner, "free_parameters": self._dim}
         found |= {"weights": list(self._aim.weights), "pilot_evaluations": self._aim.evaluations}
-        counts = {f"{name}_rays": getattr(self._tally, name) for name in ("returning", "unbounded", "loose")}
-        return found | counts | {"log_loss": self._tally.log_loss}
+        tally = self._counted
+        counts = {f"{name}_rays": getattr(tally, name) for name in ("returning", "unbounded", "loose")}
+        return found | counts | {"log_loss": tally.log_loss}
 
     def advance(self) -> None:
         """A part of the pilot, or a step of rays."""
@@ -167,8 +174,44 @@ class RaysRun:
             self._shoot(self._star)
             return
         self._aim.advance()
-        if self._aim.done:
-            self._star = self._aim.star()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Once the pilot has ended: take the rays that are there, and this process's share of the rest."""
+        if not self._aim.done:
+            return
+        self._star = self._aim.star()
+        self._shots = self._store.shots(self._aim.state(), len(self._ground.cutoffs))
+        there = np.concatenate([shot.numbers for shot in self._shots] or [np.empty(0, np.int64)])
+        missing = np.setdiff1d(np.arange(self._setting.rays), there) // self._step * self._step
+        left, (index, count) = np.unique(missing).tolist(), self._share
+        self._todo = left[len(left) * index // count : len(left) * (index + 1) // count]
+
+    # --- parts (volume.ray_parts) ---
+
+    @property
+    def step(self) -> int:
+        """Rays of one step of the run."""
+        return self._step
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take the aim and the rays that are there."""
+        self._store.take(parts)
+        state = self._store.aim()
+        if state is not None:
+            self._aim.go_on(state)
+            self._begin()
+
+    def restrict(self, index: int, count: int) -> None:
+        """Shoot this share of the rays that are left; every process aims them, alike."""
+        self._share = index, count
+        self._begin()
+
+    def collect(self, *, all: bool = False, whole: bool = True) -> list[Part]:
+        """The aim once it is there, or its state now and then, and rays in parts of a few seconds' work; not ``whole``:
+        the last step was cut short, and there is no such state."""
+        aim = self._store.collect_aim(self._aim.state(), all=all) if whole and not self._share[0] else []
+        return aim + self._store.collect(self._aim.state, all=all)
 
     def progress(self) -> Progress:
         if not self.num_rays:
@@ -179,11 +222,10 @@ class RaysRun:
     # --- the rays ---
 
     def _shoot(self, star: Star) -> None:
-        ground, first = self._ground, self.num_rays
-        size = self._batch * max(1, STEP_RAYS // self._batch)
-        numbers = np.arange(first, first + size)
+        ground, first, size = self._ground, self._todo[0], self._step
+        numbers, spent = np.arange(first, first + size), _Spent()
         shape = (size, len(ground.cutoffs))
-        rays = self._fire(star, numbers, np.zeros(shape), np.full(shape, np.inf))
+        rays = self._fire(spent, star, numbers, np.zeros(shape), np.full(shape, np.inf))
         low, high, came_back = rays.low.copy(), rays.high.copy(), np.zeros(size, bool)
         for _ in range(ROUNDS):
             again = np.flatnonzero(np.isfinite(rays.bad).any(axis=1))
@@ -195,7 +237,7 @@ class RaysRun:
             # What is inside one cutoff is inside the next: a crossing of the larger one ends the smaller ones too.
             new_low = np.where(hit, rays.good, low)
             new_high = np.where(hit, rays.bad, high)
-            more = self._fire(star, numbers[rows], new_low[rows], new_high[rows])
+            more = self._fire(spent, star, numbers[rows], new_low[rows], new_high[rows])
             count = len(again)
             low[again], high[again] = more.low[:count], more.high[:count]
             bad, good = np.full_like(rays.bad, np.inf), low.copy()
@@ -204,18 +246,22 @@ class RaysRun:
         rays = rays._replace(low=low, high=high)
         keep = min(size, self._setting.rays - first)
         rays = Rays(*(part[:keep] for part in rays))
-        self._note(rays, came_back[:keep])
-        self._log_values.append(log_masses(ground.prior, star, rays))
+        tally = self._met(rays, came_back[:keep])._replace(evaluations=spent.evaluations, nonfinite=spent.nonfinite)
+        log_cut = None
         if self._cell is not None:
             whole = np.zeros((keep, ground.anchor.size))
             v = ray_directions(star, self._key, jnp.asarray(numbers[:keep]), normal=ground.prior.normal)
             whole[:, ground.prior.free] = v
             exits = self._cell.exits(whole, rays.low[:, -1])
-            self._left += int(np.isfinite(exits).sum())
+            tally = tally._replace(left=int(np.isfinite(exits).sum()))
             cut = rays._replace(low=np.minimum(rays.low, exits[:, None]))
-            self._log_cut.append(log_masses(ground.prior, star, cut))
+            log_cut = log_masses(ground.prior, star, cut)
+        shot = Shot(numbers[:keep], log_masses(ground.prior, star, rays), log_cut, tally)
+        self._shots.append(shot)
+        self._store.take_shot(shot)
+        self._todo.pop(0)
 
-    def _fire(self, star: Star, numbers: np.ndarray, low: np.ndarray, high: np.ndarray) -> Rays:
+    def _fire(self, spent: _Spent, star: Star, numbers: np.ndarray, low: np.ndarray, high: np.ndarray) -> Rays:
         ground, dtype = self._ground, self._dtype
         rays = shoot(
             ground.divergence,
@@ -231,24 +277,28 @@ class RaysRun:
             batch=self._batch,
         )
         rays = Rays(*(np.array(part) for part in rays))
-        self._count(int(rays.steps.sum()), int(rays.nonfinite.sum()))
+        spent.evaluations += int(rays.steps.sum())
+        spent.nonfinite += int(rays.nonfinite.sum())
         return rays
 
-    def _note(self, rays: Rays, came_back: np.ndarray) -> None:
+    def _met(self, rays: Rays, came_back: np.ndarray) -> Tally:
         ended = rays.low >= rays.end[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             gap = np.where(ended, 0.0, self._dim * np.log(rays.high / rays.low))
-        tally = self._tally
-        self._tally = tally._replace(
-            returning=tally.returning + int(came_back.sum()),
-            unbounded=tally.unbounded + int(ended.sum()),
-            loose=tally.loose + int(np.sum(gap > 100 * LOSS)),
-            log_loss=max(tally.log_loss, float(np.max(np.nan_to_num(gap, posinf=0.0), initial=0.0))),
+        return Tally(
+            returning=int(came_back.sum()),
+            unbounded=int(ended.sum()),
+            loose=int(np.sum(gap > 100 * LOSS)),
+            log_loss=float(np.max(np.nan_to_num(gap, posinf=0.0), initial=0.0)),
         )
 
-    def _count(self, evaluations: int, nonfinite: int = 0) -> None:
-        tally = self._tally
-        self._tally = tally._replace(evaluations=tally.evaluations + evaluations, nonfinite=tally.nonfinite + nonfinite)
+
+@dataclass
+class _Spent:
+    """By one step of rays."""
+
+    evaluations: int = 0
+    nonfinite: int = 0
 
 
 def _units(divergence: BoundDivergence) -> int:

@@ -25,7 +25,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -37,13 +37,17 @@ from volume.class_estimate import ReplicatedVolume, replicated_volume
 from volume.divergence import BoundDivergence
 from volume.errors import unknown
 from volume.local_cover import Cover, curved_cover, prior_cover, refitted, space_of
-from volume.local_group import DRIFT_ROUNDS, Group
+from volume.local_group import DRIFT_ROUNDS
+from volume.local_parts import SplittingParts
 from volume.local_pilot import LevelPilot, LocalPilot
+from volume.local_replicates import Replicates
 from volume.local_slopes import Slope, slopes
 from volume.logs import LN10, finite
+from volume.parts import Part, StoredPart
 from volume.progress import Progress
 from volume.region_moves import Region
 from volume.samplers import Prior
+from volume.state_parts import like, worded
 from volume.tempered_pilot import TemperedPilot
 
 STARTS = ("cover", "prior")
@@ -57,8 +61,6 @@ FLOOR = -4000.0  # log10
 MAX_PARAMETERS = 2000  # n: a law takes n^2 numbers, the levels rise with n
 BATCH_FLOATS = 1 << 20  # of networks that are evaluated at the same time: they stay in a CPU's caches
 LEAST_BATCH = 128  # smaller ones do not fill vectors
-STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group after the other
-COPIES = 6  # of a state while a level is computed
 # Elsewhere 1: on regions that bend intervals were too short from there on (benchmarks/coverage_local.py).
 MAX_SPREAD = 0.5
 # The starting law is fitted to a pilot's states, after so many rounds of moves, until it is no wider than the last one
@@ -146,7 +148,7 @@ class LocalSplitting:
         self.thresholds = tuple(float(value) for value in divergence.thresholds(self.cutoffs, len(inputs)))
         self._dtype = np.dtype(inputs.dtype)
         self._x64 = self._dtype == np.float64
-        self._key, self._replicates, self._floor, self._breadth = key, replicates, floor * LN10, breadth
+        self._key, self._floor, self._breadth = key, floor * LN10, breadth
         self._start = start
         guide_points = GUIDE_POINTS if line_points % GUIDE_POINTS == 0 else line_points
         outputs = len(inputs) * 2 * divergence.model.num_outputs
@@ -172,14 +174,13 @@ class LocalSplitting:
             divergence.check(self._anchor, self._data, self.cutoffs)
         self._pilot: LocalPilot | None = None
         self.cover: Cover | None = None
+        self._share = 0, 1
         self._refits, self.settled = 0, False  # whether laws that are fitted to states have stopped to grow
-        self._group: Group | None = None
-        self._logs: list[np.ndarray] = []  # of finished groups, [G, C]
-        self._ideal: list[np.ndarray] = []
-        self._drifts: list[np.ndarray] = []  # [G, C]
-        self._moved: list[float] = []
-        self.pilot_evaluations = self._group_evaluations = 0  # of starting laws and pilots; of finished groups
-        self.num_nonfinite = self.num_drawn = 0
+        self.pilot_evaluations = 0  # of starting laws too
+        self._store, run_key = SplittingParts(), jax.random.fold_in(key, RUN)
+        self.replicates = Replicates(
+            self.region, run_key, replicates, len(self.cutoffs), self._dtype.itemsize, self._store
+        )
 
     # --- the run ---
 
@@ -191,23 +192,32 @@ class LocalSplitting:
     @property
     def log_estimates(self) -> np.ndarray:
         """log p_hat of every replicate so far and every cutoff, [R, C]; -inf where one died."""
-        return np.concatenate([np.zeros((0, len(self.cutoffs))), *self._logs])
+        return self.replicates.each("log_estimates")
 
     @property
     def evaluations(self) -> int:
         """Of the divergence, so far."""
-        return self.pilot_evaluations + self._group_evaluations
+        return self.pilot_evaluations + self.replicates.total("evaluations")
+
+    @property
+    def num_drawn(self) -> int:
+        """From the starting law, by replicates that have ended."""
+        return self.replicates.total("drawn")
+
+    @property
+    def num_nonfinite(self) -> int:
+        """Of them, those with NaN."""
+        return self.replicates.total("nonfinite")
 
     @property
     def drifts(self) -> np.ndarray:
         """How far out the particles of every replicate still went at each cutoff (volume.local_group), [R, C]."""
-        return np.concatenate([np.zeros((0, len(self.cutoffs))), *self._drifts])
+        return self.replicates.drifts
 
     @property
     def done(self) -> bool:
-        if self._pilot is None or not self._pilot.done:
-            return False
-        return bool(self._pilot.problem) or len(self.log_estimates) >= self._replicates
+        """Whether nothing is left to this process."""
+        return self._pilot is not None and self._pilot.done and (bool(self._pilot.problem) or self.replicates.done)
 
     def advance(self) -> None:
         """The starting law, one level of the pilot, or one of a group of replicates."""
@@ -220,13 +230,9 @@ class LocalSplitting:
                 self._pilot.advance()
                 self.pilot_evaluations += self._pilot.evaluations - before
                 self._refit()
+                self._begin()
                 return
-            if self._group is None:
-                self._group = self._start_group()
-            self._group.advance()
-            if self._group.done:
-                self._finish(self._group)
-                self._group = None
+            self.replicates.advance()
 
     def _start_pilot(self) -> LocalPilot:
         if self._start == "prior":
@@ -266,25 +272,51 @@ class LocalSplitting:
         self._refits += 1
         self.cover, self._pilot = cover, self._pilot_of(cover)
 
-    def _start_group(self) -> Group:
-        pilot, start = self._pilot, len(self.log_estimates)
-        assert pilot is not None
-        state = COPIES * self._dtype.itemsize * self.region.divergence.num_parameters * self.region.num_particles
-        groups = math.ceil((self._replicates - start) / max(1, STATE_BYTES // state))
-        size = math.ceil((self._replicates - start) / groups)  # alike: each size is compiled anew
-        key = jax.random.fold_in(self._key, RUN)
-        keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(np.arange(start, start + size))
-        return Group(self.region, keys, pilot.space, pilot.stages, pilot.ends)
+    def _begin(self) -> None:
+        """The replicates, once the pilot has ended."""
+        if self.cover is not None and self._pilot is not None and self._pilot.done and not self._pilot.problem:
+            self.replicates.begin(self.cover, self._pilot)
 
-    def _finish(self, group: Group) -> None:
-        assert self._pilot is not None
-        self._group_evaluations += group.evaluations
-        self.num_drawn += group.num_drawn
-        self.num_nonfinite += group.num_nonfinite
-        self._ideal.append(group.ideal)
-        self._drifts.append(group.drift)
-        self._moved += group.moved
-        self._logs.append(group.log_estimates)
+    # --- parts (volume.local_parts) ---
+
+    # All that a law or a pilot goes on with, beside itself.
+    NUMBERS: ClassVar[tuple[str, ...]] = ("_refits", "settled", "pilot_evaluations")
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take the law, the pilot, the replicates and the states that are there."""
+        with jax.enable_x64(self._x64):
+            self._store.take(parts)
+            law = self._store.law()
+            if law is None:
+                return
+            self.cover, numbers = law
+            self._take_numbers(numbers)
+            self._pilot = self._pilot_of(self.cover)
+            later = self._store.pilot_into(self._pilot)
+            if later is not None:
+                self._take_numbers(later)
+            self._begin()
+
+    def _take_numbers(self, numbers: Mapping[str, Any]) -> None:
+        for name in self.NUMBERS:
+            setattr(self, name, like(numbers[name.strip("_")], getattr(self, name)))
+
+    def restrict(self, index: int, count: int) -> None:
+        """Do this share of the replicates; laws and pilots are made by every process, alike."""
+        self._share = index, count
+        self.replicates.restrict(index, count)
+        self._begin()
+
+    def collect(self, *, all: bool = False, whole: bool = True) -> list[Part]:
+        """What has ended since the last call, and now and then the state of what is under way; not ``whole``: the last
+        step was cut short, and there is no such state."""
+        if self.cover is None or self._pilot is None:
+            return []
+        parts: list[Part] = []
+        if whole and not self._share[0]:  # the first process keeps laws and pilots for all
+            numbers = {name.strip("_"): worded(getattr(self, name)) for name in self.NUMBERS}
+            parts = self._store.collect_pilot(self._refits, self.cover, self._pilot, numbers, all=all)
+        return parts + self.replicates.collect(all=all, whole=whole)
 
     @property
     def fraction(self) -> float:
@@ -293,21 +325,16 @@ class LocalSplitting:
             return 1.0
         if self._pilot is None or not self._pilot.done:
             return 0.1
-        group = self._group
-        part = 0.0 if group is None else group.size * group.at / max(1, len(self._pilot.stages))
-        return 0.15 + 0.85 * (len(self.log_estimates) + part) / self._replicates
+        return 0.15 + 0.85 * self.replicates.fraction
 
     def progress(self) -> Progress:
-        pilot, group = self._pilot, self._group
+        pilot = self._pilot
         if pilot is None:
             words = "the starting law"
         elif not pilot.done:
             words = f"pilot at level {len(pilot.stages)}, {len(pilot.ends)} of {len(self.cutoffs)} cutoffs"
-        elif group is None:
-            words = f"{len(self.log_estimates)} of {self._replicates} replicates"
         else:
-            words = f"replicates {len(self.log_estimates) + 1} to {len(self.log_estimates) + group.size} of "
-            words += f"{self._replicates}, level {group.at} of {len(pilot.stages)}"
+            words = self.replicates.words
         note = f"{self.evaluations / 1e6:.2f} M evaluations"
         return Progress(done=self.fraction, total=1, unit="runs", words=words, note=note)
 
@@ -381,14 +408,13 @@ class LocalSplitting:
                 "levels_to_cutoff": [end.at for end in pilot.ends],
                 "pilot_evaluations": self.pilot_evaluations,
             }
-        if self._ideal:
-            ideal = np.concatenate(self._ideal)
-            record |= {"ideal_spread": float(np.sqrt(np.mean(ideal))), "moved_least": min(self._moved)}
-        return record
+        return record | self.replicates.diagnostics()
 
 
 def mean_drift(drifts: np.ndarray) -> tuple[float, bool]:
-    """The mean over replicates [R], and whether it is other than 0 by a t test that errs once in a thousand."""
+    """The mean over replicates [R], and whether it is other than 0 by a t test that errs once in a thousand. Nan: a
+    replicate that had died, which says nothing."""
+    drifts = drifts[~np.isnan(drifts)]
     if len(drifts) < 2 or not np.isfinite(drifts).all():
         return (float(np.mean(drifts)) if len(drifts) else math.nan), False
     mean, error = float(drifts.mean()), float(drifts.std(ddof=1)) / math.sqrt(len(drifts))

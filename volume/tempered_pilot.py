@@ -36,6 +36,8 @@ LARGEST_STEP = 1.0  # radians
 class TemperedPilot(LocalPilot):
     """By tempers. ``beta`` is that of the starting law, 0 for the prior; the rest is as the base's."""
 
+    NUMBERS = (*LocalPilot.NUMBERS, "_stalled")
+
     def __init__(self, *args: Any, beta: float, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._beta, self._stalled = beta, 0
