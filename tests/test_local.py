@@ -16,6 +16,7 @@ import pytest
 from scipy import special, stats
 
 import volume
+from volume.local_anchor import Anchor
 from volume.local_estimate import lower_bound
 from volume.models import MLP, Perceptron
 from volume.samplers import Gaussian, Uniform
@@ -284,3 +285,41 @@ def test_what_is_refused_says_why():
     quotient = volume.Query(model, Gaussian(bias_std=1.0), volume.BooleanCube(2), symmetry="quotient")
     with pytest.raises(ValueError, match="symmetry='none'"):
         volume.estimate(quotient, local)
+
+
+def trained(num_inputs=4):
+    """A network after some steps of Adam, as a Flax training state would hold it: Dense layers and their moments."""
+    import optax
+
+    params = {"Dense_0": {"kernel": jnp.full((num_inputs, 1), 0.5)}}
+    optimiser = optax.chain(optax.clip(1.0), optax.adam(1e-2))
+    state = optimiser.init(params)
+    gradients = {"Dense_0": {"kernel": jnp.array([[0.1], [-0.2], [0.3], [0.05]])}}
+    for _ in range(3):
+        updates, state = optimiser.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+    return {"params": params, "opt_state": state}, np.array([0.1, -0.2, 0.3, 0.05]) ** 2 * (1 - 0.999**3)
+
+
+def test_adams_second_moments_aim_the_rays(tmp_path):
+    from flax import serialization
+
+    state, moments = trained()
+    file = tmp_path / "state.msgpack"
+    file.write_bytes(serialization.to_bytes(state))
+    np.savez(tmp_path / "nu.npz", **{"Dense_0.kernel": moments[:, None]})  # type: ignore[arg-type]  # names as flags
+    query = volume.Query(Perceptron(4, bias=False), Gaussian(1.0), volume.BooleanCube(4))
+    for anchor, given in ((state, "adam"), (file, "adam"), (file, tmp_path / "nu.npz")):
+        method = volume.Local(anchor, preconditioner=given, rays=64)
+        assert isinstance(method.preconditioner, Anchor)
+        np.testing.assert_allclose(method.preconditioner.values, moments, rtol=1e-5)
+        assert method.anchor == volume.Local(state["params"]).anchor
+    report: Any = volume.estimate(query, volume.Local(file, preconditioner="adam", rays=64), seed=0)
+    assert report.method["preconditioner"] == "given"
+    assert math.isfinite(report.entries[0].log_volume)
+    with pytest.raises(ValueError, match="the anchor holds none: give the training state"):
+        volume.Local(state["params"], preconditioner="adam")
+    with pytest.raises(ValueError, match=r"holds several \(opt_state\.1\.0\.nu, other\.0\.nu\)"):
+        volume.Local({**state, "other": state["opt_state"][1]}, preconditioner="adam")
+    with pytest.raises(ValueError, match=r"The preconditioner has no '0\.weight'"):
+        volume.estimate(query, volume.Local(file, preconditioner={"w": np.ones(3)}))

@@ -160,6 +160,10 @@ def test_the_command_measures_and_draws(tmp_path, capsys):
         (["--cutoff", "0"], "for --divergence agreement"),
         (["--particles", "8"], "belongs to --estimator splitting"),
         (["--anchor", "nowhere.npz"], "no checkpoint nowhere.npz"),
+        (["--preconditioner", "nowhere.npz"], "nowhere.npz is no file of curvatures, nor one of auto, identity"),
+        (["--preconditioner", "diag"], "Did you mean 'diagonal'?"),
+        (["--preconditioner", "adam"], "the anchor holds none: give the training state"),
+        (["--resume", "nowhere"], "nowhere holds no run that could go on"),
     ],
 )
 def test_usage_errors(tmp_path, capsys, words, said):

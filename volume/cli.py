@@ -84,7 +84,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
             near = difflib.get_close_matches(option, known, n=1, cutoff=0.4)
             here.error(f"Unknown option {option!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
     args = None
-    if command == "estimate":
+    kept = command in ("estimate", "local")  # their runs are kept in a folder and can go on
+    if kept:
         try:
             args = resumed(argv, here, parser.parse_args)
         except UsageError as error:
@@ -92,7 +93,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args = args or parser.parse_args(argv)
     if args.command is None:
         parser.error(f"give a command: {', '.join(commands)}.")
-    if command == "estimate" and not hasattr(args, "begun"):
+    if kept and not hasattr(args, "begun"):
         args.begun = own_words(argv, here)
     if words is not None:
         args.words = words
@@ -248,7 +249,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
     )
     add_query(local)
     local_command.add_options(local)
-    add_run(local, out="save report.json, and the figure of several cutoffs, in this folder")
+    add_run(local, out="keep the run in this folder while it goes on; its report and figure, too", resume=True)
 
     check = add(
         "check",

@@ -26,6 +26,7 @@ import numpy as np
 from jax import Array
 
 from volume.classifier import BoundClassifier
+from volume.content import digest
 from volume.errors import unknown
 from volume.models import Model, Parameter, Params
 
@@ -56,6 +57,11 @@ class DivergenceFunction:
     @property
     def label(self) -> str:
         return self.name or getattr(self.fn, "__qualname__", type(self.fn).__name__)
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON-able record: the function by its name, its data by their content."""
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.data)]
+        return {"function": self.label, "data": [[leaf.dtype.name, list(leaf.shape), digest(leaf)] for leaf in leaves]}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from jax import Array
 from volume.divergence import DivergenceFunction, bind
 from volume.errors import unknown, whole
 from volume.estimate_report import EstimateReport
-from volume.local_anchor import Anchor
+from volume.local_anchor import Anchor, second_moments
 from volume.local_copies import copies_of, statement
 from volume.local_estimate import LocalVolume, lower_bound, rays_volume
 from volume.local_rays import Ground, RaysRun, Setting
@@ -44,7 +44,7 @@ from volume.query import Query
 from volume.samplers import RayPrior, ray_prior
 
 ESTIMATORS = ("rays", "splitting", "both")
-PRECONDITIONERS = ("auto", "identity", "diagonal", "full")
+PRECONDITIONERS = ("auto", "identity", "diagonal", "full", "adam")
 ORDER = 1  # of what is random about rays and replicates of given numbers; changes when that changes
 BATCHES = 16  # of rays, behind the interval
 MAX_FULL = 512  # free parameters up to which "auto" takes the whole matrix
@@ -67,7 +67,8 @@ class Local:
         estimator: "rays", "splitting" or "both".
         rays: S; every one starts at the anchor.
         preconditioner: how rays are aimed: "identity", "diagonal", "full" (a matrix of P x P), or curvatures by
-            parameter name, up to a factor, such as Adam's second moments. "auto": full up to 512 parameters.
+            parameter name, up to a factor (a mapping of arrays, or a `Path`). "adam": the second moments ``nu`` that
+            Optax keeps, found beside the anchor's parameters. "auto": full up to 512 parameters.
         fit: steps of the pilot that fits the curvature to networks of the region; 0: the diagonal at the anchor.
         drift: whether rays lean to where the prior pulls.
         probes: points on each ray where a crossing before the radius is looked for.
@@ -134,13 +135,13 @@ class Local:
             if given not in words:
                 raise ValueError(unknown(what, given, words))
         values = {
-            "anchor": Anchor.of(anchor),
+            "anchor": Anchor.of(anchor),  # first: what it refuses is no matter of the preconditioner
             "cutoff": _cutoffs(cutoff, divergence),
             "divergence": divergence,
             "within_class": bool(within_class),
             "estimator": estimator,
             "rays": whole("rays", rays, least=2),
-            "preconditioner": preconditioner if isinstance(preconditioner, str) else Anchor.of(preconditioner),
+            "preconditioner": _preconditioner(preconditioner, anchor),
             "fit": _count("fit", fit),
             "drift": bool(drift),
             "probes": _count("probes", probes),
@@ -228,7 +229,7 @@ class LocalRun:
     def _setting(self, dim: int) -> Setting:
         method, kind, given = self._method, self._method.preconditioner, None
         if isinstance(kind, Anchor):
-            named = kind.on(self._query.model)
+            named = kind.on(self._query.model, "preconditioner")
             given = np.concatenate([np.ravel(value) for value in named.values()])
             if (given < 0).any() or not given.any():
                 raise ValueError("preconditioner holds curvatures by parameter: none below 0, and not all of them 0.")
@@ -447,6 +448,13 @@ def _cutoffs(cutoff: Any, divergence: Any) -> tuple[float, ...]:
         kind = "of 0 or more" if divergence == "agreement" else "above 0"
         raise ValueError(f"cutoff={cutoff!r}: give one divergence {kind} or several, for example 1e-2.")
     return tuple(sorted(set(values)))
+
+
+def _preconditioner(given: Any, anchor: Any) -> str | Anchor:
+    """A word, or curvatures by parameter."""
+    if isinstance(given, str) and given != "adam":
+        return given
+    return second_moments(anchor) if isinstance(given, str) else Anchor.of(given, "preconditioner")
 
 
 def _count(name: str, given: Any) -> int:

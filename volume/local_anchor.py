@@ -34,8 +34,8 @@ class Anchor(ByContent):
     values: np.ndarray  # all numbers in one row, float64, in the order of the names
 
     @classmethod
-    def of(cls, params: Any) -> Anchor:
-        """From a mapping of parameters, nested or flat, a file, or an `Anchor`.
+    def of(cls, params: Any, what: str = "anchor") -> Anchor:
+        """From a mapping of parameters, nested or flat, a file, or an `Anchor`; ``what`` it is, for errors.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -43,19 +43,19 @@ class Anchor(ByContent):
         """
         if isinstance(params, Anchor):
             return params
-        where = "the anchor"
+        where = f"the {what}"
         if isinstance(params, (str, Path)):
             where, params = str(params), read(Path(params))
         if not isinstance(params, Mapping):
             raise TypeError(
-                f"anchor={params!r} holds no parameters: give a dictionary of arrays by name, or a checkpoint (.npz, "
+                f"{what}={params!r} holds no parameters: give a dictionary of arrays by name, or a checkpoint (.npz, "
                 ".msgpack, an Orbax folder)."
             )
         flat = _stripped(flat_names(params))
         arrays = {name: np.asarray(value) for name, value in flat.items()}
         for name, array in arrays.items():
             if array.dtype.kind not in "biufV" or not np.isfinite(array.astype(np.float64)).all():
-                raise ValueError(f"{name!r} of {where} is no array of finite numbers; an anchor is a trained network.")
+                raise ValueError(f"{name!r} of {where} is no array of finite numbers: leave out what is no parameter.")
         if not arrays:
             raise ValueError(f"There are no parameters in {where}.")
         row = np.concatenate([np.ravel(array).astype(np.float64) for array in arrays.values()])
@@ -68,8 +68,9 @@ class Anchor(ByContent):
         pieces = np.split(self.values, ends)
         return {n: piece.reshape(s) for n, s, piece in zip(self.names, self.shapes, pieces, strict=True)}
 
-    def on(self, model: Model) -> dict[str, np.ndarray]:
-        """The parameters under the model's own names. ValueError where they do not fit, naming one that does not."""
+    def on(self, model: Model, what: str = "anchor") -> dict[str, np.ndarray]:
+        """The parameters under the model's own names. ValueError where they do not fit, naming one that does not and
+        ``what`` has it."""
         own, given = {p.name: p.shape for p in model.parameters}, self.params
         if set(own) == set(given):
             ordered = list(own)
@@ -80,15 +81,15 @@ class Anchor(ByContent):
                 missing = next((name for name in own if name not in given), None)
                 if missing is None:
                     extra = next(name for name in given if name not in own)
-                    raise ValueError(f"The anchor has a parameter {extra!r} that the model lacks: {_shapes(own)}.")
+                    raise ValueError(f"The {what} has a parameter {extra!r} that the model lacks: {_shapes(own)}.")
                 raise ValueError(
-                    f"The anchor has no {missing!r}. {unknown('parameter', missing, given)} The model's are "
-                    f"{_shapes(own)}; the anchor's {_shapes({n: a.shape for n, a in given.items()})}."
+                    f"The {what} has no {missing!r}. {unknown('parameter', missing, given)} The model's are "
+                    f"{_shapes(own)}; the {what}'s {_shapes({n: a.shape for n, a in given.items()})}."
                 )
             given = dict(zip(mine, (given[name] for name in ordered), strict=True))
         for name, shape in own.items():
             if given[name].shape != shape:
-                raise ValueError(f"{name!r} has the shape {shape} in the model and {given[name].shape} in the anchor.")
+                raise ValueError(f"{name!r} has the shape {shape} in the model and {given[name].shape} in the {what}.")
         return {name: given[name] for name in own}
 
     def describe(self) -> dict[str, Any]:
@@ -136,8 +137,33 @@ def read(path: Path) -> Mapping[str, Any]:
     raise ValueError(f"{path} is no checkpoint: give a .npz, a .msgpack of flax.serialization, or an Orbax folder.")
 
 
+def second_moments(params: Any) -> Anchor:
+    """The running means of squared gradients that Optax's Adam keeps (``nu``), of a training state: of its file, or of
+    a nested mapping. Up to a factor they are a curvature: the diagonal of the empirical Fisher matrix.
+
+    Raises:
+        ValueError: there are none, or those of several optimisers.
+    """
+    tree = read(Path(params)) if isinstance(params, (str, Path)) else params
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in (flat_names(_tree(tree)) if isinstance(tree, Mapping) else {}).items():
+        inside = re.fullmatch(r"(|.*?\.)nu\.(.+)", name.replace("/", "."))
+        if inside:
+            found.setdefault(inside[1], {})[inside[2]] = value
+    if len(found) != 1:
+        what = "holds none" if not found else f"holds several ({', '.join(f'{where}nu' for where in found)})"
+        raise ValueError(
+            "preconditioner='adam' takes second moments (nu) from an Optax state that stands beside the anchor's "
+            f"parameters, and the anchor {what}: give the training state (params and opt_state), or "
+            "preconditioner={parameter: curvature}."
+        )
+    return Anchor.of(next(iter(found.values())), "second moments of the anchor")
+
+
 def _tree(node: Any) -> Any:
-    """Lists as mappings by position, so that paths name their leaves."""
+    """Lists as mappings by position and named tuples by name, so that paths name their leaves."""
+    if hasattr(node, "_asdict"):
+        node = node._asdict()
     if isinstance(node, Mapping):
         return {str(key): _tree(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):

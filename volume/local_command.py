@@ -8,17 +8,21 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from volume import specs
 from volume.method_options import DTYPES, PRECISIONS, one_of
 from volume.usage import UsageError
 
+if TYPE_CHECKING:
+    from volume.local import Local
+    from volume.query import Query
+
 DONE, STOPPED = 0, 3
 # Of volume.local; a test compares.
 DIVERGENCES = ("kl", "agreement")
 ESTIMATORS = ("rays", "splitting", "both")
-PRECONDITIONERS = ("auto", "identity", "diagonal", "full")
+PRECONDITIONERS = ("auto", "identity", "diagonal", "full", "adam")
 CHAINS = ("auto", "tempered", "levels")
 SPLITTING = ("particles", "moves", "replicates", "line_points", "chain")
 RAYS = ("rays", "preconditioner", "fit")
@@ -30,6 +34,13 @@ def parse_cutoffs(text: str) -> tuple[float, ...]:
     if any(value < 0 for value in values):
         raise UsageError(f"expected divergences of 0 or more, got {text!r}")
     return values
+
+
+def parse_preconditioner(text: str) -> str | Path:
+    """One of the words, or a file: what is there, has an ending or lies in a folder."""
+    if text not in PRECONDITIONERS and (Path(text).exists() or "." in text or "/" in text):
+        return Path(text)
+    return one_of("preconditioner", PRECONDITIONERS)(text)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +75,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--rays", type=specs.parse_whole, metavar="S", help="rays from the anchor (default 1024)")
     group.add_argument(
         "--preconditioner",
-        type=one_of("preconditioner", PRECONDITIONERS),
-        help="how rays are aimed: auto | identity | diagonal | full (default auto: full up to 512 parameters)",
+        type=parse_preconditioner,
+        metavar="WORD|FILE",
+        help="how rays are aimed: auto | identity | diagonal | full | adam: the second moments beside the anchor's "
+        "parameters | FILE: curvatures by parameter, such as an .npz (default auto: full up to 512 parameters)",
     )
     group.add_argument(
         "--fit", type=lambda text: specs.parse_whole(text, least=0), help="steps that fit the aim (default 100)"
@@ -86,10 +99,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", type=one_of("precision", PRECISIONS), help="of matrix products (default highest)")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure and print, the slopes too, and draw the curve in ``--out``; Ctrl-C keeps what was found."""
-    from volume.command_words import build_query, check_out, check_question, print_report, progress, to_json, usage
-
+def check(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that do not go together, and files that are not there; imports nothing."""
     for names, owners in ((SPLITTING, ("splitting", "both")), (RAYS, ("rays", "both"))):
         for name in names:
             if getattr(args, name) is not None and args.estimator not in owners:
@@ -99,34 +110,62 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--cutoff 0 is for --divergence agreement: every other network differs a little.")
     if not Path(args.anchor).exists():
         raise UsageError(f"There is no checkpoint {args.anchor}.")
-    check_question(args)
-    check_out(args.out, force=args.force)
-    from volume.estimation import Interrupted, estimate
-    from volume.local import Local
-    from volume.local_curve import Curve
+    if isinstance(args.preconditioner, Path) and not args.preconditioner.exists():
+        words = ", ".join(PRECONDITIONERS)
+        raise UsageError(f"--preconditioner {args.preconditioner} is no file of curvatures, nor one of {words}.")
 
-    query = build_query(args)
+
+def build(args: argparse.Namespace, query: Query) -> Local:
+    """The method that the options ask for; UsageError for an anchor that does not fit the query."""
+    import jax
+
+    from volume.command_words import usage
+    from volume.local import Local
+
     names = (*RAYS, *SPLITTING, "dtype", "precision")
     options: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     options |= {"divergence": args.divergence, "within_class": args.within_class, "estimator": args.estimator}
     method = usage(Local, args.anchor, args.cutoff, **options)
-    import jax
-
     usage(method.start, query, jax.random.key(0))  # to be told now what it refuses; nothing is drawn yet
+    return method
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print, the slopes too, and draw the curve in ``--out``; Ctrl-C keeps what was found."""
+    from volume.command_words import build_query, check_question, check_run, clear_run, print_report, to_json, usage
+    from volume.command_words import progress as shown
+
+    check(args)
+    check_question(args)
+    folder, resume = check_run(args)
+    from volume.estimation import Interrupted, keep
+    from volume.local_curve import Curve
+    from volume.run_directory import RunStopped
+
+    query = build_query(args)
+    method = build(args, query)
+    if args.force and folder is not None:
+        usage(clear_run, folder)
     code = DONE
+    options: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": shown(args)}
     try:
-        report = estimate(query, method, seed=args.seed, level=args.level, progress=progress(args))
+        report = keep(query, method, **options, out=folder, resume=resume, command=args.begun)
+    except (FileExistsError, NotADirectoryError, BlockingIOError) as error:  # nothing was drawn
+        raise UsageError(str(error)) from error
+    except RunStopped as stop:
+        print(f"volume: {stop}", file=sys.stderr)
+        return STOPPED
     except Interrupted as stop:
         report, code = stop.report, STOPPED
         print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
+        if stop.out is not None:
+            print(f"volume: kept in {stop.out}: volume local --resume {stop.out} goes on.", file=sys.stderr)
         if report is None:
             return code
     curve = Curve.of(report)
-    if args.out:
-        saved = [report.save(args.out)]
-        if len(args.cutoff) > 1:
-            saved.append(curve.plot(Path(args.out) / "curve.pdf"))
-        print(f"volume: saved {', '.join(map(str, saved))}", file=sys.stderr)
+    if folder is not None:
+        drawn = [curve.plot(Path(folder) / "curve.pdf")] if len(args.cutoff) > 1 else []
+        print(f"volume: saved in {', '.join(map(str, [folder, *drawn]))}", file=sys.stderr)
     if args.json:
         print(to_json(report.to_dict()))
     else:

@@ -1,4 +1,6 @@
-"""`volume estimate --resume DIR`: the words with which a run was begun, taken from its folder.
+"""`volume estimate --resume DIR`, or `volume local`: the words with which a run was begun, taken from its folder.
+
+Either command goes on with the other's runs, as the words say which it was.
 
 Imports no array library: what is wrong with the words is said at once.
 """

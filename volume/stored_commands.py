@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from volume import specs
+from volume import local_command, specs
 from volume.command_words import (
     build_method,
     build_query,
@@ -111,5 +111,6 @@ def _of_parts(folder: str) -> Report | None:
         )
     asked = parse(command)
     query = build_query(asked)
+    method = local_command.build(asked, query) if asked.command == "local" else build_method(asked, query)
     options = {"seed": asked.seed, "level": asked.level, "progress": None, "command": command}
-    return keep(query, build_method(asked, query), **options, out=folder, resume=True, draw=False)
+    return keep(query, method, **options, out=folder, resume=True, draw=False)
