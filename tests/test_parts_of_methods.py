@@ -14,6 +14,7 @@ from part_files import Kept, begin, go, report_of
 import volume
 from volume import models, samplers
 from volume.exact import Exact
+from volume.pilot import probe
 from volume.samplers import Lattice
 
 # --- Exact ---
@@ -212,6 +213,28 @@ def test_splitting_goes_on_from_parts(name, tmp_path, whole_runs):
     assert report_of(over, query).run["nonfinite_checked"] == 4 * 16
     mended = go(begin(query, method, parts=kept.without("pilot-000")))
     assert report_of(mended, query).entries == report_of(whole, query).entries
+
+
+def test_a_step_cut_short_leaves_no_state(tmp_path, monkeypatch, whole_runs):
+    """Ctrl-C between two draws of the pilot: it goes on from the last whole step."""
+    query, method = SPLITTINGS["shares"]
+    kept, calls = Kept(tmp_path), 0
+    run = go(begin(query, method), kept, steps=2)
+
+    def cut(*args):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return probe(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("volume.pilot.probe", cut)
+        with pytest.raises(KeyboardInterrupt):
+            go(run)
+    kept.keep(run.collect(all=True))
+    last = go(begin(query, method, parts=kept.without()))
+    assert report_of(last, query).entries == report_of(whole_runs["shares"], query).entries
 
 
 def test_splitting_is_shared_among_processes(tmp_path, whole_runs):

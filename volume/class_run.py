@@ -268,11 +268,12 @@ class ClassRun:
         if self._pilot.done and not self._pilot.problem:
             self._begin()
 
-    def collect(self, *, all: bool = False) -> list[Part]:
-        """What has ended since the last call, and now and then the state of what is under way."""
+    def collect(self, *, all: bool = False, whole: bool = True) -> list[Part]:
+        """What has ended since the last call, and now and then the state of what is under way; not ``whole``: the last
+        step was cut short, and there is no such state."""
         alone = not self._share[0]  # the first process keeps the pilot and the trial for all
-        parts = self._store.collect_pilot(self._pilot, all=all) if alone else []
-        group = self._group if alone or not self._trial else None
+        parts = self._store.collect_pilot(self._pilot, all=all) if whole and alone else []
+        group = self._group if whole and (alone or not self._trial) else None
         return parts + self._store.collect(None if group is None else (group, self._phase()), all=all)
 
     def _size(self) -> None:

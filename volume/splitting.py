@@ -161,7 +161,7 @@ class SplittingRun:
         bound = query.bound
         self._seen: Seen | None = None
         self._stored: list[StoredPart] = []
-        self._share = 0, 1
+        self._share, self._whole = (0, 1), True
         self._given: BoundGiven | BoundGivenTables | None = None
         self._named: list[Any] | None = None  # functions whose shares are asked for
         if isinstance(bound, BoundGivenTables) or (isinstance(bound, BoundGiven) and method.labels is None):
@@ -227,7 +227,8 @@ class SplittingRun:
 
     def collect(self, *, all: bool = False) -> list[Part]:
         """What has ended since the last call, and now and then the state of what is under way."""
-        return [part for run in (*self._runs, *self._resolved.values()) for part in run.collect(all=all)]
+        runs = (*self._runs, *self._resolved.values())
+        return [part for run in runs for part in run.collect(all=all, whole=self._whole)]
 
     @property
     def class_runs(self) -> list[ClassRun]:
@@ -298,8 +299,10 @@ class SplittingRun:
         """One level of the pilot, or of as many replicates as are held at once."""
         run = self._active
         assert run is not None
+        self._whole = False  # until the step is done: one that Ctrl-C cuts short has no state that could go on
         run.advance()
         self._add_unresolved()
+        self._whole = True
 
     def _add_unresolved(self) -> None:
         """Runs of their own for the classes that too few replicates met, once all of them have ended."""
