@@ -6,6 +6,13 @@ Nothing here is left to chance: the same seed, the same numbers, compared for eq
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -293,6 +300,51 @@ def test_the_command_goes_on(tmp_path, capsys, monkeypatch):
     assert numbers(answer(capsys, "local", "--resume", folder)) == numbers(straight)
     assert (folder / "curve.pdf").stat().st_size > 1000
     assert numbers(answer(capsys, "show", folder)) == numbers(straight)
+    # Folders of one run are joined part by part.
+    shutil.copytree(folder, tmp_path / "copy")
+    (folder / "parts" / "aim.parquet").unlink()
+    assert numbers(answer(capsys, "merge", folder, tmp_path / "copy", "--out", tmp_path / "joined")) == numbers(
+        straight
+    )
     code, _, err = run(capsys, *words, "--out", folder)
     assert code == 2
     assert f"go on with --resume {folder}" in err
+
+
+KILLED = """
+    import os, signal, time
+    from tests_here import QUERY, SMALL, local
+    import volume
+    from volume import state_parts
+    state_parts.STATE_SECONDS, state_parts.STATE_RATE = 0.0, 1e12
+    left = {steps}
+    def stop(_):
+        global left
+        left -= 1
+        if left == 0:
+            time.sleep(1)  # for the thread that writes
+            os.kill(os.getpid(), signal.SIGKILL)
+    volume.estimate(QUERY, local(chain="tempered", **SMALL), seed=3, out={out!r}, resume=True, progress=stop)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_kill_costs_the_step_under_way(tmp_path, whole):
+    """Killed in the pilot and among the replicates, each time in a process of its own."""
+    query, method = CHAINS["tempered"]
+    here = Path(__file__).resolve()
+    for steps in (6, 6):
+        script = textwrap.dedent(KILLED).replace("tests_here", here.stem).format(steps=steps, out=str(tmp_path))
+        paths = os.pathsep.join((str(here.parent), str(here.parent.parent)))
+        done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, timeout=200)
+        assert done.returncode == -signal.SIGKILL
+    steps = 0
+
+    def count(_: Any) -> None:
+        nonlocal steps
+        steps += 1
+
+    found: Any = volume.estimate(query, method, seed=3, out=tmp_path, resume=True, progress=count)
+    assert found.to_dict()["classes"] == whole("tempered", query, method)["classes"]
+    assert steps <= 16 - 12 + 4  # of 16; 4 where the disk is as slow as that
