@@ -11,7 +11,9 @@ replicates-FIRST: replicates that have ended together, FIRST being the lowest of
 died before); ``ideal`` float64; ``moved``, a list of float64 by step; ``evaluations``, ``drawn``, ``nonfinite`` int64.
 
 state-pilot and state-replicates-FIRST: particles between two levels, replaced by later ones and emptied at the end. One
-row a particle: ``replicate`` int64, and ``x``, a list of floats.
+row a particle: ``replicate`` int64; ``x``, a list of floats; ``so_far``, a list of float64 with the first particle of
+each replicate, else empty: the pilot's stages one after the other, a replicate's ``moved``. (Facts stay in the
+manifest, once for every state: what grows with the levels is no fact.)
 
 In facts infinities and NaN are words, for which JSON has none. Shape letters: G replicates, N particles of one, n
 parameters, C cutoffs, L levels.
@@ -84,18 +86,20 @@ class SplittingParts:
             for part in self._stored:
                 if not is_state(part, name) or part.facts["law"] != self._law:
                     continue
-                facts = part.facts
+                facts, table = part.facts, part.read()
                 x = None
                 if name == "pilot":
                     self._pilot_kept = True
+                    rows = np.array([table.column(field).to_numpy() for field in RegionStage._fields]).T
                 else:
                     self._state.resumed(name)
-                    size = pilot.region.num_particles
-                    x = jnp.asarray(rows_of(part.read().column("x"), (-1,)).reshape(1, size, -1))
+                    x = jnp.asarray(rows_of(table.column("x"), (-1,))[None])
+                    rows = _so_far(table)[0].reshape(-1, len(RegionStage._fields))
+                stages = [_stage(row) for row in rows.tolist()]
                 numbers = {key: like(facts["numbers"][key.strip("_")], getattr(pilot, key)) for key in pilot.NUMBERS}
                 ends = [Closing(at, _stage(stage), factor) for at, stage, factor in facts["ends"]]
                 key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
-                pilot.go_on(PilotState(key, x, [_stage(row) for row in facts["stages"]], ends, numbers))
+                pilot.go_on(PilotState(key, x, stages, ends, numbers))
                 return facts["run"]
         return None
 
@@ -121,10 +125,10 @@ class SplittingParts:
     def group_into(self, part: StoredPart, group: Group) -> None:
         """The group of a state's replicates goes on from there."""
         self._state.resumed(part.name)
-        facts = part.facts
-        x = jnp.asarray(rows_of(part.read().column("x"), (-1,)))
+        facts, table = part.facts, part.read()
+        x = jnp.asarray(rows_of(table.column("x"), (-1,)))
         arrays = {name: like(facts["arrays"][name.strip("_")], getattr(group, name)) for name in group.ARRAYS}
-        moved = np.array(facts["moved"], float).reshape(-1, group.size)
+        moved = np.array(_so_far(table)).T
         group.go_on(GroupState(facts["at"], facts["taken"], x.reshape(group.size, -1, x.shape[1]), moved, arrays))
 
     # --- what is kept ---
@@ -148,20 +152,22 @@ class SplittingParts:
             "law": law,
             "run": dict(run),
             "key": np.asarray(jax.random.key_data(state.key)),
-            "stages": [_words(stage) for stage in state.stages],
             "ends": [[end.at, _words(end.stage), bool(end.factor)] for end in state.ends],
             "numbers": {name.strip("_"): worded(value) for name, value in state.numbers.items()},
         }
+        stages = np.array(state.stages, float).reshape(-1, len(RegionStage._fields))
         if pilot.done:
             if not self._pilot_kept:
                 self._pilot_kept = True
-                columns = np.array(state.stages, float).reshape(-1, len(RegionStage._fields)).T
+                columns = stages.T
                 table = pa.table(dict(zip(RegionStage._fields, map(pa.array, columns), strict=True)))
                 parts += [Part("pilot", facts, table), *self._state.over()]
         elif state.x is not None:
             at = law, pilot.evaluations
             if self._state.due("state-pilot", at, state.x.size * state.x.dtype.itemsize, all=all):
-                parts.append(self._state.keep("state-pilot", at, facts, _particles([0], state.x)))
+                parts.append(
+                    self._state.keep("state-pilot", at, facts, _particles([0], state.x, stages.reshape(1, -1)))
+                )
         return parts
 
     def collect(self, group: Group | None, constants: str, *, all: bool) -> list[Part]:
@@ -180,10 +186,12 @@ class SplittingParts:
             "replicates": group.numbers,
             "at": state.at,
             "taken": state.taken,
-            "moved": state.moved,
             "arrays": {name.strip("_"): worded(value) for name, value in state.arrays.items()},
         }
-        return [*ended, self._state.keep(name, group.steps_done, facts, _particles(group.numbers, state.x))]
+        return [
+            *ended,
+            self._state.keep(name, group.steps_done, facts, _particles(group.numbers, state.x, state.moved.T)),
+        ]
 
 
 def _words(stage: RegionStage) -> list[Any]:
@@ -194,10 +202,19 @@ def _stage(row: Sequence[Any]) -> RegionStage:
     return RegionStage(*map(float, row))
 
 
-def _particles(numbers: Sequence[int], x: Any) -> pa.Table:
-    """Particles [G, N, n] of these replicates [G]."""
+def _particles(numbers: Sequence[int], x: Any, so_far: np.ndarray) -> pa.Table:
+    """Particles [G, N, n] of these replicates [G], and what has been noted of each [G, .]."""
     number = np.repeat(np.array(numbers), x.shape[1])
-    return pa.table({"replicate": pa.array(number), "x": rows_column(particle_rows(x))})
+    noted: list[list[float]] = [[]] * len(number)
+    noted[:: x.shape[1]] = so_far.tolist()
+    column = pa.array(noted, pa.list_(pa.float64()))
+    return pa.table({"replicate": pa.array(number), "x": rows_column(particle_rows(x)), "so_far": column})
+
+
+def _so_far(table: pa.Table) -> list[np.ndarray]:
+    """What had been noted of each replicate, in the order of their particles."""
+    first = np.unique(table.column("replicate").to_numpy(), return_index=True)[1]
+    return [np.array(table.column("so_far")[int(at)].as_py(), float) for at in first]
 
 
 def _table(found: dict[int, Replicate]) -> pa.Table:
