@@ -61,9 +61,9 @@ STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group
 COPIES = 6  # of a state while a level is computed
 # Elsewhere 1: on regions that bend intervals were too short from there on (benchmarks/coverage_local.py).
 MAX_SPREAD = 0.5
-# The starting law is fitted to a pilot's states, after so many rounds of moves, until it is no wider than the last one
+# The starting law is fitted to a pilot's states, over so many rounds of moves, until it is no wider than the last one
 # by this much: log of its size, a parameter.
-MAX_REFITS, REFIT_ROUNDS, SETTLED = 8, 6, 0.02
+MAX_REFITS, REFIT_ROUNDS, SETTLED = 24, 6, 0.02
 DRIFT_ALPHA = 1e-3  # of taking particles at rest for drifting ones
 COVER, PILOT, RUN = 0, 1, 2  # their keys
 
@@ -173,6 +173,7 @@ class LocalSplitting:
         self._pilot: LocalPilot | None = None
         self.cover: Cover | None = None
         self._refits, self.settled = 0, False  # whether laws that are fitted to states have stopped to grow
+        self._fresh = True  # whether the pilot began from the present law
         self._group: Group | None = None
         self._logs: list[np.ndarray] = []  # of finished groups, [G, C]
         self._ideal: list[np.ndarray] = []
@@ -251,20 +252,32 @@ class LocalSplitting:
         return kind(self.region, space, self.thresholds, key, self._floor, weighted=cover.beta > 0)
 
     def _refit(self) -> None:
-        """Once a pilot weighs as the prior does: begin again from a law fitted to where it is, until laws settle."""
-        pilot = self._pilot
-        if not isinstance(pilot, TemperedPilot) or pilot.weighted or pilot.problem or self.settled:
+        """Once a pilot weighs as the prior does, fit the law to where its particles are.
+
+        While laws grow the same particles go on, in the coordinates of the newest; then a fresh pilot begins from it,
+        comes to the measure from outside, and must find no more. That one goes on to the cutoffs.
+        """
+        pilot, law = self._pilot, self.cover
+        assert law is not None
+        if not isinstance(pilot, TemperedPilot) or pilot.weighted or pilot.problem:
             return
-        assert self.cover is not None
-        if self.cover.beta == 0 or self._refits == MAX_REFITS:
+        if self.settled or law.beta == 0 or self._refits == MAX_REFITS:
             return
         before = pilot.evaluations
-        cover = refitted(self.cover, pilot.states(REFIT_ROUNDS))
+        x = pilot.states(REFIT_ROUNDS)
         self.pilot_evaluations += pilot.evaluations - before
-        growth = (cover.log_det - self.cover.log_det) / self.region.divergence.num_parameters
-        self.settled = self._refits > 0 and growth < SETTLED
         self._refits += 1
-        self.cover, self._pilot = cover, self._pilot_of(cover)
+        found, last = refitted(law, x), self._refits == MAX_REFITS
+        growing = found.log_det - law.log_det > SETTLED * self.region.divergence.num_parameters
+        if self._fresh and (last or not growing):
+            self.settled = not growing
+            return
+        self.cover, self._fresh = found, last or not growing
+        if self._fresh:
+            self._pilot = self._pilot_of(found)
+        else:
+            smaller, x = found.seen_from(law, x[-self.region.num_particles :])
+            pilot.go_over(space_of(found, self._data, self._anchor, self._dtype), smaller, x)
 
     def _start_group(self) -> Group:
         pilot, start = self._pilot, len(self.log_estimates)
@@ -340,8 +353,8 @@ class LocalSplitting:
             return ""
         if self._refits == MAX_REFITS and not self.settled:
             return (
-                f"The starting law grew with each of {MAX_REFITS} pilots and did not settle: the region reaches "
-                "further than they came, so the bound leads. Give more moves."
+                f"The starting law grew with each of {MAX_REFITS} fits and did not settle: the region reaches further "
+                "than the pilots came, so the bound leads. Give more moves."
             )
         if drifting:
             return (
