@@ -145,9 +145,9 @@ def measure(what: Task) -> dict[str, Any]:
         CUTOFF,
         estimator="both",
         rays=256 if quick else 1024,
-        particles=16 if quick else 24,
-        moves=4 if quick else 12,  # moves before particles: volume.local_group says why
-        replicates=4 if quick else 6,
+        particles=16 if quick else 32,
+        moves=4 if quick else 8,
+        replicates=4 if quick else 8,
     )
     query = volume.Query(model, PRIOR, domain=volume.Points(inputs))
     began = time.process_time()

@@ -1,7 +1,8 @@
 """The parts of splitting around an anchor (volume.local_splitting).
 
-law-L: the starting law number L, 0 the first one and L > 0 fitted to where a pilot came to. One row a parameter:
-``centre`` float64, and ``root``, a list of float64: the rows of the root. Facts: ``log_det``, ``beta``.
+law-L: a starting law, L > 0 after so many fits to where a pilot was. One row a parameter: ``centre`` float64, and
+``root``, a list of float64: the rows of the root. Facts: ``log_det``, ``beta``; ``run``, the run's numbers where a
+fresh pilot began from it, None where one that was under way went over to it.
 
 pilot: how the last pilot ended, constants of all replicates. One row a level: the fields of
 volume.region_moves.RegionStage, float64. Facts: where each cutoff's volume is taken (``ends``), ``numbers``.
@@ -58,7 +59,8 @@ class SplittingParts:
     def __init__(self) -> None:
         self._stored: list[StoredPart] = []
         self._ended: list[Part] = []
-        self._law: int | None = None  # the latest that is kept
+        self._cover: Cover | None = None  # the present law
+        self._law, self._law_kept = 0, False  # its number
         self._pilot_kept = False
         self._state = LatestState()
 
@@ -68,40 +70,39 @@ class SplittingParts:
         """Parts to go on from; others play no part."""
         self._stored = list(parts)
 
-    def law(self) -> tuple[Cover, Mapping[str, Any]] | None:
-        """The last starting law, and the run's numbers where it had been found."""
-        laws = [part for part in self._stored if part.name.startswith("law-")]
-        if not laws:
-            return None
-        part = max(laws, key=lambda part: part.facts["law"])
-        facts, table = part.facts, part.read()
-        self._law = facts["law"]
-        centre, root = table.column("centre").to_numpy(), rows_of(table.column("root"), (-1,))
-        return Cover(centre, root, facts["log_det"], facts["beta"], facts["evaluations"]), facts["run"]
-
-    def pilot_into(self, pilot: LocalPilot) -> Mapping[str, Any] | None:
-        """The pilot from the last law as it ended, or where it stood, with the run's numbers there; None where neither
-        is known."""
-        for name in ("pilot", "state-pilot"):
+    def begun(self) -> tuple[Cover, Mapping[str, Any], StoredPart | None] | None:
+        """The law to go on from, the run's numbers there, and the pilot as it ended or where it stood; without one a
+        fresh pilot begins. None: the run does."""
+        laws = {part.facts["law"]: part for part in self._stored if part.name.startswith("law-")}
+        latest = max((law for law, part in laws.items() if part.facts["run"] is not None), default=-1)
+        pilot = None
+        for name in ("state-pilot", "pilot"):  # of two the one that has ended
             for part in self._stored:
-                if not is_state(part, name) or part.facts["law"] != self._law:
-                    continue
-                facts, table = part.facts, part.read()
-                x = None
-                if name == "pilot":
-                    self._pilot_kept = True
-                    rows = np.array([table.column(field).to_numpy() for field in RegionStage._fields]).T
-                else:
-                    self._state.resumed(name)
-                    x = jnp.asarray(rows_of(table.column("x"), (-1,))[None])
-                    rows = _so_far(table)[0].reshape(-1, len(RegionStage._fields))
-                stages = [_stage(row) for row in rows.tolist()]
-                numbers = {key: like(facts["numbers"][key.strip("_")], getattr(pilot, key)) for key in pilot.NUMBERS}
-                ends = [Closing(at, _stage(stage), factor) for at, stage, factor in facts["ends"]]
-                key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
-                pilot.go_on(PilotState(key, x, stages, ends, numbers))
-                return facts["run"]
-        return None
+                if is_state(part, name) and part.facts["law"] in laws and part.facts["law"] >= latest:
+                    pilot = part
+        if pilot is None and latest < 0:
+            return None
+        self._law, self._law_kept = latest if pilot is None else pilot.facts["law"], True
+        facts, table = laws[self._law].facts, laws[self._law].read()
+        centre, root = table.column("centre").to_numpy(), rows_of(table.column("root"), (-1,))
+        self._cover = Cover(centre, root, facts["log_det"], facts["beta"], facts["evaluations"])
+        return self._cover, (facts if pilot is None else pilot.facts)["run"], pilot
+
+    def pilot_into(self, part: StoredPart, pilot: LocalPilot) -> None:
+        """The pilot as it ended, or where it stood."""
+        facts, table = part.facts, part.read()
+        x = None
+        if part.name == "pilot":
+            self._pilot_kept = True
+            rows = np.array([table.column(field).to_numpy() for field in RegionStage._fields]).T
+        else:
+            self._state.resumed(part.name)
+            x = jnp.asarray(rows_of(table.column("x"), (-1,))[None])
+            rows = _so_far(table)[0].reshape(-1, len(RegionStage._fields))
+        numbers = {key: like(facts["numbers"][key.strip("_")], getattr(pilot, key)) for key in pilot.NUMBERS}
+        ends = [Closing(at, _stage(stage), factor) for at, stage, factor in facts["ends"]]
+        key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
+        pilot.go_on(PilotState(key, x, [_stage(row) for row in rows.tolist()], ends, numbers))
 
     def finished(self, constants: str) -> dict[int, Replicate]:
         """Replicates that have ended, by number."""
@@ -138,18 +139,15 @@ class SplittingParts:
         self._ended.append(Part(f"replicates-{min(found):06d}", {"constants": constants}, _table(found)))
 
     def collect_pilot(
-        self, law: int, cover: Cover, pilot: LocalPilot, run: Mapping[str, Any], *, all: bool
+        self, fits: int, cover: Cover, pilot: LocalPilot, run: Mapping[str, Any], *, all: bool
     ) -> list[Part]:
-        """The law where it is new, and the pilot where it has ended, or its state where one is due."""
-        parts: list[Part] = []
-        if law != self._law:
-            self._law = law
-            facts = {"law": law, "log_det": cover.log_det, "beta": cover.beta, "evaluations": cover.evaluations}
-            table = pa.table({"centre": pa.array(cover.centre), "root": rows_column(cover.root)})
-            parts.append(Part(f"law-{law:03d}", facts | {"run": dict(run)}, table))
-        state = pilot.state()
+        """The pilot where it has ended, or its state where one is due, with the law that it stands on, after so many
+        fits; and a law that a fresh pilot begins from."""
+        if cover is not self._cover:
+            self._cover, self._law, self._law_kept = cover, fits, False
+        state, parts = pilot.state(), list[Part]()
         facts = {
-            "law": law,
+            "law": self._law,
             "run": dict(run),
             "key": np.asarray(jax.random.key_data(state.key)),
             "ends": [[end.at, _words(end.stage), bool(end.factor)] for end in state.ends],
@@ -159,16 +157,19 @@ class SplittingParts:
         if pilot.done:
             if not self._pilot_kept:
                 self._pilot_kept = True
-                columns = stages.T
-                table = pa.table(dict(zip(RegionStage._fields, map(pa.array, columns), strict=True)))
-                parts += [Part("pilot", facts, table), *self._state.over()]
+                table = pa.table(dict(zip(RegionStage._fields, map(pa.array, stages.T), strict=True)))
+                parts = [Part("pilot", facts, table), *self._state.over()]
         elif state.x is not None:
-            at = law, pilot.evaluations
+            at = fits, pilot.evaluations
             if self._state.due("state-pilot", at, state.x.size * state.x.dtype.itemsize, all=all):
-                parts.append(
-                    self._state.keep("state-pilot", at, facts, _particles([0], state.x, stages.reshape(1, -1)))
-                )
-        return parts
+                parts = [self._state.keep("state-pilot", at, facts, _particles([0], state.x, stages.reshape(1, -1)))]
+        fresh = state.x is None
+        if self._law_kept or not (fresh or parts):
+            return parts
+        self._law_kept = True
+        law = {"law": self._law, "log_det": cover.log_det, "beta": cover.beta, "evaluations": cover.evaluations}
+        table = pa.table({"centre": pa.array(cover.centre), "root": rows_column(cover.root)})
+        return [Part(f"law-{self._law:03d}", law | {"run": dict(run) if fresh else None}, table), *parts]
 
     def collect(self, group: Group | None, constants: str, *, all: bool) -> list[Part]:
         """Replicates that have ended, and the state of those under way where one is due."""

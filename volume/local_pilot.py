@@ -152,20 +152,6 @@ class LocalPilot:
         self._key, key = jax.random.split(self._key)
         return key[None]
 
-    def _better_step(self, share: float) -> float:
-        """The step to try next where windows are worth this share of their other points; the step itself: leave it."""
-        raise NotImplementedError
-
-    def _tuned(self) -> Probe:
-        """A probe at a step that was found good, or the last of a few."""
-        for _ in range(MAX_TUNING):
-            seen = self._probe()
-            step = self._better_step(float(seen.others[0]))
-            if step == self._step:
-                return seen
-            self._step = step
-        return seen
-
     def _probe(self) -> Probe:
         assert self._x is not None
         seen = probe(self.region, self._next_key(), self._x, self.space, self._now().cast(self._dtype))
@@ -218,8 +204,18 @@ class LevelPilot(LocalPilot):
             self._below_the_floor()
         return None
 
+    def _tuned(self) -> Probe:
+        """A probe at a step that was found good, or the last of a few."""
+        for _ in range(MAX_TUNING):
+            seen = self._probe()
+            step = self._better_step(float(seen.others[0]))
+            if step == self._step:
+                return seen
+            self._step = step
+        return seen
+
     def _better_step(self, share: float) -> float:
-        """Towards the wanted share inside."""
+        """Towards the wanted share inside; the step itself: leave it."""
         if self._level == -math.inf:  # everything is inside: once around is best
             return self._step
         factor = share / max(ALONE_INSIDE, ALONE_LEAST / (self.region.points - 1))

@@ -63,9 +63,9 @@ BATCH_FLOATS = 1 << 20  # of networks that are evaluated at the same time: they 
 LEAST_BATCH = 128  # smaller ones do not fill vectors
 # Elsewhere 1: on regions that bend intervals were too short from there on (benchmarks/coverage_local.py).
 MAX_SPREAD = 0.5
-# The starting law is fitted to a pilot's states, after so many rounds of moves, until it is no wider than the last one
+# The starting law is fitted to a pilot's states, over so many rounds of moves, until it is no wider than the last one
 # by this much: log of its size, a parameter.
-MAX_REFITS, REFIT_ROUNDS, SETTLED = 8, 6, 0.02
+MAX_REFITS, REFIT_ROUNDS, SETTLED = 24, 6, 0.02
 DRIFT_ALPHA = 1e-3  # of taking particles at rest for drifting ones
 COVER, PILOT, RUN = 0, 1, 2  # their keys
 
@@ -176,6 +176,7 @@ class LocalSplitting:
         self.cover: Cover | None = None
         self._share = 0, 1
         self._refits, self.settled = 0, False  # whether laws that are fitted to states have stopped to grow
+        self._fresh = True  # whether the pilot began from the present law
         self.pilot_evaluations = 0  # of starting laws too
         self._store, run_key = SplittingParts(), jax.random.fold_in(key, RUN)
         self.replicates = Replicates(
@@ -257,20 +258,32 @@ class LocalSplitting:
         return kind(self.region, space, self.thresholds, key, self._floor, weighted=cover.beta > 0)
 
     def _refit(self) -> None:
-        """Once a pilot weighs as the prior does: begin again from a law fitted to where it is, until laws settle."""
-        pilot = self._pilot
-        if not isinstance(pilot, TemperedPilot) or pilot.weighted or pilot.problem or self.settled:
+        """Once a pilot weighs as the prior does, fit the law to where its particles are.
+
+        While laws grow the same particles go on, in the coordinates of the newest; then a fresh pilot begins from it,
+        comes to the measure from outside, and must find no more. That one goes on to the cutoffs.
+        """
+        pilot, law = self._pilot, self.cover
+        assert law is not None
+        if not isinstance(pilot, TemperedPilot) or pilot.weighted or pilot.problem:
             return
-        assert self.cover is not None
-        if self.cover.beta == 0 or self._refits == MAX_REFITS:
+        if self.settled or law.beta == 0 or self._refits == MAX_REFITS:
             return
         before = pilot.evaluations
-        cover = refitted(self.cover, pilot.states(REFIT_ROUNDS))
+        x = pilot.states(REFIT_ROUNDS)
         self.pilot_evaluations += pilot.evaluations - before
-        growth = (cover.log_det - self.cover.log_det) / self.region.divergence.num_parameters
-        self.settled = self._refits > 0 and growth < SETTLED
         self._refits += 1
-        self.cover, self._pilot = cover, self._pilot_of(cover)
+        found, last = refitted(law, x), self._refits == MAX_REFITS
+        growing = found.log_det - law.log_det > SETTLED * self.region.divergence.num_parameters
+        if self._fresh and (last or not growing):
+            self.settled = not growing
+            return
+        self.cover, self._fresh = found, last or not growing
+        if self._fresh:
+            self._pilot = self._pilot_of(found)
+        else:
+            smaller, x = found.seen_from(law, x[-self.region.num_particles :])
+            pilot.go_over(space_of(found, self._data, self._anchor, self._dtype), smaller, x)
 
     def _begin(self) -> None:
         """The replicates, once the pilot has ended."""
@@ -280,26 +293,22 @@ class LocalSplitting:
     # --- parts (volume.local_parts) ---
 
     # All that a law or a pilot goes on with, beside itself.
-    NUMBERS: ClassVar[tuple[str, ...]] = ("_refits", "settled", "pilot_evaluations")
+    NUMBERS: ClassVar[tuple[str, ...]] = ("_refits", "_fresh", "settled", "pilot_evaluations")
 
     def restore(self, parts: Sequence[StoredPart]) -> None:
         """Take the law, the pilot, the replicates and the states that are there."""
         with jax.enable_x64(self._x64):
             self._store.take(parts)
-            law = self._store.law()
-            if law is None:
+            found = self._store.begun()
+            if found is None:
                 return
-            self.cover, numbers = law
-            self._take_numbers(numbers)
+            self.cover, numbers, pilot = found
+            for name in self.NUMBERS:
+                setattr(self, name, like(numbers[name.strip("_")], getattr(self, name)))
             self._pilot = self._pilot_of(self.cover)
-            later = self._store.pilot_into(self._pilot)
-            if later is not None:
-                self._take_numbers(later)
+            if pilot is not None:
+                self._store.pilot_into(pilot, self._pilot)
             self._begin()
-
-    def _take_numbers(self, numbers: Mapping[str, Any]) -> None:
-        for name in self.NUMBERS:
-            setattr(self, name, like(numbers[name.strip("_")], getattr(self, name)))
 
     def restrict(self, index: int, count: int) -> None:
         """Do this share of the replicates; laws and pilots are made by every process, alike."""
@@ -367,8 +376,8 @@ class LocalSplitting:
             return ""
         if self._refits == MAX_REFITS and not self.settled:
             return (
-                f"The starting law grew with each of {MAX_REFITS} pilots and did not settle: the region reaches "
-                "further than they came, so the bound leads. Give more moves."
+                f"The starting law grew with each of {MAX_REFITS} fits and did not settle: the region reaches further "
+                "than the pilots came, so the bound leads. Give more moves."
             )
         if drifting:
             return (

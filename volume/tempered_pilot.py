@@ -20,14 +20,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from volume.levels import Probe
 from volume.local_pilot import Closing, LocalPilot, largest_step
 from volume.pilot import MAX_STALLED, SMALLEST_STEP
+from volume.region_moves import Space
 
 # Of the points of a window, the share that the measure is spread over: less, and leaps of the energy waste the window.
 SPREAD_OVER = 0.75
-_BAND = 0.1  # around it, within which a step is left alone
+POOR = 0.4  # less, and the windows are probed once more before they are trusted with a stage
+DAMPED, SLOWEST, FASTEST = 0.7, 0.6, 1.2  # how far a step follows what one probe asks for
+MAX_TUNING = 4  # probes before one stage
 STILL = 1e-6  # relative: divergences that differ by less are the same
 GROWTH = 10.0  # of the temper in one stage, at most
 LARGEST_STEP = 1.0  # radians
@@ -48,13 +53,17 @@ class TemperedPilot(LocalPilot):
         return self._power < 1
 
     def states(self, rounds: int) -> np.ndarray:
-        """x [S, n] of where it is: after each of so many rounds of moves, the first half of which are thrown away."""
+        """x [S, n] of where it is, after each of so many rounds of moves."""
         found = []
-        for number in range(rounds):
-            self._probe()
-            if number >= rounds // 2:
-                found.append(np.asarray(self._x, float)[0])
+        for _ in range(rounds):
+            self._tuned()
+            found.append(np.asarray(self._x, float)[0])
         return np.concatenate(found)
+
+    def go_over(self, space: Space, step: float, x: np.ndarray) -> None:
+        """To another law's coordinates x [N, n], where the same measure goes on."""
+        self.space, self._x = space, jnp.asarray(x[None], self._dtype)
+        self._step = min(max(self._step * step, SMALLEST_STEP), LARGEST_STEP)
 
     def _advance(self) -> None:
         seen = self._tuned()
@@ -114,10 +123,18 @@ class TemperedPilot(LocalPilot):
         weight = np.exp(-more * (divergence - divergence.min()))
         return float((weight * divergence).sum() / weight.sum())
 
-    def _better_step(self, share: float) -> float:
-        """Towards windows whose points are worth the wanted share."""
-        if abs(share - SPREAD_OVER) <= _BAND:
-            return self._step
-        # What a window loses grows as the square of its step.
-        factor = math.sqrt((1 - SPREAD_OVER) / max(1 - share, 0.02))
-        return min(max(self._step * min(max(factor, 0.5), 1.5), SMALLEST_STEP), LARGEST_STEP)
+    def _tuned(self) -> Probe:
+        """One probe, whose step follows the last one's; more where windows were poor.
+
+        Beyond the leapfrog's limit of stability a window is worth nothing at once, so that looking for the wanted share
+        within one stage swings about that limit; from stage to stage the step changes little.
+        """
+        for _ in range(MAX_TUNING):
+            seen = self._probe()
+            share = float(seen.others[0])
+            # What a window loses grows as the square of its step.
+            factor = math.sqrt((1 - SPREAD_OVER) / max(1 - share, 0.02)) ** DAMPED
+            self._step = min(max(self._step * min(max(factor, SLOWEST), FASTEST), SMALLEST_STEP), LARGEST_STEP)
+            if share >= POOR:
+                break
+        return seen
