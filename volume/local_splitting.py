@@ -227,10 +227,10 @@ class LocalSplitting:
                 self._pilot = self._start_pilot()
                 return
             if not self._pilot.done:
-                before = self._pilot.evaluations
-                self._pilot.advance()
-                self.pilot_evaluations += self._pilot.evaluations - before
-                self._refit()
+                pilot, before = self._pilot, self._pilot.evaluations
+                if not self._refit(pilot):
+                    pilot.advance()
+                self.pilot_evaluations += pilot.evaluations - before
                 self._begin()
                 return
             self.replicates.advance()
@@ -257,33 +257,32 @@ class LocalSplitting:
         kind = LevelPilot if self.chain == "levels" else partial(TemperedPilot, beta=cover.beta)
         return kind(self.region, space, self.thresholds, key, self._floor, weighted=cover.beta > 0)
 
-    def _refit(self) -> None:
-        """Once a pilot weighs as the prior does, fit the law to where its particles are.
+    def _refit(self, pilot: LocalPilot) -> bool:
+        """Once a pilot weighs as the prior does, fit the law to where its particles are; False where that is over.
 
         While laws grow the same particles go on, in the coordinates of the newest; then a fresh pilot begins from it,
         comes to the measure from outside, and must find no more. That one goes on to the cutoffs.
         """
-        pilot, law = self._pilot, self.cover
+        law = self.cover
         assert law is not None
         if not isinstance(pilot, TemperedPilot) or pilot.weighted or pilot.problem:
-            return
+            return False
         if self.settled or law.beta == 0 or self._refits == MAX_REFITS:
-            return
-        before = pilot.evaluations
+            return False
         x = pilot.states(REFIT_ROUNDS)
-        self.pilot_evaluations += pilot.evaluations - before
         self._refits += 1
         found, last = refitted(law, x), self._refits == MAX_REFITS
         growing = found.log_det - law.log_det > SETTLED * self.region.divergence.num_parameters
         if self._fresh and (last or not growing):
             self.settled = not growing
-            return
+            return True
         self.cover, self._fresh = found, last or not growing
         if self._fresh:
             self._pilot = self._pilot_of(found)
         else:
             smaller, x = found.seen_from(law, x[-self.region.num_particles :])
             pilot.go_over(space_of(found, self._data, self._anchor, self._dtype), smaller, x)
+        return True
 
     def _begin(self) -> None:
         """The replicates, once the pilot has ended."""
