@@ -16,12 +16,13 @@ import pytest
 from scipy import integrate
 
 import volume
-from benchmarks.local_truths import finished, log_ellipsoid, quadratic_run, vector_model
+from benchmarks.local_truths import finished, log_ellipsoid, quadratic_run, valleys_run, vector_model
 from volume import models, replicates, samplers
 from volume.divergence import DivergenceFunction, bind
 from volume.local_group import Replicate
 from volume.local_splitting import MAX_REFITS, LocalSplitting
 from volume.region_moves import Region, RegionStage, Space, _kicked
+from volume.tempered_pilot import TemperedPilot
 
 
 def near(run, truths):
@@ -149,6 +150,43 @@ def test_twenty_dimensions_in_float64():
     run = quadratic_run(at, np.diag(half), [0.5, 0.02], dtype="float64", particles=32, replicates=16, moves=4, points=8)
     near(run, [log_ellipsoid(cutoff, half, at) for cutoff in run.cutoffs])
     assert run.diagnostics()["chain"] == "tempered"
+
+
+@pytest.mark.slow
+def test_three_hundred_dimensions():
+    """Half axes from 1 to 100 along axes that are no parameters, off the prior's centre; a volume of e^-962."""
+    at, half = np.linspace(-0.4, 0.5, 300), np.logspace(0, 4, 300)
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(300, 300)))[0]
+    run = quadratic_run(at, (axes * half) @ axes.T, [20.0], particles=16, replicates=8, moves=4)
+    truth = log_ellipsoid(20.0, half, axes.T @ at)
+    assert truth == pytest.approx(-961.987, abs=1e-3)
+    error = replicates.log_mean_error(run.log_estimates[:, 0])
+    assert error < 0.4
+    # By Student's t of 7 degrees 20 errors are too few in 2e-7 of runs; the curvature of one axis off by a factor of
+    # e^16 would be seen, or that of all of them by 5 %.
+    assert abs(replicates.log_mean(run.log_estimates[:, 0]) - truth) < 20 * error
+
+
+def test_laws_are_fitted_to_one_measure_and_a_fresh_pilot_goes_on(monkeypatch):
+    """Fits while nothing else moves, each in the coordinates of the last; the stages belong to the law that is left."""
+    monkeypatch.setattr("volume.local_splitting.SETTLED", -math.inf)  # every law is taken for a wider one
+    monkeypatch.setattr("volume.local_splitting.MAX_REFITS", 5)
+    seen, states = [], TemperedPilot.states
+
+    def watched(pilot, rounds):
+        x = states(pilot, rounds)
+        seen.append((pilot._power, pilot._temper / pilot._beta, float(np.mean(x**2))))
+        return x
+
+    monkeypatch.setattr(TemperedPilot, "states", watched)
+    run, _ = valleys_run(4, 0.5, bend=0.02, particles=32, moves=2, points=8, replicates=2)
+    assert [at[:2] for at in seen] == [(1.0, 1.0)] * 5
+    # Each law is made WIDER than its states, so that in its coordinates the next ones have a little less than 1.
+    assert all(0.4 < size < 1.4 for _, _, size in seen[1:])
+    assert not run.settled
+    assert run._fresh
+    assert run._pilot.stages[0].power == 0
+    np.testing.assert_array_equal(run._pilot.space.root, run.cover.root.astype(np.float32))
 
 
 def test_a_divergence_that_stands_still_is_said():

@@ -37,8 +37,13 @@ class Curve:
         return tuple(sorted((e for e in self.entries if e.estimator == estimator), key=lambda e: e.cutoff))
 
     def summary(self) -> str:
-        """Slopes and copies, a line each."""
-        lines = []
+        """How far splitting lies above the rays where both ran, slopes and copies, a line each."""
+        lines = [
+            f"Splitting lies {entry.diagnostics['splitting_above_rays']:.2f} nats above the mean of the rays at cutoff "
+            f"{entry.cutoff:g}"
+            for entry in self.of_estimator("rays")
+            if "splitting_above_rays" in entry.diagnostics
+        ]
         for estimator, slopes in self.slopes.items():
             for slope in slopes:
                 value = "not known" if slope["slope"] is None else f"{slope['slope']:.4g}"

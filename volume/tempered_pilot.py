@@ -93,7 +93,9 @@ class TemperedPilot(LocalPilot):
             # Chernoff: V(c) <= Z exp(temper c).
             if self.log_total - self._temper * self._targets[-1] < self._floor:
                 return self._below_the_floor()
-        self._take(stage._replace(log_scale=-step * float(np.median(change))))
+        if self._take(stage._replace(log_scale=-step * float(np.median(change)))) and now.power == 1:
+            # Where D leads, its curvature times the temper sets how long a step may be.
+            self._step = max(self._step * math.sqrt(max(now.temper, self._beta / 2) / stage.next_temper), SMALLEST_STEP)
         return None
 
     def _close(self) -> None:
