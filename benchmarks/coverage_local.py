@@ -7,7 +7,7 @@ law covers. Each line is a few pilots with groups x 8 replicates each: levels, p
 of a pilot's replicates, so several pilots show whether it matters which. Graded as reports would print them
 (`benchmarks.coverage_rare.grade_volumes`), over ALL groups, at the first and at the last of the line's cutoffs; where a
 group's particles drift there is no interval, and the bound is graded. "Mean ratio" is the mean of p_hat / p over all
-replicates. Particles are few on purpose: with many every interval holds.
+replicates. Where a line has two cutoffs, the limits of the slope between them are graded too, in all groups. Particles are few on purpose: with many every interval holds.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks import script
 from benchmarks.coverage_rare import grade_volumes, rows_of
 from benchmarks.local_truths import log_ellipsoid, quadratic_run, valleys_run
 from benchmarks.record import Record
+from volume.local_slopes import slopes
 from volume.local_splitting import MAX_SPREAD, LocalSplitting, mean_drift
 
 REPLICATES, PILOTS = 8, 5
@@ -103,8 +104,19 @@ def line(what: Line, *, groups: int, pilots: int = PILOTS, seed: int = 0) -> lis
         # By pilot: whether the mean ratio depends on the constants that it found.
         ratios = [np.exp(run.log_estimates[:, which] - truth) for run in runs]
         row["z_by_pilot"] = [float((r.mean() - 1) / r.std(ddof=1) * math.sqrt(len(r))) for r in ratios]
+        if which == -1:
+            row["slope"] = slope_holds(runs, truths)
         found.append(row)
     return found
+
+
+def slope_holds(runs: Sequence[LocalSplitting], truths: Sequence[float]) -> float:
+    """Share of all groups whose limits of d log V / d log c, between the two cutoffs, hold the true one."""
+    cutoffs = runs[0].cutoffs
+    truth = (truths[0] - truths[1]) / math.log(cutoffs[0] / cutoffs[1])
+    groups = np.concatenate([run.log_estimates for run in runs]).reshape(-1, REPLICATES, 2)
+    found = [slopes(cutoffs, group)[0] for group in groups]
+    return float(np.mean([one.low <= truth <= one.high for one in found]))
 
 
 def run(options: argparse.Namespace) -> Record:
@@ -118,6 +130,7 @@ def run(options: argparse.Namespace) -> Record:
     notes += [
         "\n".join(
             f"* {row['runs']}: levels {row['levels']}, powers {row['powers']}, drifting {row['drifting']:.3f}"
+            + (f", limits of the slope hold {row['slope']:.3f}" if "slope" in row else "")
             for row in found
         )
     ]

@@ -5,7 +5,7 @@ in the public benchmark on the full images (docs/local.md). Prior: every paramet
 mean KL <= .01 on the first ``--images`` of the training images. Printed: log V in nats with its interval, spread of the
 replicates, evaluations (one network on all images) and processor seconds of each estimator.
 
-    python benchmarks/local_digits.py [--images 200] [--particles 64] [--moves 16] [--replicates 8] [--rays 2048]
+    python benchmarks/local_digits.py [--images 200] [--particles 64] [--moves 8] [--replicates 8] [--rays 2048]
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def main() -> None:
     parser = script.options(__doc__, "few particles and rays")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--particles", type=int, default=64)
-    parser.add_argument("--moves", type=int, default=16)
+    parser.add_argument("--moves", type=int, default=8)
     parser.add_argument("--replicates", type=int, default=8)
     parser.add_argument("--rays", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=0)

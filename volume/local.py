@@ -89,8 +89,8 @@ class Local:
     fit: int = 100
     drift: bool = True
     probes: int = 4
-    particles: int = 256
-    moves: int = 16
+    particles: int = 64
+    moves: int = 8
     replicates: int = 8
     line_points: int = 16
     chain: str = "auto"
@@ -113,8 +113,8 @@ class Local:
         fit: int = 100,
         drift: bool = True,
         probes: int = 4,
-        particles: float = 256,
-        moves: int = 16,
+        particles: float = 64,
+        moves: int = 8,
         replicates: int = 8,
         line_points: int = 16,
         chain: str = "auto",
@@ -382,7 +382,8 @@ class LocalRun:
             sound = all(entry.headline == "interval" for entry in self._rays_entries(level))
             found["rays"] = _slope_records(self._method.cutoff, self.rays.log_means(), level, sound)
         if self.splitting is not None:
-            found["splitting"] = _slope_records(self.splitting.cutoffs, self.splitting.log_estimates, level, True)
+            sound = all(entry.headline == "interval" for entry in self._splitting_entries(level))
+            found["splitting"] = _slope_records(self.splitting.cutoffs, self.splitting.log_estimates, level, sound)
         return {name: records for name, records in found.items() if records}
 
     def _copies_record(self, level: float) -> dict[str, Any]:

@@ -84,8 +84,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--fit", type=lambda text: specs.parse_whole(text, least=0), help="steps that fit the aim (default 100)"
     )
     for name, text in (
-        ("particles", "splitting: networks of one replicate (default 256)"),
-        ("moves", "splitting: moves of every network at each level (default 16)"),
+        ("particles", "splitting: networks of one replicate (default 64)"),
+        ("moves", "splitting: moves of every network at each level (default 8)"),
         ("replicates", "splitting: independent repetitions behind the interval (default 8)"),
         ("line-points", "splitting: points of the line to the anchor that are looked at (default 16)"),
     ):
