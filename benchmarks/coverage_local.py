@@ -7,7 +7,8 @@ law covers. Each line is a few pilots with groups x 8 replicates each: levels, p
 of a pilot's replicates, so several pilots show whether it matters which. Graded as reports would print them
 (`benchmarks.coverage_rare.grade_volumes`), over ALL groups, at the first and at the last of the line's cutoffs; where a
 group's particles drift there is no interval, and the bound is graded. "Mean ratio" is the mean of p_hat / p over all
-replicates. Where a line has two cutoffs, the limits of the slope between them are graded too, in all groups. Particles are few on purpose: with many every interval holds.
+replicates. Where a line has two cutoffs, the limits of the slope between them are graded too, in all groups. Particles
+are few on purpose: with many every interval holds.
 """
 
 from __future__ import annotations
