@@ -93,9 +93,10 @@ class TemperedPilot(LocalPilot):
             # Chernoff: V(c) <= Z exp(temper c).
             if self.log_total - self._temper * self._targets[-1] < self._floor:
                 return self._below_the_floor()
-        if self._take(stage._replace(log_scale=-step * float(np.median(change)))) and now.power == 1:
+        taken = self._take(stage._replace(log_scale=-step * float(np.median(change))))
+        if taken and now.power == 1 and now.temper > 0:
             # Where D leads, its curvature times the temper sets how long a step may be.
-            self._step = max(self._step * math.sqrt(max(now.temper, self._beta / 2) / stage.next_temper), SMALLEST_STEP)
+            self._step = max(self._step * math.sqrt(now.temper / stage.next_temper), SMALLEST_STEP)
         return None
 
     def _close(self) -> None:
