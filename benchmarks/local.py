@@ -6,8 +6,9 @@
   curvature at the anchor, by the fitted one, and by the second moments that Adam kept. Published, best of 3,000 rays
   with a diagonal Hessian: -6578 nats (higher is tighter). About 60,000 evaluations if each ray took 20.
 * million: rays on an MLP of a million parameters, with the memory that the process took.
-* plain: our rays beside one jitted vmap of 30 evaluations each, on the same network, in turn (A B A B ...), the first
-  turn of each left out. Ours also look for returns on each ray, weigh it and cut it where a copy is nearer.
+* plain: our rays beside one jitted vmap of 30 evaluations each, on the same network, in turn (A B C A B C ...), the
+  first turn of each left out. Ours also weigh each ray and look for returns on it, after a pilot; with the model's
+  symmetries they are cut where a copy of the anchor is nearer, too.
 * quadratic: how often the printed interval and bound hold for weights as a wrong preconditioner makes them.
 
 An evaluation is one network on all images; a gradient or a curvature product counts as three. The limit is the rate at
@@ -17,6 +18,7 @@ which nothing but the matrix products of these evaluations would run.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import resource
 import statistics
@@ -37,6 +39,7 @@ import volume
 from benchmarks import limits, script
 from benchmarks.local_plain import BISECTIONS, digits, plain_radii, train, wide
 from benchmarks.record import Record, Row
+from volume import models
 from volume.local_estimate import rays_volume
 from volume.models import MLP
 
@@ -131,7 +134,7 @@ def million_rows(options: argparse.Namespace) -> list[Row]:
 def plain_rows(options: argparse.Namespace) -> list[Row]:
     """Radii to 5e-6 of themselves by both, uniform directions."""
     images, labels = digits()
-    count, turns = (64, 2) if options.quick else (256, 5)
+    count, turns = (64, 2) if options.quick else (512, 5)
     images, labels = (images[:128], labels[:128]) if options.quick else (images, labels)
     model = MLP(DIGITS, "gelu")
     anchor, _ = train(model, images, labels, steps=300, seed=options.seed)
@@ -145,26 +148,31 @@ def plain_rows(options: argparse.Namespace) -> list[Row]:
             raise RuntimeError("a plain ray has no radius")
         return {"cpu": time.process_time() - cpu, "seconds": time.perf_counter() - clock, "per_ray": float(BISECTIONS)}
 
+    bare = models.from_function(model.apply, model.parameters, input_shape=DIGITS[0], num_outputs=DIGITS[-1])
+    queries = {"copies not cut": volume.Query(bare, wide(model), query.domain), "copies cut": query}
     contenders: dict[str, Callable[[int], dict[str, Any]]] = {
-        "ours": lambda turn: measured(query, method, options.seed + turn),
-        PEER: plain,
+        name: lambda turn, query=query: measured(query, method, options.seed + turn) for name, query in queries.items()
     }
+    contenders[PEER] = plain
     found = [{name: race(turn) for name, race in contenders.items()} for turn in range(1 + turns)][1:]
     per_ray = {name: statistics.median(turn[name]["per_ray"] for turn in found) for name in contenders}
-    most = limits.measure()["matmul_flops"] / (per_ray["ours"] * limits.layer_flops(DIGITS, len(images)))
     rows = []
-    for words, unit, of in (("by the clock", "rays/s", "seconds"), ("by processor time", "rays/CPU s", "cpu")):
-        rates = {name: [count / turn[name][of] for turn in found] for name in contenders}
-        ratios = [mine / theirs for mine, theirs in zip(rates["ours"], rates[PEER], strict=True)]
-        facts = {"evaluations a ray": per_ray["ours"], f"{PEER}: evaluations a ray": per_ray[PEER]}
-        facts |= {"CPU ms a ray": 1000 / statistics.median(rates["ours"])} if of == "cpu" else {}
-        facts |= {f"{PEER}: CPU ms a ray": 1000 / statistics.median(rates[PEER])} if of == "cpu" else {}
+    for name, (words, unit, of) in itertools.product(
+        queries, (("by the clock", "rays/s", "seconds"), ("by processor time", "rays/CPU s", "cpu"))
+    ):
+        rates, theirs = ([count / turn[each][of] for turn in found] for each in (name, PEER))
+        ratios = [mine / other for mine, other in zip(rates, theirs, strict=True)]
+        most = limits.measure()["matmul_flops"] / (per_ray[name] * limits.layer_flops(DIGITS, len(images)))
+        facts = {"evaluations a ray": per_ray[name], f"{PEER}: evaluations a ray": per_ray[PEER]}
+        if of == "cpu":
+            facts |= {"CPU ms a ray": 1000 / statistics.median(rates)}
+            facts |= {f"{PEER}: CPU ms a ray": 1000 / statistics.median(theirs)}
         rows.append(
             Row(
-                words,
+                f"{name}, {words}",
                 unit,
-                statistics.median(rates["ours"]),
-                peers={PEER: statistics.median(rates[PEER])},
+                statistics.median(rates),
+                peers={PEER: statistics.median(theirs)},
                 ratios={PEER: statistics.median(ratios)},
                 ranges={PEER: (min(ratios), max(ratios))},
                 limits={"matrix products": most} if of == "seconds" else {},
