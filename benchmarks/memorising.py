@@ -12,8 +12,9 @@ Tasks: scikit-learn's digits 0 to 3, pooled to 4 x 4 pixels; addition modulo 5, 
 repeated over seeds (of the initialisation, the images and the labels); the difference to clean is taken seed by seed,
 with a t interval over seeds. Each log V has its own error from replicates, far smaller.
 
-Run `python benchmarks/memorising.py` (`--quick`: two seeds, few particles). Every network is a line of
-benchmarks/memorising.jsonl; run it again after Ctrl-C or a kill and it goes on. `--table FILE` writes the tables alone.
+Run `python benchmarks/memorising.py` (`--quick`: two seeds, few particles, into a file of its own). Every network is a
+line of benchmarks/memorising.jsonl; run it again after Ctrl-C or a kill and it goes on. `--stored` measures nothing and
+gives the tables of what the file has.
 
 Shape letters: M inputs, S seeds.
 """
@@ -21,6 +22,7 @@ Shape letters: M inputs, S seeds.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -40,7 +42,9 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import volume
+from benchmarks import script
 from benchmarks.defects import complete, finished, read
+from benchmarks.record import Record, Row
 from volume import models, samplers
 
 HERE = Path(__file__).resolve().parent
@@ -192,62 +196,67 @@ def log_volume(row: dict[str, Any], cutoff: float, estimator: str = "splitting")
     return found["log_volume"] if found["log_volume"] is not None else math.nan
 
 
-def tables(rows: list[dict[str, Any]]) -> str:
-    """The answer as Markdown."""
-    lines = ["| task | kind | networks | fits its labels | right | cross-entropy | log prior density of the anchor |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for task in TASKS:
-        for kind in KINDS:
-            some = [row for row in rows if row["task"] == task and row["kind"] == kind]
-            if some:
-                mean = {k: np.mean([row[k] for row in some]) for k in ("fits", "right", "entropy", "log_density")}
-                lines.append(
-                    f"| {task} | {kind} | {len(some)} | {mean['fits']:.3f} | {mean['right']:.3f} | "
-                    f"{mean['entropy']:.2e} | {mean['log_density']:.1f} |"
-                )
-    lines += [
-        "",
-        "| task | cutoff | kind | log V (nats) | its own spread | rays | against clean, 95 % over seeds | S |",
-    ]
-    lines.append("|---|---|---|---|---|---|---|---|")
+def network_rows(rows: list[dict[str, Any]]) -> list[Row]:
+    """What the networks of a kind learnt: means over seeds."""
+    found = []
+    for task, kind in itertools.product(TASKS, KINDS):
+        some = [row for row in rows if row["task"] == task and row["kind"] == kind]
+        if some:
+            mean = {k: float(np.mean([row[k] for row in some])) for k in ("fits", "right", "entropy", "log_density")}
+            facts = {
+                "networks": len(some),
+                "fits its labels": mean["fits"],
+                "right": mean["right"],
+                "cross-entropy": mean["entropy"],
+                "log prior density of the anchor": mean["log_density"],
+            }
+            found.append(Row(f"{task}, {kind}", facts=facts, section="The networks"))
+    return found
+
+
+def volume_rows(rows: list[dict[str, Any]]) -> list[Row]:
+    """The mean log volume of each kind, and its difference to clean."""
+    found = []
     cutoffs = sorted({v["cutoff"] for row in rows for v in row["volumes"]}, reverse=True)
-    for task in TASKS:
-        for cutoff in cutoffs:
-            for kind in KINDS:
-                some = [row for row in rows if row["task"] == task and row["kind"] == kind]
-                if not some:
-                    continue
-                logs = [log_volume(row, cutoff) for row in some]
-                rays = [log_volume(row, cutoff, "rays") for row in some]
-                spreads = [
-                    v["spread"] for row in some for v in row["volumes"] if v.get("spread") and v["cutoff"] == cutoff
-                ]
-                num, mean, low, high = difference(rows, task, kind, partial(log_volume, cutoff=cutoff))
-                against = "" if kind == "clean" else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-                spread = f"{np.median(spreads):.2f}" if spreads else "-"
-                lines.append(
-                    f"| {task} | {cutoff:g} | {kind} | {np.mean(logs):.1f} | {spread} | {np.mean(rays):.1f} | "
-                    f"{against} | {num} |"
-                )
-    return "\n".join(lines) + "\n"
+    for task, cutoff, kind in itertools.product(TASKS, cutoffs, KINDS):
+        some = [row for row in rows if row["task"] == task and row["kind"] == kind]
+        if not some:
+            continue
+        logs = float(np.mean([log_volume(row, cutoff) for row in some]))
+        spreads = [v["spread"] for row in some for v in row["volumes"] if v.get("spread") and v["cutoff"] == cutoff]
+        num, mean, low, high = difference(rows, task, kind, partial(log_volume, cutoff=cutoff))
+        facts = {
+            "its own spread": float(np.median(spreads)) if spreads else None,
+            "rays": float(np.mean([log_volume(row, cutoff, "rays") for row in some])),
+            "against clean, 95 % over seeds": "" if kind == "clean" else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]",
+            "S": num,
+        }
+        section = "Log volume around them, means over seeds"
+        found.append(Row(f"{task}, {kind}, KL <= {cutoff:g}", "nats", logs, facts=facts, section=section))
+    return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two seeds, few particles")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--results", type=Path, help="read and appended to; default benchmarks/memorising.jsonl")
-    parser.add_argument("--table", type=Path, help="write the tables of what there is here, and measure nothing")
-    options = parser.parse_args()
-    path = options.results or HERE / "memorising.jsonl"
+def study(options: argparse.Namespace) -> Record:
+    path = options.out or HERE / ("memorising_quick.jsonl" if options.quick else "memorising.jsonl")
     tasks = design(2 if options.quick else options.seeds, options.quick)
-    if not options.table:
-        finished(tasks, path, complete(tasks, path, measure), sentence)
-    keys = {task.key for task in tasks}
-    text = tables([row for row in read(path)[0] if row["key"] in keys])
-    print(text)
-    if options.table:
-        options.table.write_text(text, encoding="utf-8")
+    if options.stored:
+        keys = {task.key for task in tasks}
+        rows = [row for row in read(path)[0] if row["key"] in keys]
+    else:
+        rows = finished(tasks, path, complete(tasks, path, measure), sentence)
+    notes = [
+        "log V by splitting, in nats, of the region within the KL of a network's outputs; rays are a lower bound. "
+        "Differences are taken seed by seed; S seeds."
+    ]
+    return Record([*network_rows(rows), *volume_rows(rows)], notes=notes)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = script.options(__doc__, "two seeds, few particles, into a file of their own")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--out", type=Path, help="file of results (default: memorising.jsonl beside this script)")
+    parser.add_argument("--stored", action="store_true", help="measure nothing: the tables of what the file has")
+    script.main("memorising", study, parser, arguments, title="Generalising, memorising, defecting")
 
 
 def sentence(row: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from volume.errors import unknown, whole
 from volume.estimate_report import EstimateReport
 from volume.local_anchor import Anchor, second_moments
 from volume.local_copies import copies_of, statement
-from volume.local_estimate import LocalVolume, lower_bound, rays_volume
+from volume.local_estimate import LocalVolume, effective_rays, lower_bound, rays_volume
 from volume.local_rays import Ground, RaysRun, Setting
 from volume.local_slopes import slopes
 from volume.local_splitting import CHAINS, STARTS, LocalSplitting
@@ -403,6 +403,7 @@ class LocalRun:
             rows = [cut[number :: rays.batches] for number in range(rays.batches)]
             means = [float(np.logaddexp.reduce(row) - math.log(len(row))) for row in rows]
             record["rays_leaving_the_cell"] = rays.share_left
+            record["effective_rays"] = effective_rays(cut)
             record["log_estimate"] = float(np.logaddexp.reduce(cut) - math.log(len(cut)) + copies.log_copies)
             record["log_bound"] = lower_bound(cut, means, 1 - level) + copies.log_copies
         return record
