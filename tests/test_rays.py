@@ -126,7 +126,7 @@ def test_the_cell_of_an_anchor_is_where_it_is_the_nearest_copy():
     exits = copies.exits(steps, np.full(20, 50.0))
     assert np.isfinite(exits).sum() > 0
     for step, end in zip(steps, exits, strict=True):
-        for radius in (0.98 * min(end, 50.0), 1.02 * end):
+        for radius in (0.999999 * min(end, 50.0), 1.000001 * end):
             if radius < 50:
                 point = row + radius * step
                 nearest = min(np.sum((point - other) ** 2) for other in others)

@@ -47,6 +47,7 @@ ESTIMATORS = ("rays", "splitting", "both")
 PRECONDITIONERS = ("auto", "identity", "diagonal", "full", "adam")
 ORDER = 1  # of what is random about rays and replicates of given numbers; changes when that changes
 BATCHES = 16  # of rays, behind the interval
+PROBES = {False: 4, True: 64}  # on a ray, by whether the divergence jumps (benchmarks/local_copies.md)
 MAX_FULL = 512  # free parameters up to which "auto" takes the whole matrix
 MAX_MATRIX = 16384  # beyond, a matrix of this size on a side does not fit
 FIXED = 1e-6  # relative: how far an anchor may stand from what the prior fixes
@@ -71,7 +72,8 @@ class Local:
             Optax keeps, found beside the anchor's parameters. "auto": full up to 512 parameters.
         fit: steps of the pilot that fits the curvature to networks of the region; 0: the diagonal at the anchor.
         drift: whether rays lean to where the prior pulls.
-        probes: points on each ray where a crossing before the radius is looked for.
+        probes: points on each ray where a crossing before the radius is looked for. None: 4, or 64 where the divergence
+            jumps ("agreement", ``within_class``) and missed returns made masses some per cent too large.
         particles, moves, replicates, line_points, chain, start_from: of splitting (`volume.local_splitting`).
         dtype, precision: as in `volume.Direct`.
 
@@ -88,7 +90,7 @@ class Local:
     preconditioner: str | Anchor = "auto"
     fit: int = 100
     drift: bool = True
-    probes: int = 4
+    probes: int = PROBES[False]
     particles: int = 64
     moves: int = 8
     replicates: int = 8
@@ -112,7 +114,7 @@ class Local:
         preconditioner: Any = "auto",
         fit: int = 100,
         drift: bool = True,
-        probes: int = 4,
+        probes: int | None = None,
         particles: float = 64,
         moves: int = 8,
         replicates: int = 8,
@@ -134,6 +136,7 @@ class Local:
         for what, (given, words) in known.items():
             if given not in words:
                 raise ValueError(unknown(what, given, words))
+        jumps = divergence == "agreement" or within_class
         values = {
             "anchor": Anchor.of(anchor),  # first: what it refuses is no matter of the preconditioner
             "cutoff": _cutoffs(cutoff, divergence),
@@ -144,7 +147,9 @@ class Local:
             "preconditioner": _preconditioner(preconditioner, anchor),
             "fit": _count("fit", fit),
             "drift": bool(drift),
-            "probes": _count("probes", probes),
+            "probes": PROBES[divergence == "agreement" or bool(within_class)]
+            if probes is None
+            else _count("probes", probes),
             "particles": whole("particles", particles, least=2),
             "moves": whole("moves", moves),
             "replicates": whole("replicates", replicates, least=2),

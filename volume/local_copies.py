@@ -8,8 +8,8 @@ prior's standard deviations about its centre, where G acts by isometries). Cells
     V(union of all copies) >= |G| / |Stab(anchor)| * mass(R within the cell).
 
 A point theta lies in the cell when <theta, anchor> >= <theta, g anchor> for all g. With one set of units the best g is
-an assignment problem, solved exactly. The cell is convex, so that a ray leaves it once, and its exit is found by
-bisection: the cut mass comes from the same rays, its bound from the same inequality. With several sets of units no
+an assignment problem, solved exactly. The cell is convex, so that a ray leaves it once, where the first copy comes as
+near: the cut mass comes from the same rays, its bound from the same inequality. With several sets of units no
 exact test is made here, and the sum is an extrapolation.
 
 Shape letters: S rays, P parameters, d of them free, n units of a set.
@@ -28,8 +28,8 @@ from volume.models import Symmetry, UnitSymmetry
 from volume.query import Query
 from volume.quotient import declared, why_not_kept
 
-HALVINGS = 20
-# Larger networks: an assignment of n units takes n^3 steps, and every ray needs some twenty.
+MAX_ASSIGNMENTS = 100  # a few are enough
+# Larger networks: an assignment of n units takes n^3 steps, and every ray needs a few.
 MAX_UNITS = 128
 MAX_FLOATS = 2**27  # of directions kept on the host
 
@@ -72,13 +72,7 @@ class Copies:
             pieces = np.split(rows[ray], ends)
             step = {n: p.reshape(self.anchor[n].shape) for n, p in zip(names, pieces, strict=True)}
             along = _slices(step, unit)
-            low, high = 0.0, float(radius)
-            if _in_cell(own, along, high):
-                continue
-            for _ in range(HALVINGS):
-                middle = (low + high) / 2
-                low, high = (middle, high) if _in_cell(own, along, middle) else (low, middle)
-            found[ray] = low
+            found[ray] = _exit(own, along, float(radius))
         return found
 
 
@@ -119,14 +113,29 @@ def _slices(params: dict[str, np.ndarray], unit: UnitSymmetry) -> tuple[np.ndarr
     return tuple(np.concatenate([np.empty((unit.size, 0)), *part], axis=1) for part in parts)  # type: ignore[return-value]  # two of them
 
 
-def _in_cell(own: tuple[np.ndarray, ...], along: tuple[np.ndarray, ...], radius: float) -> bool:
-    """Whether anchor + radius * step is no nearer to a copy of the anchor than to the anchor."""
-    flip = (own[0] + radius * along[0]) @ own[0].T  # [n, n]: unit i of the point with unit j of the anchor
-    still = (own[1] + radius * along[1]) @ own[1].T
-    gain = np.abs(flip) + still
-    best = gain[linear_sum_assignment(gain, maximize=True)].sum()
-    here = np.trace(flip) + np.trace(still)
-    return bool(best <= here + 1e-9 * (1 + np.abs(gain).max() * len(gain)))
+def _exit(own: tuple[np.ndarray, ...], along: tuple[np.ndarray, ...], radius: float) -> float:
+    """Where anchor + r * step, r <= radius, comes nearer to a copy of the anchor than to the anchor; inf: nowhere.
+
+    From the far end inward: the copy that is nearest there is as far away as the anchor at a smaller r, which is the
+    next one to be looked at, until no copy is nearer (a few assignments; the least r of all copies, exactly).
+    """
+    n, r, found = len(own[0]), radius, math.inf
+    here = sum(float(np.vdot(part, one)) for part, one in zip(own, own, strict=True))
+    moving = sum(float(np.vdot(part, one)) for part, one in zip(along, own, strict=True))
+    flip, still = (part @ one.T for part, one in zip(own, own, strict=True))  # [n, n]: unit i with unit j of the anchor
+    flip_along, still_along = (part @ one.T for part, one in zip(along, own, strict=True))
+    for _ in range(MAX_ASSIGNMENTS):
+        turned = flip + r * flip_along
+        gain = np.abs(turned) + still + r * still_along
+        at = linear_sum_assignment(gain, maximize=True)
+        sign = np.sign(turned[at])
+        # By how much nearer the copy is: start + r * slope, with this order and these signs.
+        start = float(np.sum(sign * flip[at] + still[at]) - here)
+        slope = float(np.sum(sign * flip_along[at] + still_along[at]) - moving)
+        if start + r * slope <= 1e-9 * (1 + np.abs(gain).max() * n):
+            return found
+        r = found = min(max(-start, 0.0) / max(slope, np.finfo(float).tiny), r)
+    return found
 
 
 def _num_dead(params: dict[str, np.ndarray], unit: UnitSymmetry) -> int:
