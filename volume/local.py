@@ -147,9 +147,7 @@ class Local:
             "preconditioner": _preconditioner(preconditioner, anchor),
             "fit": _count("fit", fit),
             "drift": bool(drift),
-            "probes": PROBES[divergence == "agreement" or bool(within_class)]
-            if probes is None
-            else _count("probes", probes),
+            "probes": _count("probes", PROBES[bool(jumps)] if probes is None else probes),
             "particles": whole("particles", particles, least=2),
             "moves": whole("moves", moves),
             "replicates": whole("replicates", replicates, least=2),
