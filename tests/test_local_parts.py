@@ -124,7 +124,7 @@ def test_a_law_that_is_lost_is_found_again(tmp_path, whole):
     """A pilot under way stands on it: without it, it begins from the last law that a fresh one began from."""
     query, method = CHAINS["tempered"]
     kept = Kept(tmp_path)
-    go(begin(query, method), kept, steps=2)
+    go(begin(query, method), kept, steps=3)
     assert set(kept.parts) == {"law-000", "law-001", "state-pilot"}
     assert kept.parts["law-001"].facts["run"] is None
     mended = go(begin(query, method, parts=kept.without("law-001")))
