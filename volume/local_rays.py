@@ -25,7 +25,10 @@ from volume.ray_parts import RayParts, Shot, Tally
 from volume.samplers import RayPrior, Rays, Search, Star, log_masses, ray_directions, shoot
 
 STEP_RAYS = 64  # in one step
-FLOATS = 2**25  # numbers held at once: 128 MiB in float32
+# Numbers held at once, by kind of device. A CPU is twice as fast on what its caches hold, and rays that are searched
+# together wait for the last of them; a GPU wants to be filled.
+FLOATS = {"cpu": 2**22}
+ELSEWHERE = 2**27
 ROUNDS = 4  # a ray that came back is searched anew at most so often
 # Of the radius, relative, over the number of parameters: what the inner end of a bracket leaves out, in nats.
 LOSS = 0.005
@@ -72,7 +75,8 @@ class RaysRun:
         self._cell = cell if cell is not None and cell.exact and held <= MAX_FLOATS else None
         self._store, self._share = RayParts(), (0, 1)
         window = 6 * ground.anchor.size + 4 * len(ground.data["inputs"]) * _units(ground.divergence)
-        self._batch = int(max(1, min(STEP_RAYS, FLOATS // window)))
+        room = FLOATS.get(jax.default_backend(), ELSEWHERE) // window
+        self._batch = 1 << (int(max(1, min(STEP_RAYS, room))).bit_length() - 1)  # so that batches fill a step
         self._step = self._batch * max(1, STEP_RAYS // self._batch)  # rays of one step
         self._todo = list(range(0, setting.rays, self._step))  # their first numbers, left to this process
         self._search = Search(
