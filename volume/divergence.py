@@ -303,8 +303,14 @@ def _centred(anchor: Array, outputs: Array) -> tuple[Array, Array, Array]:
     """log p of the anchor [C, N], d [C, N], and where all of an input's d are small [N]."""
     log_p = jax.nn.log_softmax(anchor, axis=0)
     d = outputs - anchor
-    d = d - jnp.sum(jnp.exp(log_p) * d, axis=0)
+    # Not jnp.sum(p * d, axis=0): compiled for 4 to 8 networks at once on a CPU (jax 0.10.2, 1,024 inputs) it is wrong.
+    d = d - _mean_under(log_p, d)
     return log_p, d, jnp.max(jnp.abs(d), axis=0) < NEAR
+
+
+def _mean_under(log_p: Array, values: Array) -> Array:
+    """Means [N] of values [C, N] under p."""
+    return jnp.einsum("cn,cn->n", jnp.exp(log_p), values)
 
 
 def _kl_rows(log_p: Array, d: Array, near: Array) -> Array:
@@ -314,7 +320,7 @@ def _kl_rows(log_p: Array, d: Array, near: Array) -> Array:
     series = jnp.full_like(small, 1 / math.factorial(TERMS))
     for k in range(TERMS - 1, 1, -1):
         series = 1 / math.factorial(k) + small * series
-    above = jnp.sum(jnp.exp(log_p) * small**2 * series, axis=0)
+    above = _mean_under(log_p, small**2 * series)
     tilted = log_p + d
     top = jax.lax.stop_gradient(jnp.max(tilted, axis=0))
     total = jnp.sum(jnp.exp(tilted - top), axis=0)
