@@ -186,8 +186,11 @@ def test_laws_are_fitted_to_one_measure_and_a_fresh_pilot_goes_on(monkeypatch):
     assert all(0.4 < size < 1.4 for _, _, size in seen[2:])
     assert not run.settled
     assert run._fresh
-    assert run._pilot.stages[0].power == 0
-    np.testing.assert_array_equal(run._pilot.space.root, run.cover.root.astype(np.float32))
+    pilot, law = run._pilot, run.cover
+    assert pilot is not None
+    assert law is not None
+    assert pilot.stages[0].power == 0
+    np.testing.assert_array_equal(pilot.space.root, law.root.astype(np.float32))
 
 
 def test_a_divergence_that_stands_still_is_said():
