@@ -323,3 +323,11 @@ def test_adams_second_moments_aim_the_rays(tmp_path):
         volume.Local({**state, "other": state["opt_state"][1]}, preconditioner="adam")
     with pytest.raises(ValueError, match=r"The preconditioner has no '0\.weight'"):
         volume.estimate(query, volume.Local(file, preconditioner={"w": np.ones(3)}))
+
+
+def test_more_points_of_a_ray_are_looked_at_where_the_divergence_jumps():
+    anchor = {"w": np.zeros(2)}
+    assert volume.Local(anchor).probes == 4
+    assert volume.Local(anchor, 0.0, divergence="agreement").probes == 64
+    assert volume.Local(anchor, within_class=True).probes == 64
+    assert volume.Local(anchor, within_class=True, probes=9).probes == 9
