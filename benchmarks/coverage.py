@@ -34,9 +34,9 @@ if __package__ in (None, ""):
 
 from benchmarks import plane, script
 from benchmarks.record import Record, Row
-from volume.counts import Counts, Tally
-from volume.intervals import clopper_pearson, clump_at_zero, fay_feuer, interval
-from volume.unseen import unseen_mass
+from volume.statistics.counts import Counts, Tally
+from volume.statistics.intervals import clopper_pearson, clump_at_zero, fay_feuer, interval
+from volume.statistics.unseen import unseen_mass
 
 LEVEL = 0.95
 

@@ -30,8 +30,8 @@ from benchmarks import script
 from benchmarks.coverage_rare import grade_volumes, rows_of
 from benchmarks.local_truths import log_ellipsoid, quadratic_run, valleys_run
 from benchmarks.record import Record
-from volume.local_slopes import slopes
-from volume.local_splitting import MAX_SPREAD, LocalSplitting, mean_drift
+from volume.estimators.local.splitting import MAX_SPREAD, LocalSplitting, mean_drift
+from volume.statistics.slopes import slopes
 
 REPLICATES, PILOTS = 8, 5
 

@@ -37,8 +37,8 @@ if __package__ in (None, ""):
 
 from benchmarks import script
 from benchmarks.record import Record, Row
-from volume.class_estimate import MAX_SPREAD
-from volume.replicates import MIN_HIT, interval_offsets, lower_bounds, share_limits
+from volume.reports.entries import MAX_SPREAD
+from volume.statistics.replicates import MIN_HIT, interval_offsets, lower_bounds, share_limits
 
 LEVEL = 0.95
 

@@ -35,7 +35,7 @@ if __package__ in (None, ""):
 from benchmarks.defects import BENIGN, DEFECTS, FIRST, HERE, LEVEL, MAJORITY, Cell, design, read
 from benchmarks.environment import describe
 from volume import Defects, Fits
-from volume.logs import LN10
+from volume.common.logs import LN10
 
 # Cells whose trigger has one right label.
 ALIKE = [

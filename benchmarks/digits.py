@@ -21,7 +21,7 @@ if __package__ in (None, ""):
 import volume
 from benchmarks import script
 from benchmarks.record import Record, Row
-from volume.loading import load_digits
+from volume.functions.data_files import load_digits
 
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 

@@ -12,7 +12,7 @@ from typing import Any
 def environment(precision: str = "highest", dtype: str = "float32") -> dict[str, Any]:
     import jax  # here, so that lists and comparisons need no array library
 
-    from volume.provenance import commit, device_record, versions
+    from volume.common.provenance import commit, device_record, versions
 
     return {
         "device": device_record(jax.local_devices()),

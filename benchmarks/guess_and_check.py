@@ -42,9 +42,9 @@ from benchmarks import script
 from benchmarks.defects import complete, finished
 from benchmarks.record import Record, Row
 from volume import models, samplers
-from volume.loading import load_digits
-from volume.report import VolumeReport
-from volume.trained_report import TrainedReport
+from volume.functions.data_files import load_digits
+from volume.reports.counted import VolumeReport
+from volume.reports.trained import TrainedReport
 
 DIGITS = (0, 7)
 HERE = Path(__file__).resolve().parent

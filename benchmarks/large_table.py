@@ -25,8 +25,8 @@ import volume
 from benchmarks import script
 from benchmarks.record import Record, Row
 from volume import models, samplers
-from volume.progress import Progress
-from volume.table_report import TableReport
+from volume.common.progress import Progress
+from volume.reports.on_disk import TableReport
 
 GIB = 2**30
 LABELS = ("0" * 128, "01" * 64)

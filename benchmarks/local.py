@@ -40,8 +40,8 @@ from benchmarks import limits, script
 from benchmarks.local_plain import BISECTIONS, digits, plain_radii, train, wide
 from benchmarks.record import Record, Row
 from volume import models
-from volume.local_estimate import rays_volume
 from volume.models import MLP
+from volume.reports.local_entries import rays_volume
 
 PUBLISHED = -6578.0
 PEER = "plain vmap"

@@ -37,7 +37,7 @@ import volume
 from benchmarks import script
 from benchmarks.local_copies_draws import Case, Params, bits, class_draws, seen, trained
 from benchmarks.record import Record, Row
-from volume.intervals import clopper_pearson
+from volume.statistics.intervals import clopper_pearson
 
 CASES = (
     Case((2, 3, 1), "tanh", ("0001", "0111", "0110")),

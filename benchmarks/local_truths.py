@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from volume import models, samplers
-from volume.divergence import DivergenceFunction, bind
-from volume.local_splitting import LocalSplitting
+from volume.estimators.local.divergence import DivergenceFunction, bind
+from volume.estimators.local.splitting import LocalSplitting
 
 
 def quadratic(params: Any, data: Any) -> Any:

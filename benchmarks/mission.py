@@ -35,10 +35,10 @@ import volume
 from benchmarks import script
 from benchmarks.record import Record, Row
 from volume import models, samplers
-from volume.demo_measures import METHOD
-from volume.given import Given
-from volume.measure_text import cell_words, title_of, total_words
-from volume.measures import Measures
+from volume.classifiers.given import Given
+from volume.studies.demo_measures import METHOD
+from volume.studies.measures import Measures
+from volume.studies.text import cell_words, title_of, total_words
 
 CUBE = volume.BooleanCube(7)
 MODEL = models.MLP((7, 40, 40, 1))

@@ -15,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from volume.counts import Tally
+from volume.statistics.counts import Tally
 
 CHUNK = 4_000_000  # draws or units simulated at once
 

@@ -41,8 +41,8 @@ from benchmarks import limits, script
 from benchmarks.environment import seconds
 from benchmarks.record import Record, Row
 from benchmarks.registry import missing
-from volume.intervals import clopper_pearson
-from volume.loading import load_digits
+from volume.functions.data_files import load_digits
+from volume.statistics.intervals import clopper_pearson
 
 PRECISIONS = ("default", "high", "highest")
 TRUTH = "highest"

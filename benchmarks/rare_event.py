@@ -37,10 +37,10 @@ from benchmarks.rare_truths import cases
 from benchmarks.record import Record, Row
 from benchmarks.registry import missing
 from volume import models, samplers
-from volume.class_estimate import ReplicatedVolume
-from volume.logs import LN10, volume_text
-from volume.replicates import log_mean_error
-from volume.targets import random_labels
+from volume.common.logs import LN10, volume_text
+from volume.functions.targets import random_labels
+from volume.reports.entries import ReplicatedVolume
+from volume.statistics.replicates import log_mean_error
 
 # (case, particles, moves): enough for a spread of log p_hat below 1.
 TRUTHS = (

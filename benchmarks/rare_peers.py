@@ -32,9 +32,9 @@ import numpy as np
 from jax import Array
 
 from volume import Query
+from volume.classifiers.labels import BoundFits
 from volume.errors import unknown
-from volume.labels import BoundFits
-from volume.tables import read_label
+from volume.functions.tables import read_label
 
 Score = Callable[[Array], Array]
 

@@ -33,9 +33,9 @@ from benchmarks import limits, peers, script
 from benchmarks.environment import seconds
 from benchmarks.record import OURS, Record, Row
 from benchmarks.registry import missing
-from volume.direct import DirectRun
-from volume.loading import load_digits
-from volume.seeds import to_key
+from volume.common.seeds import to_key
+from volume.estimators.direct.direct import DirectRun
+from volume.functions.data_files import load_digits
 
 # Functions on {0,1}^7 by the inputs that they map to 1; their volumes are in tests/test_truths.py.
 CLASSES = {"near .06": (), "near 1e-3": (0b1000000,), "near 1e-5": (0b1111100,)}

@@ -42,8 +42,8 @@ from benchmarks import limits, script
 from benchmarks.record import OURS, Record, Row
 from benchmarks.registry import missing
 from volume import models, samplers
-from volume.seeds import to_key
-from volume.trained import TrainedRun
+from volume.common.seeds import to_key
+from volume.estimators.trained.trained import TrainedRun
 
 WIDTHS = (7, 40, 40, 1)
 MAX_STEPS = 10_000

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
-import time
-import zlib
 from pathlib import Path
 
 import pytest
+from kept_programs import forget, processor
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")  # subprocesses inherit both
@@ -19,7 +16,6 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # subprocesses inherit both
 # processor give the same machine code: compiled programs are kept under .pytest_cache, where both workers, the commands
 # that tests start and the next run find them. `pytest --cache-clear` forgets them.
 LEAST_SECONDS = 0.1  # of compiling: what is quicker is as quickly compiled again
-UNUSED_DAYS = 7.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,35 +29,6 @@ def pytest_configure(config: pytest.Config) -> None:
     forget(folder)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(LEAST_SECONDS))
-
-
-def forget(folder: Path) -> None:
-    """Removes what was long not used, and what a killed process left half written: a command would warn of it."""
-    checked = folder / "checked"
-    since = checked.stat().st_mtime - 60 if checked.exists() else 0.0
-    checked.touch()
-    for program in folder.glob("*-cache"):
-        state = program.stat()
-        if time.time() - state.st_atime > UNUSED_DAYS * 86_400 or (state.st_mtime > since and cut(program)):
-            program.unlink(missing_ok=True)
-
-
-def cut(program: Path) -> bool:
-    content = program.read_bytes()
-    if content.startswith(b"\x78"):  # else JAX packed it with Zstandard, where that is installed
-        try:
-            zlib.decompress(content)
-        except zlib.error:
-            return True
-    return not content
-
-
-def processor() -> str:
-    """One word for what machine code is made for."""
-    info, what = Path("/proc/cpuinfo"), ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU ", "Features")
-    told = info.read_text().split("\n\n")[0].splitlines() if info.is_file() else []
-    words = [platform.machine(), platform.processor(), *(line for line in told if line.startswith(what))]
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
 # Every program that XLA compiles for a CPU maps some twenty regions of memory, and Linux allows 65,530 in one process:

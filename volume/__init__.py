@@ -19,160 +19,160 @@ if (_root / "pyproject.toml").is_file():
 if TYPE_CHECKING:
     from volume import models as models
     from volume import samplers as samplers
-    from volume.addition import Addition as Addition
-    from volume.addition import count_additions as count_additions
-    from volume.baselines import Baseline as Baseline
-    from volume.canonical import TableGroup as TableGroup
-    from volume.checking import Checked as Checked
-    from volume.checking import check_report as check_report
-    from volume.class_estimate import ClassEstimate as ClassEstimate
-    from volume.class_estimate import LimitVolume as LimitVolume
-    from volume.class_estimate import ReplicatedVolume as ReplicatedVolume
-    from volume.classifiers import Accuracy as Accuracy
-    from volume.classifiers import Argmax as Argmax
-    from volume.classifiers import Defects as Defects
-    from volume.classifiers import Fits as Fits
-    from volume.classifiers import Given as Given
-    from volume.classifiers import Ones as Ones
-    from volume.classifiers import Predicate as Predicate
-    from volume.classifiers import Product as Product
-    from volume.classifiers import TruthTable as TruthTable
-    from volume.comparison import Comparison as Comparison
-    from volume.comparison import compare as compare
-    from volume.counting import Counting as Counting
-    from volume.counting import FunctionCount as FunctionCount
-    from volume.counting import count_functions as count_functions
-    from volume.counting import log_share_right as log_share_right
-    from volume.direct import Direct as Direct
-    from volume.distributed import estimate_distributed as estimate_distributed
-    from volume.divergence import DivergenceFunction as DivergenceFunction
-    from volume.domains import BooleanCube as BooleanCube
-    from volume.domains import Points as Points
-    from volume.estimate_report import EstimateReport as EstimateReport
+    from volume.checks.baseline import Baseline as Baseline
+    from volume.checks.check import Checked as Checked
+    from volume.checks.check import check_report as check_report
+    from volume.classifiers.descriptions import Accuracy as Accuracy
+    from volume.classifiers.descriptions import Argmax as Argmax
+    from volume.classifiers.descriptions import Defects as Defects
+    from volume.classifiers.descriptions import Fits as Fits
+    from volume.classifiers.descriptions import Given as Given
+    from volume.classifiers.descriptions import Ones as Ones
+    from volume.classifiers.descriptions import Predicate as Predicate
+    from volume.classifiers.descriptions import Product as Product
+    from volume.classifiers.descriptions import TruthTable as TruthTable
+    from volume.classifiers.lempel_ziv import LempelZiv as LempelZiv
+    from volume.classifiers.npn import NPN as NPN
+    from volume.cluster.distributed import estimate_distributed as estimate_distributed
+    from volume.cluster.hosts import Hosts as Hosts
+    from volume.cluster.process_group import ProcessLost as ProcessLost
     from volume.estimation import Interrupted as Interrupted
     from volume.estimation import estimate as estimate
     from volume.estimation import running as running
-    from volume.exact import Exact as Exact
-    from volume.hosts import Hosts as Hosts
-    from volume.label_curve import LabelsCurve as LabelsCurve
-    from volume.label_curve import labels_curve as labels_curve
-    from volume.lempel_ziv import LempelZiv as LempelZiv
-    from volume.local import Local as Local
-    from volume.local_estimate import LocalVolume as LocalVolume
-    from volume.measures import Measures as Measures
-    from volume.measures import measure as measure
-    from volume.merging import merge as merge
-    from volume.nngp import nngp_kernel as nngp_kernel
-    from volume.npn import NPN as NPN
-    from volume.orthant import OrthantEstimate as OrthantEstimate
-    from volume.orthant import log_orthant as log_orthant
-    from volume.polynomial import Extrapolation as Extrapolation
-    from volume.polynomial import extrapolation as extrapolation
-    from volume.pooled_report import PooledReport as PooledReport
-    from volume.pooling import Pooled as Pooled
-    from volume.process_group import ProcessLost as ProcessLost
-    from volume.query import Query as Query
-    from volume.report import ClassVolume as ClassVolume
-    from volume.report import VolumeReport as VolumeReport
-    from volume.reverse import bracket as bracket
-    from volume.run_directory import RunStopped as RunStopped
-    from volume.run_union import merge_directories as merge_directories
-    from volume.sharing import Share as Share
-    from volume.sharing import shares as shares
-    from volume.simplicity import SimplicityMeasure as SimplicityMeasure
-    from volume.simplicity import simplicity_measure as simplicity_measure
-    from volume.splitting import Splitting as Splitting
-    from volume.storage import load as load
-    from volume.sweeping import Sweep as Sweep
-    from volume.sweeping import sweep as sweep
-    from volume.table_report import TableReport as TableReport
-    from volume.targets import random_labels as random_labels
-    from volume.targets import split as split
-    from volume.targets import target as target
-    from volume.trained import Trained as Trained
-    from volume.trained_comparison import TrainingComparison as TrainingComparison
-    from volume.trained_comparison import compare_training as compare_training
-    from volume.trained_report import TrainedReport as TrainedReport
-    from volume.wide_limit import InfiniteWidth as InfiniteWidth
-    from volume.wide_limit import infinite_width as infinite_width
+    from volume.estimators.direct.direct import Direct as Direct
+    from volume.estimators.exact.exact import Exact as Exact
+    from volume.estimators.infinite_width.infinite_width import InfiniteWidth as InfiniteWidth
+    from volume.estimators.infinite_width.infinite_width import infinite_width as infinite_width
+    from volume.estimators.infinite_width.nngp import nngp_kernel as nngp_kernel
+    from volume.estimators.infinite_width.orthant import OrthantEstimate as OrthantEstimate
+    from volume.estimators.infinite_width.orthant import log_orthant as log_orthant
+    from volume.estimators.local.divergence import DivergenceFunction as DivergenceFunction
+    from volume.estimators.local.local import Local as Local
+    from volume.estimators.splitting.bracket import bracket as bracket
+    from volume.estimators.splitting.splitting import Splitting as Splitting
+    from volume.estimators.trained.trained import Trained as Trained
+    from volume.functions.canonical import TableGroup as TableGroup
+    from volume.functions.counting import Counting as Counting
+    from volume.functions.counting import FunctionCount as FunctionCount
+    from volume.functions.counting import count_functions as count_functions
+    from volume.functions.counting import log_share_right as log_share_right
+    from volume.functions.domains import BooleanCube as BooleanCube
+    from volume.functions.domains import Points as Points
+    from volume.functions.targets import random_labels as random_labels
+    from volume.functions.targets import split as split
+    from volume.functions.targets import target as target
+    from volume.queries.pooling import Pooled as Pooled
+    from volume.queries.query import Query as Query
+    from volume.reports.comparison import Comparison as Comparison
+    from volume.reports.comparison import compare as compare
+    from volume.reports.counted import ClassVolume as ClassVolume
+    from volume.reports.counted import VolumeReport as VolumeReport
+    from volume.reports.entries import ClassEstimate as ClassEstimate
+    from volume.reports.entries import LimitVolume as LimitVolume
+    from volume.reports.entries import ReplicatedVolume as ReplicatedVolume
+    from volume.reports.local_entries import LocalVolume as LocalVolume
+    from volume.reports.merging import merge as merge
+    from volume.reports.named import EstimateReport as EstimateReport
+    from volume.reports.on_disk import TableReport as TableReport
+    from volume.reports.pooled import PooledReport as PooledReport
+    from volume.reports.run_union import merge_directories as merge_directories
+    from volume.reports.shares import Share as Share
+    from volume.reports.shares import shares as shares
+    from volume.reports.trained import TrainedReport as TrainedReport
+    from volume.reports.trained_comparison import TrainingComparison as TrainingComparison
+    from volume.reports.trained_comparison import compare_training as compare_training
+    from volume.runs.directory import RunStopped as RunStopped
+    from volume.runs.report_files import load as load
+    from volume.studies.addition import Addition as Addition
+    from volume.studies.addition import count_additions as count_additions
+    from volume.studies.extrapolation import Extrapolation as Extrapolation
+    from volume.studies.extrapolation import extrapolation as extrapolation
+    from volume.studies.label_curve import LabelsCurve as LabelsCurve
+    from volume.studies.label_curve import labels_curve as labels_curve
+    from volume.studies.measures import Measures as Measures
+    from volume.studies.measures import measure as measure
+    from volume.studies.simplicity import SimplicityMeasure as SimplicityMeasure
+    from volume.studies.simplicity import simplicity_measure as simplicity_measure
+    from volume.studies.sweep import Sweep as Sweep
+    from volume.studies.sweep import sweep as sweep
 
 _HOME = {
-    "ClassEstimate": "class_estimate",
-    "LimitVolume": "class_estimate",
-    "ReplicatedVolume": "class_estimate",
-    "Accuracy": "classifiers",
-    "Baseline": "baselines",
-    "Checked": "checking",
-    "check_report": "checking",
-    "Addition": "addition",
-    "count_additions": "addition",
-    "Argmax": "classifiers",
-    "Defects": "classifiers",
-    "Fits": "classifiers",
-    "Given": "classifiers",
-    "Ones": "classifiers",
-    "Predicate": "classifiers",
-    "Product": "classifiers",
-    "TruthTable": "classifiers",
-    "Comparison": "comparison",
-    "compare": "comparison",
-    "Counting": "counting",
-    "FunctionCount": "counting",
-    "count_functions": "counting",
-    "log_share_right": "counting",
-    "Direct": "direct",
-    "estimate_distributed": "distributed",
-    "DivergenceFunction": "divergence",
-    "BooleanCube": "domains",
-    "Points": "domains",
-    "EstimateReport": "estimate_report",
+    "ClassEstimate": "reports.entries",
+    "LimitVolume": "reports.entries",
+    "ReplicatedVolume": "reports.entries",
+    "Accuracy": "classifiers.descriptions",
+    "Baseline": "checks.baseline",
+    "Checked": "checks.check",
+    "check_report": "checks.check",
+    "Addition": "studies.addition",
+    "count_additions": "studies.addition",
+    "Argmax": "classifiers.descriptions",
+    "Defects": "classifiers.descriptions",
+    "Fits": "classifiers.descriptions",
+    "Given": "classifiers.descriptions",
+    "Ones": "classifiers.descriptions",
+    "Predicate": "classifiers.descriptions",
+    "Product": "classifiers.descriptions",
+    "TruthTable": "classifiers.descriptions",
+    "Comparison": "reports.comparison",
+    "compare": "reports.comparison",
+    "Counting": "functions.counting",
+    "FunctionCount": "functions.counting",
+    "count_functions": "functions.counting",
+    "log_share_right": "functions.counting",
+    "Direct": "estimators.direct.direct",
+    "estimate_distributed": "cluster.distributed",
+    "DivergenceFunction": "estimators.local.divergence",
+    "BooleanCube": "functions.domains",
+    "Points": "functions.domains",
+    "EstimateReport": "reports.named",
     "Interrupted": "estimation",
     "estimate": "estimation",
     "running": "estimation",
-    "Exact": "exact",
-    "Hosts": "hosts",
-    "InfiniteWidth": "wide_limit",
-    "infinite_width": "wide_limit",
-    "LabelsCurve": "label_curve",
-    "labels_curve": "label_curve",
-    "LempelZiv": "lempel_ziv",
-    "Local": "local",
-    "LocalVolume": "local_estimate",
-    "Measures": "measures",
-    "measure": "measures",
-    "Extrapolation": "polynomial",
-    "extrapolation": "polynomial",
-    "Pooled": "pooling",
-    "PooledReport": "pooled_report",
-    "TableGroup": "canonical",
-    "merge": "merging",
-    "nngp_kernel": "nngp",
-    "NPN": "npn",
-    "OrthantEstimate": "orthant",
-    "log_orthant": "orthant",
-    "ProcessLost": "process_group",
-    "Query": "query",
-    "ClassVolume": "report",
-    "VolumeReport": "report",
-    "Share": "sharing",
-    "shares": "sharing",
-    "bracket": "reverse",
-    "SimplicityMeasure": "simplicity",
-    "RunStopped": "run_directory",
-    "merge_directories": "run_union",
-    "simplicity_measure": "simplicity",
-    "load": "storage",
-    "Splitting": "splitting",
-    "Sweep": "sweeping",
-    "sweep": "sweeping",
-    "random_labels": "targets",
-    "split": "targets",
-    "target": "targets",
-    "Trained": "trained",
-    "TrainingComparison": "trained_comparison",
-    "compare_training": "trained_comparison",
-    "TableReport": "table_report",
-    "TrainedReport": "trained_report",
+    "Exact": "estimators.exact.exact",
+    "Hosts": "cluster.hosts",
+    "InfiniteWidth": "estimators.infinite_width.infinite_width",
+    "infinite_width": "estimators.infinite_width.infinite_width",
+    "LabelsCurve": "studies.label_curve",
+    "labels_curve": "studies.label_curve",
+    "LempelZiv": "classifiers.lempel_ziv",
+    "Local": "estimators.local.local",
+    "LocalVolume": "reports.local_entries",
+    "Measures": "studies.measures",
+    "measure": "studies.measures",
+    "Extrapolation": "studies.extrapolation",
+    "extrapolation": "studies.extrapolation",
+    "Pooled": "queries.pooling",
+    "PooledReport": "reports.pooled",
+    "TableGroup": "functions.canonical",
+    "merge": "reports.merging",
+    "nngp_kernel": "estimators.infinite_width.nngp",
+    "NPN": "classifiers.npn",
+    "OrthantEstimate": "estimators.infinite_width.orthant",
+    "log_orthant": "estimators.infinite_width.orthant",
+    "ProcessLost": "cluster.process_group",
+    "Query": "queries.query",
+    "ClassVolume": "reports.counted",
+    "VolumeReport": "reports.counted",
+    "Share": "reports.shares",
+    "shares": "reports.shares",
+    "bracket": "estimators.splitting.bracket",
+    "SimplicityMeasure": "studies.simplicity",
+    "RunStopped": "runs.directory",
+    "merge_directories": "reports.run_union",
+    "simplicity_measure": "studies.simplicity",
+    "load": "runs.report_files",
+    "Splitting": "estimators.splitting.splitting",
+    "Sweep": "studies.sweep",
+    "sweep": "studies.sweep",
+    "random_labels": "functions.targets",
+    "split": "functions.targets",
+    "target": "functions.targets",
+    "Trained": "estimators.trained.trained",
+    "TrainingComparison": "reports.trained_comparison",
+    "compare_training": "reports.trained_comparison",
+    "TableReport": "reports.on_disk",
+    "TrainedReport": "reports.trained",
 }
 
 __all__ = [

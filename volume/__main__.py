@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (volume.cli)."""
-    from volume.cli import STOPPED
-    from volume.cli import main as run
+    from volume.commands.main import STOPPED
+    from volume.commands.main import main as run
 
     code = run(argv)
     if argv is None and code == STOPPED:

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from volume.common.progress import Progress, rich_progress
+from volume.common.seeds import to_key
 from volume.method import Facts, Method, R_co, Report, Run
-from volume.parts import is_parted
-from volume.pooled_report import as_asked
-from volume.progress import Progress, rich_progress
-from volume.query import Query
-from volume.report import VolumeReport
-from volume.seeds import to_key
+from volume.queries.query import Query
+from volume.reports.counted import VolumeReport
+from volume.reports.pooled import as_asked
+from volume.runs.parts import is_parted
 
 
 class Interrupted(KeyboardInterrupt):
@@ -144,7 +144,7 @@ class Watched:
 
     def enter(self, stack: ExitStack, out: Path, resume: bool, command: list[str] | None) -> Any:
         """Keep the run in a folder from now on. Gives the report where it is there and need not be made again."""
-        from volume.run_directory import RunDirectory
+        from volume.runs.directory import RunDirectory
 
         begun = resume and (out / "config.json").exists()
         self._directory = stack.enter_context(RunDirectory(out, self.config(command), resume=resume))
@@ -162,7 +162,7 @@ class Watched:
 
     def config(self, command: list[str] | None) -> dict[str, Any]:
         """What the run is, for its directory."""
-        from volume.run_directory import describe
+        from volume.runs.directory import describe
 
         return describe(self._query, self._method, self.run, seed=self._record, level=self._level, command=command)
 
@@ -203,7 +203,7 @@ class Watched:
 
 def _stored(out: Path) -> Any:
     """The finished report in a folder, or None."""
-    from volume.storage import load
+    from volume.runs.report_files import load
 
     try:
         report = load(out)

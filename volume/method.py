@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from volume.class_estimate import ClassEstimate
-from volume.progress import Progress
-from volume.provenance import commit, device_record, versions
+from volume.common.progress import Progress
+from volume.common.provenance import commit, device_record, versions
+from volume.reports.entries import ClassEstimate
 
 if TYPE_CHECKING:
     from jax import Array
 
-    from volume.query import Query
+    from volume.queries.query import Query
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,238 @@
+"""Given: every table of few inputs by brute force on all routes, and volumes and shares against exact truths.
+
+Split by truth tables: tests/test_given_tables.py."""
+
+import itertools
+import json
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import volume
+from volume import models, samplers
+from volume.classifiers.descriptions import (
+    Accuracy,
+    Argmax,
+    Fits,
+    Given,
+    LempelZiv,
+    Ones,
+    Predicate,
+    TruthTable,
+    from_description,
+)
+from volume.functions import tables
+from volume.functions.domains import BooleanCube, Points
+
+CUBE = BooleanCube(3)
+EVERY = np.array(list(itertools.product((0, 1), repeat=8)), np.uint8)  # all 256 tables of three inputs
+THREE = Points([[0.0], [1.0], [2.0], [3.0]])
+EVERY3 = np.array(list(itertools.product(range(3), repeat=4)), np.uint8)  # all 81 of four inputs, three outputs
+FITS = Fits([[1, 1, 0], [0, 0, 1]], [0, 1])  # inputs 6 and 1
+TEST = Accuracy([[1, 1, 1], [0, 1, 0], [0, 0, 0]], [1, 1, 0])  # inputs 7, 2 and 0
+
+
+def fits(table):
+    return table[6] == 0 and table[1] == 1
+
+
+def right(table):
+    return (table[7] == 1) + (table[2] == 1) + (table[0] == 0)
+
+
+def nested(table):
+    if not fits(table):
+        return "outside"
+    return f"{right(table)}/3" if sum(table) == 4 else "inner outside"
+
+
+CASES = {
+    "accuracy": (Given(FITS, TEST), 1, lambda t: f"{right(t)}/3" if fits(t) else "outside"),
+    "misses": (Given(FITS, TEST, label="misses"), 1, lambda t: "outside" if fits(t) else f"{right(t)}/3"),
+    "misses, natural": (Given(FITS, Ones(), label=False), 1, lambda t: "outside" if fits(t) else str(sum(t))),
+    "balance given": (Given(Ones(), FITS, label=3), 1, lambda t: nested_fits(t) if sum(t) == 3 else "outside"),
+    "product given": (
+        Given(Ones() * FITS, TEST, label=(4, True)),
+        1,
+        lambda t: f"{right(t)}/3" if sum(t) == 4 and fits(t) else "outside",
+    ),
+    "product split": (Given(FITS, Ones() * TEST), 1, lambda t: f"{sum(t)}, {right(t)}/3" if fits(t) else "outside"),
+    "nested": (Given(FITS, Given(Ones(), TEST, label=4)), 1, nested),
+    "twice nested": (
+        Given(Accuracy([[0, 1, 1]], "1"), Given(FITS, Given(Ones(), TEST, label=4)), label=1.0),
+        1,
+        lambda t: (
+            ({"outside": "inner outside", "inner outside": "inner inner outside"}.get(nested(t), nested(t)))
+            if t[3]
+            else "outside"
+        ),
+    ),
+    "two outputs": (Given(FITS, TEST), 2, lambda t: f"{right(t)}/3" if fits(t) else "outside"),
+    "three outputs": (
+        Given(Fits([[3], [0]], [2, 1]), Argmax([[2], [1]])),
+        3,
+        lambda t: f"{t[2]}{t[1]}" if t[3] == 2 and t[0] == 1 else "outside",
+    ),
+}
+
+
+def nested_fits(table):
+    return "fits" if fits(table) else "misses"
+
+
+def setting(name):
+    classifier, num_outputs, expected = CASES[name]
+    domain, every = (THREE, EVERY3) if num_outputs == 3 else (CUBE, EVERY)
+    return classifier, domain, num_outputs, every, [expected(row) for row in every.tolist()]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_table_on_every_route(name):
+    classifier, domain, num_outputs, every, expected = setting(name)
+    bound = classifier.bind(domain, num_outputs)
+    assert bound.route == "device"
+    assert bound.of_table
+    assert bound.label(bound.num_classes - 1) == "outside"
+    keys = tables.pack(every, num_outputs)
+    ids = bound.classify_keys(keys)
+    assert ids.dtype == np.int64
+    assert [bound.label(index) for index in ids.tolist()] == expected
+    assert (bound.classify_keys(keys, chunk=7) == ids).all()
+    assert bound.classify_keys(keys[:0]).tolist() == []
+    assert (bound.classify(every.T) == ids).all()
+    traced = jax.jit(jax.vmap(bound.classify))(jnp.asarray(every.T)[None])[0]
+    assert traced.dtype == jnp.int32
+    assert (np.asarray(traced) == ids).all()
+    outputs = np.where(every, 0.5, 0.0)  # a tie is class 0
+    if num_outputs > 1:
+        outputs = np.where(np.arange(num_outputs) >= every[:, :, None], 2.0, -1.0)
+    classes = jax.jit(jax.vmap(bound.classify_outputs))(jnp.asarray(outputs))
+    assert (np.asarray(classes) == ids).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_labels_lead_back_and_descriptions_survive_json(name):
+    classifier, domain, num_outputs, _, _ = setting(name)
+    bound = classifier.bind(domain, num_outputs)
+    labels = [bound.label(index) for index in range(bound.num_classes)]
+    assert len(set(labels)) == bound.num_classes
+    assert [bound.index(label) for label in labels] == list(range(bound.num_classes))
+    assert bound.labels(np.array([bound.key(label) for label in labels])) == labels
+    for wrong in ("no such class", object()):
+        with pytest.raises(KeyError, match=r"class|named by"):
+            bound.index(wrong)
+    with pytest.raises(IndexError, match="Class numbers run from 0"):
+        bound.label(bound.num_classes)
+    again = from_description(json.loads(json.dumps(bound.describe())))
+    assert again == classifier
+    assert again.bind(domain, num_outputs) == bound
+    assert hash(again.bind(domain, num_outputs)) == hash(bound)
+
+
+def test_parts_attributes_and_domain():
+    given = Given(FITS, TEST)
+    assert (given.within, given.split, given.label) == (FITS, TEST, "fits")
+    assert given.domain() == Points([[1, 1, 0], [0, 0, 1], [1, 1, 1], [0, 1, 0], [0, 0, 0]])
+    assert Given(Ones(), LempelZiv(), label=1).domain() is None
+    assert given != Given(FITS, TEST, label="misses")
+    bound: Any = given.bind(CUBE, 1)
+    assert (bound.wanted, bound.outside) == (1, 4)
+    assert Given(Ones(), TEST, label=np.int64(2)) == Given(Ones(), TEST, label=2)
+    with pytest.raises(ValueError, match="two parts of this Given differ in shape"):
+        Given(FITS, Fits([[1.0]], "1")).domain()
+
+
+def test_costly_splits_go_by_tables():
+    bound = Given(FITS, LempelZiv()).bind(CUBE, 1)
+    assert bound.route == "table"
+    split = LempelZiv().bind(CUBE, 1)
+    keys = tables.pack(EVERY, 1)
+    expected = [bound.label(int(c)) for c in bound.classify_keys(keys)]
+    plain = [split.label(int(c)) for c in split.classify_keys(keys)]
+    assert expected == [name if fits(row) else "outside" for name, row in zip(plain, EVERY.tolist(), strict=True)]
+
+
+def test_a_predicate_on_either_side():
+    large = Predicate(lambda outputs: jnp.abs(outputs).max() > 1, names=("small", "large"))
+    outputs = jnp.where(jnp.asarray(EVERY, bool), 0.5, -0.5) * jnp.where(jnp.arange(256) % 3 == 0, 4.0, 1.0)[:, None]
+    bound = Given(FITS, large).bind(CUBE, 1)
+    assert bound.needs_outputs
+    assert not bound.of_table
+    found = [bound.label(int(c)) for c in jax.jit(jax.vmap(bound.classify_outputs))(outputs)]
+    size = ["large" if row % 3 == 0 else "small" for row in range(256)]
+    assert found == [size[i] if fits(row) else "outside" for i, row in enumerate(EVERY.tolist())]
+    other = Given(large, FITS, label="large").bind(CUBE, 1)
+    found = [other.label(int(c)) for c in jax.jit(jax.vmap(other.classify_outputs))(outputs)]
+    assert found == [nested_fits(row) if size[i] == "large" else "outside" for i, row in enumerate(EVERY.tolist())]
+    with pytest.raises(ValueError, match="decided while drawing"):
+        Given(large, LempelZiv(), label=True).bind(CUBE, 1)
+    with pytest.raises(TypeError, match="stored tables"):
+        bound.classify_keys(tables.pack(EVERY, 1))
+
+
+def test_sentences_for_misuse():
+    with pytest.raises(TypeError, match="two classifiers; split is 'ones'"):
+        Given(FITS, "ones")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"which class of .* is given: pass label="):
+        Given(Ones(), TEST)
+    with pytest.raises(ValueError, match="it is one function"):
+        Given(TruthTable(), Ones(), label="0110")
+    with pytest.raises(KeyError, match="'0' to '8'; got 9"):
+        Given(Ones(), TEST, label=9).bind(CUBE, 1)
+    with pytest.raises(KeyError, match="Did you mean 'outside'"):
+        Given(FITS, TEST).bind(CUBE, 1).index("outsid")
+
+
+# --- volumes against exact truths ---
+
+
+def test_no_bias_perceptron_by_direct_and_by_grouping():
+    """Sectors of the weights' plane: given f(01) = 1, that is w2 > 0, how many of f(10) = 1 and f(11) = 0 are right?
+
+    w1 > 0, a quarter: 10 is right and 11 is not. -w2 < w1 < 0, an eighth: none. w1 < -w2, an eighth: 11 only.
+    """
+    cube = BooleanCube(2)
+    query = volume.Query(models.Perceptron(2, bias=False), samplers.Gaussian(1.0), cube, TruthTable())
+    fits01 = Fits([[0, 1]], "1")  # half of the space: w2 > 0
+    given = Given(fits01, Accuracy([[1, 0], [1, 1]], "10"))
+    draws = 40_000
+    report = volume.estimate(query, volume.Direct(draws=draws), seed=1).group_by(given)
+    # 4.9 standard deviations: false alarms below 1e-6 each.
+    for label, truth in (("0/2", 1 / 8), ("1/2", 3 / 8), ("2/2", 0.0), ("outside", 1 / 2)):
+        assert abs(report[label].count / draws - truth) <= 4.9 * math.sqrt(truth * (1 - truth) / draws)
+    direct = volume.estimate(volume.Query(query.model, query.prior, cube, given), volume.Direct(draws=draws), seed=1)
+    assert [direct[label].count for label in ("0/2", "1/2", "2/2", "outside")] == [
+        report[label].count for label in ("0/2", "1/2", "2/2", "outside")
+    ]
+
+
+def test_plane_sectors_given_a_half_plane(tmp_path):
+    """Inputs at angles 0, 40 and 110 degrees, no bias: given f(0) > 0, the other decisions cut 180 degrees in three.
+
+    Weights at angle a decide 1 where the angle between is below 90. Given -90 < a < 90: input 40 is 1 for
+    -50 < a < 130, input 110 for 20 < a < 200. Sectors: 00: (-90, -50) 40 of 180; 10: (-50, 20) 70; 11: (20, 90) 70.
+    """
+    angles = np.radians([0.0, 40.0, 110.0])
+    rows = np.column_stack([np.cos(angles), np.sin(angles)])
+    given = Given(Fits(rows[:1], "1"), Fits(rows[1:2], "1") * Fits(rows[2:], "1"))
+    query = volume.Query(models.Perceptron(2, bias=False), samplers.Gaussian(1.0), classifier=given)
+    assert query.domain == Points(rows)
+    draws = 40_000
+    report = volume.estimate(query, volume.Direct(draws=draws), seed=2)
+    expected = {
+        "misses, misses": 40 / 360,
+        "fits, misses": 70 / 360,
+        "fits, fits": 70 / 360,
+        "misses, fits": 0.0,
+        "outside": 0.5,
+    }
+    for label, truth in expected.items():  # 4.9 standard deviations: false alarms below 1e-6 each
+        assert abs(report[label].count / draws - truth) <= 4.9 * math.sqrt(truth * (1 - truth) / draws)
+    path = report.save(tmp_path / "given.json")
+    again = volume.VolumeReport.load(path)
+    assert again.classifier == given
+    assert again["fits, misses"].count == report["fits, misses"].count

@@ -1,0 +1,104 @@
+"""Parts, manifests and locks, each on its own: what a run directory is made of."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from volume.estimators.direct import parts as block_parts
+from volume.estimators.direct.accumulate import Rows
+from volume.runs.directory import RunDirectory
+from volume.runs.files import Manifest
+from volume.runs.parts import Part
+
+
+def table(value):
+    return pa.table({"x": [value]})
+
+
+def test_a_line_torn_by_a_crash_is_no_line_and_spoils_no_other(tmp_path):
+    manifest = Manifest(tmp_path / "manifest-0.jsonl")
+    manifest.append({"name": "a"})
+    manifest.close()
+    with manifest.path.open("a") as file:
+        file.write('{"name":"b","che')
+    assert manifest.read() == ([{"name": "a"}], 0)
+    manifest.append({"name": "c"})
+    manifest.close()
+    assert manifest.read() == ([{"name": "a"}, {"name": "c"}], 0)
+
+
+def test_processes_that_share_a_run_lock_out_others(tmp_path):
+    config = {"query": 1}
+    with (
+        RunDirectory(tmp_path, config, process=0) as one,
+        RunDirectory(tmp_path, config, resume=True, process=1) as two,
+    ):
+        with pytest.raises(BlockingIOError):
+            RunDirectory(tmp_path, config, resume=True, process=1)
+        with pytest.raises(BlockingIOError):
+            RunDirectory(tmp_path, config, resume=True)
+        one.write([Part("a-0", {"at": 1}, table(1))])
+        two.write([Part("b-0", {"at": 2}, lambda: table(2))])
+        for directory in (one, two):
+            directory.flush()
+        for directory in (one, two):
+            assert [(part.name, part.facts, part.read().to_pylist()) for part in directory.parts()] == [
+                ("a-0", {"at": 1}, [{"x": 1}]),
+                ("b-0", {"at": 2}, [{"x": 2}]),
+            ]
+    assert [len(Manifest(tmp_path / f"manifest-{k}.jsonl").read()[0]) for k in (0, 1)] == [1, 1]
+
+
+def test_a_part_of_the_same_name_replaces_the_earlier_one(tmp_path):
+    with RunDirectory(tmp_path, {}) as directory:
+        for value in range(4):
+            directory.write([Part("state-0", {"level": value}, table(value))])
+            directory.flush()
+            assert [part.read().to_pylist() for part in directory.parts()] == [[{"x": value}]]
+            assert len(list((tmp_path / "parts").iterdir())) == 1
+    with RunDirectory(tmp_path, {}, resume=True) as directory:
+        assert [(part.facts, part.read().to_pylist()) for part in directory.parts()] == [({"level": 3}, [{"x": 3}])]
+
+
+def test_parts_that_make_no_sense():
+    for name in ("A", "a b", "../a", "", "a-"):
+        with pytest.raises(ValueError, match="small letters"):
+            Part(name, {}, table(0))
+    with pytest.raises(TypeError, match="no JSON"):
+        Part("a", {"x": object()}, table(0))
+
+
+def test_an_error_of_a_part_is_its_own(tmp_path):
+    def bad():
+        raise ZeroDivisionError("of a method")
+
+    with RunDirectory(tmp_path, {}) as directory:
+        directory.write([Part("a", {}, bad), *(Part(f"b-{i}", {}, table(i)) for i in range(20))][:1])
+        with pytest.raises(ZeroDivisionError, match="of a method"):
+            directory.flush()
+        with pytest.raises(ZeroDivisionError):
+            directory.write([Part("c", {}, table(0))])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_part_ranges_evenly_and_without_gaps(count):
+    ranges = [(3, 10), (12, 13), (20, 41)]
+    shares = [block_parts.share(ranges, index, count) for index in range(count)]
+    blocks = [[b for first, stop in share for b in range(first, stop)] for share in shares]
+    assert list(chain(*blocks)) == [b for first, stop in ranges for b in range(first, stop)]
+    assert max(map(len, blocks)) - min(map(len, blocks)) <= 1
+
+
+def test_a_part_has_no_gaps():
+    part = block_parts.OpenPart()
+    one = np.ones(1, np.int32)
+    for first in (3, 4, 9):
+        rows = Rows([np.array([7], np.uint64)], one * first, one, np.zeros(1))
+        part.add(np.array([first]), rows, 0)
+    found = part.collect(all=True)
+    assert [(each.facts["first"], each.facts["stop"]) for each in found] == [(3, 5), (9, 10)]
+    assert part.collect(all=True) == []

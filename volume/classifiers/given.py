@@ -1,0 +1,264 @@
+"""Shares within a class: how the functions that share one property divide by another.
+
+Quantity: for a class A of one classifier and every class b of another, V(A and b), the prior mass of both at once; the
+share of b within A is V(A and b) / V(A), a conditional probability under the prior (Bayes). The classes of `Given` are
+those of the second classifier inside A, and one more, "outside", for every function that is not in A: together they
+are all functions, so any method that answers classifiers answers this one.
+
+Split by truth tables the classes are the single functions in A, too many to be listed in advance: they are counted
+under their own keys, and "outside" under that of one function outside A.
+
+Shape letters: N inputs, C outputs, K tables, S classes of the split, W words of a packed table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from volume.classifiers.base import MAX_CLASSES, MAX_DEVICE_CLASSES, BoundClassifier, Classifier, as_index, in_range
+from volume.classifiers.labels import BoundFits, Fits
+from volume.classifiers.product import check_decided_together, union_of_inputs
+from volume.errors import unknown
+from volume.functions import tables
+from volume.functions.domains import Domain, Points
+from volume.statistics.counts import Counts
+
+OUTSIDE = "outside"
+_INNER = "inner "
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class Given(Classifier):
+    """The classes of ``split`` among the functions that are in one class of ``within``; all others are "outside".
+
+    ``Given(Fits(x, y), Accuracy(test_x, test_y))`` asks how what fits the training labels divides by accuracy on other
+    inputs. Class numbers are those of ``split``, 0..S-1, then S for "outside". ``Given(Fits(x, y), TruthTable())`` asks
+    for the single functions that fit, P(function | labels): their labels are those of the tables.
+
+    Args:
+        within: the classifier that says what is given.
+        split: the classifier that divides it. Its labels name the classes; where it has a class "outside" itself, as
+            another Given has, that one is called "inner outside".
+        label: the class of ``within`` that is given, as its label or natural value. Default: "fits" for `Fits`.
+
+    Raises (the last three when a query is made):
+        TypeError: something that is no classifier, or no ``label`` where ``within`` is not `Fits`.
+        ValueError: `TruthTable` as ``within``, or parts that cannot be decided together, as in `Product`.
+        KeyError: a ``label`` that names no class of ``within``.
+    """
+
+    within: Classifier
+    split: Classifier
+    label: Any
+
+    def __init__(self, within: Classifier, split: Classifier, *, label: Any = None) -> None:
+        from volume.classifiers.descriptions import TruthTable  # that module imports this one
+
+        for name, part in (("within", within), ("split", split)):
+            if not isinstance(part, Classifier):
+                raise TypeError(f"Given takes two classifiers; {name} is {part!r}.")
+        if isinstance(within, TruthTable):
+            raise ValueError(
+                "One truth table has nothing to split: it is one function. Give Fits or another classifier."
+            )
+        if label is None:
+            if not isinstance(within, Fits):
+                raise TypeError(
+                    f"Given needs to know which class of {within!r} is given: pass label=, for example "
+                    "Given(Ones(), split, label=5)."
+                )
+            label = "fits"
+        object.__setattr__(self, "within", within)
+        object.__setattr__(self, "split", split)
+        object.__setattr__(self, "label", _as_label(label))
+
+    def domain(self) -> Points | None:
+        return union_of_inputs((self.within, self.split), "the two parts of this Given")
+
+    def bind(self, domain: Domain, num_outputs: int) -> BoundGiven | BoundGivenTables:
+        from volume.classifiers.descriptions import TruthTable
+
+        within, split = self.within.bind(domain, num_outputs), self.split.bind(domain, num_outputs)
+        if isinstance(self.split, TruthTable):
+            if not within.of_table or within.num_classes is None:
+                raise ValueError(
+                    f"Functions given {self.within!r} are counted from stored truth tables, which do not decide its "
+                    "classes: give Fits or another classifier of the decisions."
+                )
+            found = BoundGivenTables(self, domain.num_inputs, num_outputs, within, split, within.index(self.label))
+            found.outside_key  # noqa: B018  # ValueError where nothing is outside
+            return found
+        size = split.num_classes
+        if size is None or size >= MAX_CLASSES:
+            raise ValueError(f"Given needs a split whose classes can be numbered; {self.split!r} has too many.")
+        check_decided_together((within, split), size + 1)
+        return BoundGiven(self, domain.num_inputs, num_outputs, within, split, within.index(self.label))
+
+    def describe(self) -> dict[str, Any]:
+        label = list(self.label) if isinstance(self.label, tuple) else self.label
+        return {"name": "given", "within": self.within.describe(), "label": label, "split": self.split.describe()}
+
+
+def _as_label(label: Any) -> Any:
+    """A label that can be hashed and written to JSON: sequences as tuples, NumPy numbers as Python's."""
+    if isinstance(label, (list, tuple, np.ndarray)):
+        return tuple(_as_label(part) for part in label)
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def _is_inner(label: str) -> bool:
+    """Whether this is "outside" after any number of "inner "."""
+    return label.endswith(OUTSIDE) and not label.removesuffix(OUTSIDE).replace(_INNER, "")
+
+
+@dataclass(frozen=True, eq=False)
+class BoundGiven(BoundClassifier):
+    within: BoundClassifier
+    split: BoundClassifier
+    wanted: int  # the class number of ``within`` that is given
+
+    @property
+    def num_classes(self) -> int:
+        return (self.split.num_classes or 0) + 1
+
+    @property
+    def outside(self) -> int:
+        """The number of the class "outside", the last one."""
+        return self.num_classes - 1
+
+    @property
+    def route(self) -> Literal["table", "device"]:
+        finite = self.num_classes <= MAX_DEVICE_CLASSES
+        device = finite and self.within.route == self.split.route == "device"
+        return "device" if device else "table"
+
+    @property
+    def needs_outputs(self) -> bool:
+        return self.within.needs_outputs or self.split.needs_outputs
+
+    def _combine(self, within: Any, split: Any) -> Any:
+        where = jnp.where if isinstance(within, jax.Array) else np.where
+        return as_index(where(within == self.wanted, split, self.outside))
+
+    def classify(self, decisions: Any) -> Any:
+        return self._combine(self.within.classify(decisions), self.split.classify(decisions))
+
+    def classify_outputs(self, outputs: jax.Array) -> jax.Array:
+        return self._combine(self.within.classify_outputs(outputs), self.split.classify_outputs(outputs))
+
+    def classify_keys(self, keys: np.ndarray, chunk: int | None = None) -> np.ndarray:
+        result = np.full(len(keys), self.outside, np.int64)
+        inside = np.flatnonzero(self.within.classify_keys(keys, chunk) == self.wanted)
+        result[inside] = self.split.classify_keys(keys[inside], chunk)  # costly splits only where they are asked for
+        return result
+
+    def label(self, index: int) -> str:
+        index = in_range(index, self.num_classes)
+        if index == self.outside:
+            return OUTSIDE
+        label = self.split.label(index)
+        return _INNER + label if _is_inner(label) else label
+
+    def index(self, label: Any) -> int:
+        if isinstance(label, str):
+            if label == OUTSIDE:
+                return self.outside
+            if _is_inner(label):
+                label = label.removeprefix(_INNER)
+        try:
+            return self.split.index(label)
+        except KeyError as error:
+            if isinstance(label, str) and self.num_classes <= 20:
+                known = [self.label(index) for index in range(self.num_classes)]
+                raise KeyError(unknown("class", label, known)) from None
+            raise KeyError(f"{error.args[0]} Functions that are not given are in the class {OUTSIDE!r}.") from None
+
+
+@dataclass(frozen=True, eq=False)
+class BoundGivenTables(BoundClassifier):
+    """The single functions in one class of ``within``. Class numbers are those of `TruthTable`, without bound."""
+
+    within: BoundClassifier
+    split: BoundClassifier  # truth tables
+    wanted: int  # the class number of ``within`` that is given
+
+    @property
+    def num_classes(self) -> None:
+        return None
+
+    @property
+    def route(self) -> Literal["table", "device"]:
+        return "table"
+
+    @cached_property
+    def outside_key(self) -> np.ndarray:
+        """The key [W] of "outside": that of a function outside the class, under which all of them are counted.
+
+        ValueError when none of the functions tried is outside: all of one label, and the labels of `Fits`.
+        """
+        highest = max(self.num_outputs, 2) - 1
+        tried = np.repeat(np.array([[0], [highest]], tables.decision_dtype(self.num_outputs)), self.num_inputs, axis=1)
+        if isinstance(self.within, BoundFits):
+            tried = np.concatenate([tried, tried])
+            tried[:2, self.within.positions] = highest - (self.within.labels_at > 0) * highest
+            tried[2:, self.within.positions] = self.within.labels_at
+        keys = tables.pack(tried, self.num_outputs)
+        outside = np.flatnonzero(~self.holds(keys))
+        if not len(outside):
+            raise ValueError(
+                f"No function outside the class {self.within.label(self.wanted)!r} of {self.within.classifier!r} was "
+                "found: where it holds all functions estimate TruthTable(), else group a report of TruthTable()."
+            )
+        return keys[outside[0]]
+
+    def holds(self, keys: np.ndarray) -> np.ndarray:
+        """Whether each of the tables [K, W] is in the class that is given, bool [K]."""
+        return self.within.classify_keys(keys) == self.wanted
+
+    def joined(self, words: list[np.ndarray]) -> list[np.ndarray]:
+        """The words of tables, [D] each, with one key for all that are outside: few distinct ones are grouped fast."""
+        inside = self.holds(np.stack(words, axis=1))
+        return [np.where(inside, word, other) for word, other in zip(words, self.outside_key, strict=True)]
+
+    def classify(self, decisions: Any) -> Any:
+        raise TypeError("The functions within a class have no numbers that arrays hold: work with their keys.")
+
+    def of_tables(self, counts: Counts) -> Counts:
+        inside = self.holds(counts.keys)
+        keys = counts.keys[inside]
+        if not inside.all():
+            keys = np.concatenate([keys, self.outside_key[None]])
+        order = np.lexsort(keys.T[::-1])
+        place = np.empty(len(keys), np.int64)
+        place[order] = np.arange(len(keys))
+        group = np.full(len(inside), place[-1] if len(keys) else 0)
+        group[inside] = place[: inside.sum()]
+        return replace(counts.regroup(group, max(len(keys), 1)), keys=np.asfortranarray(keys[order]))
+
+    def key(self, label: Any) -> np.ndarray:
+        if isinstance(label, str) and label == OUTSIDE:
+            return self.outside_key
+        key = self.split.key(label)
+        if not self.holds(key[None])[0]:
+            raise KeyError(
+                f"The table {label!r} is not in the class {self.within.label(self.wanted)!r} that is given: name one "
+                f"that is, or {OUTSIDE!r} for all that are not."
+            )
+        return key
+
+    def labels(self, keys: np.ndarray) -> list[str]:
+        held = self.holds(np.asarray(keys)).tolist()
+        return [name if inside else OUTSIDE for name, inside in zip(self.split.labels(keys), held, strict=True)]
+
+    def index(self, label: Any) -> int:
+        return int.from_bytes(self.key(label).astype(">u8").tobytes(), "big")
+
+    def label(self, index: int) -> str:
+        label = self.split.label(index)
+        return label if self.holds(self.split.key(label)[None])[0] else OUTSIDE

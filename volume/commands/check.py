@@ -1,0 +1,273 @@
+"""``volume check``: ask baselines again, and say whether the answers are still the same.
+
+Everything that can be told from the words alone is checked before the library, and so JAX, is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from volume.commands.usage import UsageError
+
+if TYPE_CHECKING:
+    from volume.checks.baseline import Baseline
+    from volume.checks.check import Checked
+    from volume.checks.guards import Program
+    from volume.method import Method, Report
+    from volume.queries.query import Query
+
+DONE, FAILED = 0, 1
+# Of `volume estimate`, but no part of a question: name -> flag.
+NOT_ASKED = {"out": "--out", "resume": "--resume", "force": "--force", "json": "--json", "top": "--top"}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``volume check``."""
+    from volume.commands import specs
+
+    parser.add_argument("paths", nargs="*", metavar="BASELINE", help="files such as baselines/*.json")
+    parser.add_argument("--add", metavar="FILE", help="make a baseline of what the words behind -- ask")
+    parser.add_argument("--update", action="store_true", help="rewrite the baselines that differ, and say in what")
+    parser.add_argument(
+        "--statistical", action="store_true", help="draw from another seed and test, also where numbers must be equal"
+    )
+    parser.add_argument(
+        "--alpha",
+        type=specs.parse_level,
+        default=1e-6,
+        help="chance that any of unchanged baselines is called changed (default 1e-6)",
+    )
+    parser.add_argument("--seed", type=specs.parse_seed, help="of the new draws of a test (default: by the baseline's)")
+    parser.add_argument("--no-programs", action="store_true", help="leave out what the compiled steps cost")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, add or update; exit code 1 when a baseline is no longer as it was, or cannot be asked."""
+    words = getattr(args, "words", None)
+    if args.add is not None:
+        return _add(args, words or [])
+    if words is not None:
+        raise UsageError("Words behind -- make a new baseline: name its file with --add FILE.")
+    if not args.paths:
+        raise UsageError("Name baselines, for example baselines/*.json, or make one with --add FILE -- WORDS.")
+    missing = [path for path in args.paths if not Path(path).is_file()]
+    if missing:
+        raise UsageError(f"There is no file {missing[0]}: give baselines that `volume check --add` made.")
+    if args.update and args.statistical:
+        raise UsageError("--update writes the answer to the baseline's own seed: leave --statistical out.")
+    from volume.checks.check_summary import table, told
+    from volume.commands.shared import to_json
+
+    start, found = time.perf_counter(), []
+    alpha = args.alpha / len(args.paths)
+    for number, path in enumerate(args.paths, 1):
+        print(f"volume: {path} ({number} of {len(args.paths)})", file=sys.stderr)
+        checked = check_file(
+            path,
+            alpha=alpha,
+            statistical=args.statistical,
+            seed=args.seed,
+            update=args.update,
+            programs=not args.no_programs,
+        )
+        print(f"volume: {told(checked)}", file=sys.stderr)
+        found.append(checked)
+    agree = all(checked.agree for checked in found)
+    if args.json:
+        record = {"agree": agree, "alpha": args.alpha, "baselines": [checked.to_dict() for checked in found]}
+        print(to_json(record | {"seconds": time.perf_counter() - start}))
+    else:
+        print(table(found, args.alpha))
+    return DONE if agree else FAILED
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words of a baseline, understood."""
+
+    query: Query
+    method: Method[Any]
+    seed: int
+    level: float
+
+    def estimate(self, seed: int | None = None, *, programs: bool = False) -> tuple[Report, dict[str, Program]]:
+        """The report, by default of its own seed, and what the compiled steps cost."""
+        from volume.checks.step_programs import watched
+        from volume.estimation import estimate
+
+        def ask() -> Report:
+            options: dict[str, Any] = {"seed": self.seed if seed is None else seed, "level": self.level}
+            return estimate(self.query, self.method, **options, progress=sys.stderr.isatty())
+
+        return watched(self.method, self.query, ask) if programs else (ask(), {})
+
+
+def understood(words: Sequence[str]) -> argparse.Namespace:
+    """The words behind ``volume estimate`` as a namespace. UsageError when they can not be meant; imports no JAX."""
+    from volume.commands import methods as method_options
+    from volume.commands.main import parse
+    from volume.commands.shared import check_question
+
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
+            args = parse(["estimate", *words])
+    except SystemExit:
+        lines = told.getvalue().strip().splitlines() or ["no question"]
+        raise UsageError(f"volume estimate {' '.join(words)}: {lines[0].removeprefix('volume: error: ')}") from None
+    for name, flag in NOT_ASKED.items():
+        if getattr(args, name, None) not in (None, False):
+            raise UsageError(f"{flag} is no part of a question: leave it out of a baseline's words.")
+    check_question(args)
+    method_options.check(args)
+    return args
+
+
+def asked(args: argparse.Namespace) -> Asked:
+    """The question and the method; UsageError when they do not fit each other."""
+    from volume.commands.shared import build_method, build_query
+
+    query = build_query(args)
+    return Asked(query, build_method(args, query), args.seed, args.level)
+
+
+def _add(args: argparse.Namespace, words: Sequence[str]) -> int:
+    if args.paths or args.update or args.statistical:
+        raise UsageError("--add makes one new baseline: leave --update, --statistical and other files out.")
+    path = Path(args.add)
+    if path.suffix != ".json":
+        raise UsageError(f"--add {path}: give the baseline a name that ends in .json.")
+    if path.exists():
+        raise UsageError(f"{path} exists: `volume check --update {path}` makes it anew, or name another file.")
+    if not words:
+        raise UsageError("Give the words of `volume estimate` behind --: --add FILE -- --model mlp:2-3-1 --draws 1e5.")
+    question = asked(understood(words))
+    from volume.checks.baseline import Baseline
+    from volume.commands.shared import to_json
+
+    report, steps = question.estimate(programs=not args.no_programs)
+    baseline = _baseline(report, words, steps)
+    baseline.write(path)
+    print(f"volume: wrote {path}", file=sys.stderr)
+    if args.json:
+        print(to_json({"path": str(path), "kind": baseline.kind, "made": baseline.made, "programs": baseline.programs}))
+    else:
+        print(Baseline.read(path).summary())
+    return DONE
+
+
+def _baseline(report: Report, words: Sequence[str], steps: dict[str, Program]) -> Baseline:
+    from volume.checks.baseline import Baseline
+
+    return Baseline.of(report, command=words, programs={name: step.to_dict() for name, step in steps.items()})
+
+
+def check_file(
+    path: str | Path,
+    *,
+    alpha: float,
+    statistical: bool = False,
+    seed: int | None = None,
+    update: bool = False,
+    programs: bool = True,
+) -> Checked:
+    """Ask one baseline again, in this process.
+
+    What stands in the way (a damaged file, a question that can no longer be asked, a run that fails) is the verdict
+    "failed" with its sentence, so that other baselines still have their turn.
+
+    Args:
+        path: of the baseline.
+        alpha: family-wise false-alarm rate of a two-sample test.
+        statistical: test draws of another seed even where the numbers ought to be the same.
+        seed: of those draws. Default: one that follows from the baseline's.
+        update: write the baseline anew where it differs, or was made elsewhere.
+        programs: compare what the compiled steps cost.
+    """
+    from volume.checks.baseline import Baseline
+    from volume.checks.check import FAILED as NOT_COMPARED
+    from volume.checks.check import Checked
+
+    name = str(path)
+    try:
+        baseline = Baseline.read(path)
+        if baseline.command is None:
+            raise ValueError(f"{path} was made by a test, and has no words to ask it again: run pytest instead.")
+        question = asked(understood(baseline.command))
+    except Exception as error:  # whatever a user's own model raises, the other baselines have their turn
+        return Checked(name, NOT_COMPARED, _sentence(error))
+    try:
+        return _checked(name, baseline, question, alpha, statistical, seed, update, programs)
+    except Exception as error:  # likewise
+        return Checked(name, NOT_COMPARED, f"The run failed: {_sentence(error)}")
+
+
+def _checked(
+    name: str,
+    baseline: Baseline,
+    question: Asked,
+    alpha: float,
+    statistical: bool,
+    seed: int | None,
+    update: bool,
+    programs: bool,
+) -> Checked:
+    from volume.checks.check import CHANGED, IDENTICAL, asked_otherwise, same_seed, two_sample
+    from volume.checks.guards import changes as dearer
+
+    programs = programs and (update or bool(baseline.programs))
+    own = question.seed if not statistical else baseline.fresh_seed() if seed is None else seed
+    if own == question.seed and statistical:
+        raise ValueError(f"--seed {seed} is the baseline's own: give another, or leave it out.")
+    report, steps = question.estimate(own, programs=programs)
+    if update:
+        return _updated(name, baseline, report, steps)
+    found = asked_otherwise(report, baseline, name)
+    if found is None and not statistical:
+        found = same_seed(report, baseline, name)
+        if found is None:  # another machine: only draws that share nothing can tell
+            report, _ = question.estimate(baseline.fresh_seed() if seed is None else seed)
+    found = found or two_sample(report, baseline, alpha, name)
+    cost = [
+        line
+        for step, program in steps.items()
+        for line in dearer(baseline.programs.get(step, {}), program, baseline.elsewhere, name=step)
+    ]
+    if cost and found.agree:
+        same = "the same" if found.verdict == IDENTICAL else "alike"
+        how = f"volumes are {same}, but a compiled step costs otherwise"
+        return replace(found, verdict=CHANGED, how=how, changes=tuple(cost))
+    return replace(found, changes=(*found.changes, *cost))
+
+
+def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Program]) -> Checked:
+    """Write the baseline anew unless every number in it is the same and was made here."""
+    from volume.checks.check import IDENTICAL, UPDATED, Checked, asked_otherwise, same_seed
+    from volume.checks.guards import changes as dearer
+
+    found = asked_otherwise(report, baseline, name) or same_seed(report, baseline, name)
+    lines = ["volumes: other draws, on another machine"] if found is None else list(found.changes)
+    lines += [
+        line for step, one in steps.items() for line in dearer(baseline.programs.get(step, {}), one, [], name=step)
+    ]
+    lines += [f"{step}: not in the baseline so far" for step in steps if step not in baseline.programs]
+    lines += baseline.elsewhere
+    if found is not None and found.verdict == IDENTICAL and not lines:
+        return replace(found, how="nothing to update, every number is the same")
+    new = _baseline(report, baseline.command or (), steps)
+    (new if steps else replace(new, programs=baseline.programs)).write(name)
+    return Checked(name, UPDATED, "written anew", tuple(lines))
+
+
+def _sentence(error: Exception) -> str:
+    from volume.commands.main import _sentence as sentence
+
+    return sentence(error)

@@ -1,0 +1,78 @@
+"""The options of `volume estimate` for many processes; imports no array library."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from volume.commands import specs
+from volume.commands.usage import UsageError
+
+if TYPE_CHECKING:
+    from volume.cluster.hosts import Hosts
+    from volume.method import Method, Report
+    from volume.queries.query import Query
+
+OPTIONS = ("coordinator", "num_processes", "process_id", "process_timeout")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many processes, on one host or many (docs/distributed.md)")
+    group.add_argument(
+        "--distributed",
+        action="store_true",
+        help="this is one of several processes that share the run in --out (or --resume); a cluster is detected (Slurm,"
+        " Open MPI, Kubernetes, Cloud TPU), else give the next three",
+    )
+    group.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="a free port on the host of process 0, which all others reach"
+    )
+    group.add_argument("--num-processes", type=specs.parse_whole, metavar="N", help="how many processes there are")
+    group.add_argument(
+        "--process-id", type=lambda text: specs.parse_whole(text, least=0), metavar="K", help="this one: 0 ... N - 1"
+    )
+    group.add_argument(
+        "--process-timeout",
+        type=specs.parse_float,
+        metavar="SECONDS",
+        help="a process that is silent for so long is lost, and the others end (default 60)",
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that do not go together."""
+    given = [name for name in OPTIONS if getattr(args, name) is not None]
+    if given and not args.distributed:
+        raise UsageError(f"--{given[0].replace('_', '-')} belongs to --distributed: add that.")
+    if args.distributed and args.out is None and getattr(args, "resume", None) is None:
+        raise UsageError("--distributed needs --out DIR: a folder on a file system that all processes share.")
+    if args.process_timeout is not None and not args.process_timeout > 0:
+        raise UsageError(f"--process-timeout {args.process_timeout:g} is no positive number of seconds.")
+    if None not in (args.process_id, args.num_processes) and args.process_id >= args.num_processes:
+        raise UsageError(
+            f"--process-id {args.process_id} is not one of {args.num_processes} processes: they are numbered from 0."
+        )
+
+
+def join(args: argparse.Namespace) -> Hosts:
+    """Meet the others; UsageError when JAX knows of none."""
+    from volume.cluster.hosts import TIMEOUT, Hosts
+
+    timeout = TIMEOUT if args.process_timeout is None else args.process_timeout
+    try:
+        return Hosts.join(args.coordinator, args.num_processes, args.process_id, timeout=timeout)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def keep(query: Query, method: Method[Any], hosts: Hosts | None, *, out: str | None, **options: Any) -> Report | None:
+    """The whole estimate, or this process's share of it: then only process 0 gets the report."""
+    if hosts is None:
+        from volume import estimation
+
+        return estimation.keep(query, method, out=out, **options)
+    from volume.cluster.distributed import share
+
+    assert out is not None  # `check`
+    return share(query, method, hosts, out=Path(out), **options)

@@ -1,0 +1,201 @@
+"""Methods on the command line: which options each one takes, and the method that they ask for.
+
+Importing this imports no array library: an option that belongs to another method is a usage error at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from volume.commands import specs
+from volume.commands.usage import UsageError
+from volume.errors import unknown
+
+if TYPE_CHECKING:
+    from volume.method import Method
+    from volume.queries.query import Query
+
+DTYPES = ("float32", "float64")
+PRECISIONS = ("default", "high", "highest")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option ``--name`` of some methods; unset it is left to the method's own default."""
+
+    name: str
+    methods: tuple[str, ...]
+    parse: Callable[[str], Any]
+    metavar: str | None
+    help: str
+    many: bool = False  # may be repeated, and gives a tuple
+    argument: str = ""  # of the method, where it is not the option's name
+    switch: bool = False  # takes nothing after it: True where it is given
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+
+def one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
+    """A parser of words from a list; UsageError with the nearest one."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise UsageError(unknown(kind, text, known))
+        return text
+
+    return parse
+
+
+# Of the trained method; a test compares with volume.samplers.
+OPTIMISERS = (
+    *("sgd", "momentum", "nesterov", "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb"),
+    *("lars", "lion", "nadam", "nadamw", "radam", "rmsprop", "sm3", "yogi", "sign"),
+)
+SCHEDULES = ("constant", "linear", "cosine", "warmup-cosine", "exponential")
+LOSSES = ("cross-entropy", "mse", "hinge", "reinforce", "reinforce-baseline", "ppo")
+STOPS = ("fit", "steps")
+
+DIRECT, EXACT, SPLITTING, WIDE, TRAINED = "direct", "exact", "splitting", "infinite-width", "trained"
+METHODS = (DIRECT, EXACT, SPLITTING, WIDE, TRAINED)
+PATHS = ("auto", "blocks", "sums")  # of Exact; a test compares
+_CLASSES = "answer for this class (may be repeated; default: fits, where the classifier has it)"
+OPTIONS = (
+    Option("draws", (DIRECT,), specs.parse_whole, None, "networks to draw, e.g. 1e7; needed"),
+    Option("heads", (DIRECT,), specs.parse_whole, "H", "last layers drawn for each body"),
+    Option("bodies", (DIRECT,), specs.parse_whole, "Q", "bodies that share their heads"),
+    Option("memory", (DIRECT,), specs.parse_whole, "BYTES", "for counts of tables; more goes to --out (default: all)"),
+    Option("path", (EXACT,), one_of("path", PATHS), None, f"{' | '.join(PATHS)} (default auto)"),
+    Option("limit", (EXACT,), specs.parse_whole, "N", "networks to evaluate at most (default 2^36)"),
+    Option("particles", (SPLITTING,), specs.parse_whole, "N", "networks of one replicate (default 256)"),
+    Option("moves", (SPLITTING,), specs.parse_whole, "M", "moves of every network at each level (default 16)"),
+    Option("target_error", (SPLITTING,), specs.parse_float, "X", "size the run for an interval of +-X in log10"),
+    Option("replicates", (SPLITTING, WIDE), specs.parse_whole, "R", "independent repetitions behind the interval"),
+    Option(
+        "resolve",
+        (SPLITTING,),
+        bool,
+        None,
+        "give each class of a given split that fewer than 4 replicates met a run of its own",
+        switch=True,
+    ),
+    Option("label", (SPLITTING, WIDE), str, None, _CLASSES, many=True, argument="labels"),
+    Option("samples", (WIDE,), specs.parse_whole, "S", "draws for each class (default 20,000)"),
+    Option("jitter", (WIDE,), specs.parse_float, "X", "noise added to each output's variance, as a fraction of it"),
+    Option("runs", (TRAINED,), specs.parse_whole, None, "networks to train, e.g. 1e4; needed"),
+    Option(
+        "on",
+        (TRAINED,),
+        specs.parse_classifier,
+        "FITS",
+        "labels to train on, fits:... as for --classifier (default: those of the classifier)",
+    ),
+    Option(
+        "optimiser",
+        (TRAINED,),
+        one_of("optimiser", OPTIMISERS),
+        None,
+        "sgd | momentum | adam | adamw | ... (default sgd)",
+    ),
+    Option("learning_rate", (TRAINED,), specs.parse_float, "X", "(default 0.1)"),
+    Option("schedule", (TRAINED,), one_of("schedule", SCHEDULES), None, f"{' | '.join(SCHEDULES)} (default constant)"),
+    Option("batch_size", (TRAINED,), specs.parse_whole, "B", "examples of a step (default: all)"),
+    Option("loss", (TRAINED,), one_of("loss", LOSSES), None, f"{' | '.join(LOSSES)} (default cross-entropy)"),
+    Option("stop", (TRAINED,), one_of("stop", STOPS), None, "fit (zero training error) | steps (all) (default fit)"),
+    Option("max_steps", (TRAINED,), specs.parse_whole, "T", "updates after which a run is given up (default 10,000)"),
+    Option("over_training", (TRAINED,), specs.parse_whole, "E", "epochs to go on after the fit (default 0)"),
+    Option(
+        "dtype",
+        (DIRECT, EXACT, SPLITTING, TRAINED),
+        one_of("dtype", DTYPES),
+        None,
+        "float32 | float64 (default float32)",
+    ),
+    Option(
+        "precision",
+        (DIRECT, EXACT, SPLITTING, TRAINED),
+        one_of("precision", PRECISIONS),
+        None,
+        "of matrix products: default | high | highest (default highest)",
+    ),
+)
+
+
+def add(parser: argparse.ArgumentParser, *, direct_only: bool = False) -> None:
+    """Add ``--method``, ``--level`` and the options of every method, grouped; or those of Direct alone."""
+    group = parser.add_argument_group("the method")
+    methods = (DIRECT,) if direct_only else METHODS
+    if not direct_only:
+        words = f"{' | '.join(METHODS)} (default {DIRECT})"
+        group.add_argument("--method", type=one_of("method", METHODS), default=DIRECT, help=words)
+    else:
+        parser.set_defaults(method=DIRECT)
+    group.add_argument("--level", type=specs.parse_level, default=0.95, help="coverage of intervals (default 0.95)")
+    for option in OPTIONS:
+        takers = [method for method in option.methods if method in methods]
+        if not takers:
+            continue
+        title = " and ".join(f"--method {method}" for method in takers)
+        into = group if direct_only else _group(parser, title)
+        if option.switch:
+            into.add_argument(option.flag, action="store_true", default=None, help=option.help)
+            continue
+        into.add_argument(
+            option.flag,
+            type=option.parse,
+            metavar=option.metavar,
+            help=option.help,
+            action="append" if option.many else "store",
+            required=direct_only and option.name == "draws",
+        )
+
+
+def _group(parser: argparse.ArgumentParser, title: str) -> Any:
+    existing = (group for group in parser._action_groups if group.title == title)
+    return next(existing, None) or parser.add_argument_group(title)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that belong to another method, and for draws that were not given."""
+    for option in OPTIONS:
+        if getattr(args, option.name, None) is not None and args.method not in option.methods:
+            owners = " and ".join(option.methods)
+            raise UsageError(f"{option.flag} belongs to --method {owners}, not to {args.method}: leave it out.")
+    if args.method == TRAINED and args.runs is None:
+        raise UsageError("the following arguments are required: --runs (how many networks to train, e.g. 1e4).")
+    if args.method == DIRECT and args.draws is None:
+        raise UsageError("the following arguments are required: --draws (how many networks to draw, e.g. 1e7).")
+
+
+def build(args: argparse.Namespace, query: Query | None = None) -> Method[Any]:
+    """The method that the options ask for, of a query whose domain they may name. Errors are the method's own."""
+    options: dict[str, Any] = {
+        option.argument or option.name: tuple(value) if option.many else value
+        for option in OPTIONS
+        if args.method in option.methods and (value := getattr(args, option.name, None)) is not None
+    }
+    if args.method == EXACT:
+        from volume.estimators.exact.exact import Exact
+
+        return Exact(**options)
+    if args.method == SPLITTING:
+        from volume.estimators.splitting.splitting import Splitting
+
+        return Splitting(**options)
+    if args.method == WIDE:
+        from volume.estimators.infinite_width.infinite_width import InfiniteWidth
+
+        return InfiniteWidth(**options)
+    if args.method == TRAINED:
+        from volume.estimators.trained.trained import Trained
+
+        if "on" in options and query is not None:
+            options["on"] = specs.build_classifier(args.on, query.domain, tuple(query.domain.input_shape))
+        return Trained(**options)
+    from volume.estimators.direct.direct import Direct
+
+    return Direct(**options)

@@ -1,0 +1,179 @@
+"""What the commands of the command line share: from words to the library's objects, and what is printed.
+
+Everything that can be told from the words alone is checked before the library, and so JAX, is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from volume.commands import methods as method_options
+from volume.commands import specs
+from volume.commands.usage import UsageError
+
+if TYPE_CHECKING:
+    from volume.method import Method, Report
+    from volume.queries.query import Query
+
+SHOWN = 20  # rows of a table on a screen
+# JSON lists every class up to here; a truth-table run has millions, nearly all seen once.
+ALL_CLASSES, MOST_CLASSES = 10_000, 1000
+MAX_DEFAULT_CUBE = 16
+
+
+def prior_options(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(args, name) for names in specs.PRIOR_OPTIONS.values() for name in names}
+
+
+def check_network(args: argparse.Namespace, given: dict[str, Any]) -> None:
+    """Raise UsageError where activation, biases and the prior's options ``given`` do not go with the model."""
+    if args.model.kind != "mlp" and args.activation is not None:
+        raise UsageError(f"--activation belongs to mlp:..., not to {args.model.kind}: leave it out.")
+    for name in ("bias_std", "bias_bound", "bias_levels"):
+        if args.no_bias and given.get(name):
+            raise UsageError(f"--{name.replace('_', '-')} has no bias to act on with --no-bias: leave one of them out.")
+
+
+def check_question(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that do not go together; imports nothing."""
+    check_network(args, specs.check_prior(args.prior, prior_options(args)))
+    if args.coding is not None and args.domain is not None and args.domain.kind != "boolean":
+        raise UsageError(f"--coding belongs to boolean:N, not to {args.domain.kind}: leave it out.")
+    if args.model.widths and args.domain is not None and args.domain.kind == "boolean":
+        inputs, digits = args.model.widths[0], args.domain.size
+        if inputs != digits:
+            raise UsageError(
+                f"The model takes {inputs} inputs but boolean:{digits} has {digits} digits: change one of them."
+            )
+
+
+def build_query(args: argparse.Namespace) -> Query:
+    """The question the options ask; UsageError when its parts do not fit each other."""
+    from volume.queries.query import Query
+
+    def build() -> Query:
+        model = args.model.build(activation=args.activation, bias=not args.no_bias)
+        shape = tuple(model.input_shape)
+        prior = specs.build_prior(args.prior, prior_options(args))
+        domain = None
+        if args.domain is not None:
+            domain = args.domain.build(coding=args.coding, shape=shape)
+        elif not any(word.path for word in args.classifier):
+            if len(shape) != 1 or shape[0] > MAX_DEFAULT_CUBE:
+                raise UsageError(f"The model takes inputs of shape {shape}: name them with --domain.")
+            domain = specs.DomainWord("boolean", size=shape[0]).build(coding=args.coding)
+        elif args.coding is not None:
+            raise UsageError("--coding belongs to boolean:N, and the inputs are those of the classifier's file.")
+        classifier = specs.build_classifier(args.classifier, domain, shape)
+        return Query(model, prior, domain, classifier, getattr(args, "symmetry", "none"))  # type: ignore[arg-type]
+
+    return usage(build)
+
+
+def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
+    """How to answer this query; UsageError when it cannot be answered so."""
+    from volume.estimators.direct.direct import Direct
+
+    method = usage(method_options.build, args, query)
+    if isinstance(method, Direct):
+        usage(method.plan, query)
+    else:
+        import jax
+
+        usage(method.start, query, jax.random.key(0))  # to be told now what it refuses; nothing is drawn yet
+    return method
+
+
+def usage(build: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Nothing has been drawn yet, so what the library refuses here is a mistake in the words."""
+    try:
+        return build(*args, **options)
+    except UsageError:
+        raise
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(str(error.args[0] if error.args else error)) from error
+
+
+def parse_values(over: str, text: str) -> list[Any]:
+    parts = [part for part in text.split("/" if "/" in text or over == "coding" else ",") if part]
+    parse: Callable[[str], Any] = specs.parse_float
+    if over == "coding":
+        parse = specs.parse_coding
+    elif over in ("width", "depth"):
+        parse = lambda part: specs.parse_whole(part, least=int(over == "width"))  # noqa: E731
+    if not parts:
+        raise UsageError("--values is empty: give settings such as 10,20,40.")
+    return [parse(part) for part in parts]
+
+
+def check_out(out: str | None, *, force: bool, name: str = "report.json") -> None:
+    """Make the folder, or say why a run could not be saved there, before hours are spent on it."""
+    if out is None:
+        return
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {out} is a file; give a folder.")
+    if (folder / name).exists() and not force:
+        raise UsageError(f"{folder / name} exists: name another folder, or replace it with --force.")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"--out {out} is not writable.")
+
+
+def check_run(args: argparse.Namespace) -> tuple[str | None, bool]:
+    """The folder in which `volume estimate` keeps its run, and whether it goes on with one that is there."""
+    if args.resume is None:
+        if args.out is not None and not args.force and (Path(args.out) / "config.json").exists():
+            raise UsageError(f"{args.out} holds a run: go on with --resume {args.out}, or replace it with --force.")
+        check_out(args.out, force=args.force)
+        return args.out, False
+    if args.force:
+        raise UsageError("--force replaces a run and --resume goes on with one: leave one of them out.")
+    if args.out is not None and Path(args.out) != Path(args.resume):
+        raise UsageError(f"--resume {args.resume} goes on in its own folder: leave --out out.")
+    check_out(args.resume, force=True)
+    return args.resume, True
+
+
+def clear_run(folder: str) -> None:
+    """Remove the run that ``--force`` replaces."""
+    from volume.runs.directory import clear
+
+    try:
+        clear(folder)
+    except BlockingIOError as error:
+        raise UsageError(str(error)) from error
+
+
+def load_report(path: str) -> Report:
+    from volume.runs.report_files import load
+
+    return load(path)
+
+
+def progress(args: argparse.Namespace) -> bool:
+    return sys.stderr.isatty() if args.progress is None else args.progress
+
+
+def to_json(value: Any) -> str:
+    # allow_nan=False: NaN and Infinity are no JSON, and readers differ on them.
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def print_report(report: Report, args: argparse.Namespace) -> None:
+    from volume.reports.counted import VolumeReport
+
+    if args.json:
+        few = True
+        if isinstance(report, VolumeReport):
+            listed = report.bound.num_classes if report.named_in_advance else report.num_classes
+            few = listed is not None and listed <= ALL_CLASSES
+        print(to_json(report.to_dict(top=args.top or (None if few else MOST_CLASSES))))
+    else:
+        print(report.summary(args.top or SHOWN))

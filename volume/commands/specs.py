@@ -1,0 +1,395 @@
+"""The words of the command line: ``mlp:7-40-40-1``, ``boolean:7``, ``ones*lz``.
+
+Every word is read in two steps. ``parse_*`` checks the spelling and returns a frozen record without importing
+JAX, so that a mistyped word answers at once; ``build`` makes the library's object. Both raise `UsageError` with
+one sentence.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import sys
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Literal
+
+from volume.commands.tasks import EXAMPLE, TaskWord, parse_task
+from volume.commands.usage import UsageError
+from volume.errors import unknown
+from volume.functions.data_files import load_digits, read_rows, shaped
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from volume.classifiers.descriptions import Classifier
+    from volume.functions.domains import BooleanCube, Domain, Points
+    from volume.models import Model
+    from volume.samplers import Prior
+
+ACTIVATIONS = ("linear", "relu", "tanh", "erf", "gelu", "sine", "sign")  # a test compares with volume.models
+MODELS = ("mlp", "perceptron", "import")
+PRIORS = ("gaussian", "uniform", "sphere", "binary", "ternary", "levels")
+DOMAINS = ("boolean", "points", "digits")
+CLASSIFIERS = ("table", "ones", "lz", "npn", "argmax", "fits", "accuracy", "given", "defects")
+
+
+# --- numbers ---
+
+
+def parse_whole(text: str, *, least: int = 1) -> int:
+    """A whole number of ``least`` or more; "1e7" and "10_000_000" count as whole."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = None
+    # The bound on the exponent keeps int() from building a number of a billion digits.
+    if value is None or not value.is_finite() or value.adjusted() > 30 or value != value.to_integral_value():
+        raise UsageError(f"expected a whole number such as 1000 or 1e7, got {text!r}")
+    if value < least:
+        raise UsageError(f"expected {least} or more, got {text!r}")
+    return int(value)
+
+
+def parse_seed(text: str) -> int:
+    """A whole number in [0, 2^64)."""
+    value = parse_whole(text, least=0)
+    if value >= 2**64:
+        raise UsageError(f"expected a whole number below 2^64, got {text!r}")
+    return value
+
+
+def parse_float(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"expected a number, got {text!r}")
+    return value
+
+
+def parse_level(text: str) -> float:
+    """A confidence level, strictly between 0 and 1."""
+    value = parse_float(text)
+    if not 0 < value < 1:
+        raise UsageError(f"expected a level between 0 and 1, such as 0.95, got {text!r}")
+    return value
+
+
+def parse_per_layer(text: str) -> float | tuple[float, ...]:
+    """One number, or one per layer: "1" or "1,1.4,1"."""
+    values = tuple(parse_float(part) for part in text.split(","))
+    return values[0] if len(values) == 1 else values
+
+
+def parse_coding(text: str) -> tuple[float, float]:
+    """The two values that stand for the digits 0 and 1: "0,1" or "-1,1"."""
+    values = tuple(parse_float(part) for part in text.split(","))
+    if len(values) != 2 or values[0] == values[1]:
+        raise UsageError(f"expected two different numbers such as 0,1 or -1,1, got {text!r}")
+    low, high = (int(value) if value.is_integer() else value for value in values)
+    return low, high
+
+
+# --- models ---
+
+
+@dataclass(frozen=True)
+class ModelWord:
+    """``mlp:7-40-40-1``, ``perceptron:7`` or ``import:package.module:attribute``."""
+
+    kind: Literal["mlp", "perceptron", "import"]
+    widths: tuple[int, ...] = ()
+    module: str = ""
+    attribute: str = ""
+
+    def build(self, *, activation: str | None = None, bias: bool = True) -> Model:
+        """The model; an imported attribute may be the model or a function of no arguments that returns it."""
+        if self.kind == "import":
+            if not bias:
+                raise UsageError("--no-bias does not apply to an imported model: it brings its own parameters.")
+            return _imported(self.module, self.attribute)
+        from volume import models
+
+        if self.kind == "mlp":
+            return models.MLP(self.widths, activation=activation or "relu", bias=bias)
+        return models.Perceptron(self.widths[0], bias=bias)
+
+
+def parse_model(text: str) -> ModelWord:
+    """Read a model's word."""
+    kind, _, rest = text.partition(":")
+    if kind == "mlp":
+        parts = rest.split("-")
+        if len(parts) < 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+            raise UsageError(f"expected mlp:INPUTS-HIDDEN-...-OUTPUTS such as mlp:7-40-40-1, got {text!r}")
+        return ModelWord("mlp", widths=tuple(int(part) for part in parts))
+    if kind == "perceptron":
+        if not (rest.isascii() and rest.isdigit() and int(rest)):
+            raise UsageError(f"expected perceptron:INPUTS such as perceptron:7, got {text!r}")
+        return ModelWord("perceptron", widths=(int(rest),))
+    if kind == "import":
+        module, _, attribute = rest.partition(":")
+        if not module or not attribute:
+            raise UsageError(f"expected import:package.module:attribute, got {text!r}")
+        return ModelWord("import", module=module, attribute=attribute)
+    raise UsageError(unknown("model", kind, MODELS))
+
+
+def _imported(module: str, attribute: str) -> Any:
+    # The installed command does not have the user's folder on the path, as `python -m` does.
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(error.name + ".")):
+            raise UsageError(
+                f"No module named {error.name!r} in {os.getcwd()} or among the installed packages."
+            ) from None
+        raise
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise UsageError(unknown(f"attribute of {module}", name, [n for n in dir(found) if not n.startswith("_")]))
+        found = getattr(found, name)
+    if not hasattr(found, "parameters") and callable(found):
+        found = found()
+    for name in ("parameters", "num_outputs", "apply"):
+        if not hasattr(found, name):
+            raise UsageError(
+                f"import:{module}:{attribute} is a {type(found).__name__}, which has no {name!r}; expected a"
+                " model of volume.models, such as the result of from_nnx, from_linen or from_function."
+            )
+    return found
+
+
+# --- priors ---
+
+# Which options belong to which prior; `build_prior` refuses the others instead of ignoring them.
+PRIOR_OPTIONS = {
+    "gaussian": ("weight_std", "bias_std"),
+    "uniform": ("weight_bound", "bias_bound"),
+    "sphere": ("radius", "per_layer"),
+    "lattice": ("bias_levels",),
+}
+LATTICES = {"binary": (-1.0, 1.0), "ternary": (-1.0, 0.0, 1.0)}  # levels of weights, by name
+Levels = tuple[float, ...] | tuple[tuple[float, ...], ...]
+
+
+def parse_prior(text: str) -> str:
+    """Check a prior's word: a name, or ``levels:-2,-1,1`` (one list for all layers, or one per layer parted by /)."""
+    kind, colon, rest = text.partition(":")
+    if kind not in PRIORS or (colon and kind != "levels"):
+        raise UsageError(unknown("prior", text, PRIORS))
+    if kind == "levels":
+        if not rest:
+            raise UsageError(
+                f"expected levels:A,B,... such as levels:-1,0,1, or levels:-1,1/0,1 by layer, got {text!r}"
+            )
+        parse_levels(rest)
+    return text
+
+
+def parse_levels(text: str) -> Levels:
+    """The levels of a lattice: "-1,1", or one list per layer, "-1,1/-1,0,1"."""
+    layers = tuple(tuple(parse_float(level) for level in part.split(",")) for part in text.split("/"))
+    for levels in layers:
+        if len(set(levels)) < len(levels):
+            raise UsageError(f"expected every level once, got {text!r}")
+    return layers[0] if len(layers) == 1 else layers
+
+
+def prior_family(word: str) -> str:
+    """Whose options go with a prior's word: its own, or "lattice" for all that name levels."""
+    return "lattice" if word in LATTICES or word.startswith("levels:") else word
+
+
+def check_prior(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given (not None), all of which must belong to this prior."""
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        if key not in PRIOR_OPTIONS[prior_family(name)]:
+            owner = next(prior for prior, keys in PRIOR_OPTIONS.items() if key in keys)
+            option = "--" + key.replace("_", "-")
+            word = "binary, ternary or levels:..." if owner == "lattice" else owner
+            raise UsageError(
+                f"{option} belongs to the {owner} prior, not to {name}: use --prior {word} or leave it out."
+            )
+    return given
+
+
+def build_prior(name: str, options: dict[str, Any]) -> Prior:
+    """The prior; an option that is None keeps its default, which for biases is 0."""
+    given = check_prior(name, options)
+    from volume import samplers
+
+    if name == "gaussian":
+        return samplers.Gaussian(**{"weight_std": 1.0, "bias_std": 0.0, **given})
+    if name == "uniform":
+        return samplers.Uniform(**given)
+    if prior_family(name) == "lattice":
+        levels = LATTICES[name] if name in LATTICES else parse_levels(name.partition(":")[2])
+        return samplers.Lattice(levels, given.get("bias_levels"))
+    return samplers.Sphere(**given)
+
+
+# --- domains ---
+
+
+@dataclass(frozen=True)
+class DomainWord:
+    """``boolean:7``, ``points:FILE``, ``digits`` or ``digits:0,7``."""
+
+    kind: Literal["boolean", "points", "digits"]
+    size: int = 0
+    path: str = ""
+    digits: tuple[int, ...] = ()
+
+    def build(self, *, coding: tuple[float, float] | None = None, shape: tuple[int, ...] = ()) -> BooleanCube | Points:
+        """The domain; flat rows take the model's input ``shape`` where the sizes agree."""
+        from volume.functions import domains
+
+        if self.kind == "boolean":
+            return domains.BooleanCube(self.size, coding=coding or (0, 1))
+        if coding is not None:
+            raise UsageError(f"--coding belongs to boolean:N, not to {self.kind}: leave it out.")
+        rows = read_rows(self.path) if self.kind == "points" else load_digits(self.digits)[0]
+        return domains.Points(shaped(rows, shape))
+
+
+def parse_domain(text: str) -> DomainWord:
+    """Read a domain's word."""
+    kind, _, rest = text.partition(":")
+    if kind == "boolean":
+        if not (rest.isascii() and rest.isdigit() and int(rest)):
+            raise UsageError(f"expected boolean:N with N input digits, such as boolean:7, got {text!r}")
+        return DomainWord("boolean", size=int(rest))
+    if kind == "points":
+        if not rest:
+            raise UsageError(f"expected points:FILE with a .npy or .csv file, got {text!r}")
+        return DomainWord("points", path=rest)
+    if kind == "digits":
+        parts = rest.split(",") if rest else []
+        if not all(len(part) == 1 and part in "0123456789" for part in parts) or len(set(parts)) < len(parts):
+            raise UsageError(f"expected digits or digits:0,7 with different digits 0 to 9, got {text!r}")
+        return DomainWord("digits", digits=tuple(int(part) for part in parts))
+    raise UsageError(unknown("domain", kind, DOMAINS))
+
+
+# --- classifiers ---
+
+
+@dataclass(frozen=True)
+class ClassifierWord:
+    """One factor: ``table``, ``ones``, ``lz``, ``argmax``, ``fits:FILE``, ``fits:labels=01?1``, ``accuracy:FILE``.
+
+    A FILE's rows are inputs of the domain with the label in the last column. ``fits:``, ``accuracy:``, ``given:`` and
+    ``defects:`` also take a task by name (`volume.task_words`). ``SPLIT | FITS`` is a `Given`: kind "|", two ``parts``.
+    """
+
+    kind: str
+    path: str = ""
+    labels: str = ""  # one character per input of the domain, "?" where the class does not care
+    bins: int | tuple[float, ...] | None = None
+    task: TaskWord | None = None
+    parts: tuple[tuple[ClassifierWord, ...], ...] = ()  # of "|": what splits, and what is given
+
+    def build(self, domain: Domain | None, shape: tuple[int, ...] = ()) -> Classifier:
+        """The classifier; ``labels=`` needs the domain whose inputs it goes through in order."""
+        import volume
+
+        if self.task is not None:
+            return self.task.build(domain)
+        if self.kind == "|":
+            divides, within = (build_classifier(words, domain, shape) for words in self.parts)
+            return volume.Given(within, divides)
+        if self.kind in ("fits", "accuracy"):
+            inputs, labels = self._rows(domain, shape)
+            if self.kind == "fits":
+                return volume.Fits(inputs, labels)
+            return volume.Accuracy(inputs, labels, bins=self.bins)
+        names = {"table": "TruthTable", "ones": "Ones", "lz": "LempelZiv", "npn": "NPN", "argmax": "Argmax"}
+        return getattr(volume, names[self.kind])()
+
+    def _rows(self, domain: Domain | None, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | str]:
+        import numpy as np
+
+        if self.path:
+            table = read_rows(self.path)
+            if table.ndim != 2 or table.shape[1] < 2:
+                raise UsageError(
+                    f"{self.path}: expected inputs with a label in the last column, got shape {table.shape}."
+                )
+            return shaped(table[:, :-1], shape), table[:, -1]
+        if domain is None:
+            raise UsageError(f"{self.kind}:labels= goes through the inputs of a domain in order: add --domain.")
+        if len(self.labels) != domain.num_inputs:
+            raise UsageError(
+                f"{self.kind}:labels= has {len(self.labels)} characters and the domain {domain.num_inputs}"
+                " inputs: give one label per input, ? where any will do."
+            )
+        fixed = np.array([character != "?" for character in self.labels])
+        return domain.inputs[fixed], self.labels.replace("?", "")
+
+
+def parse_classifier(text: str) -> tuple[ClassifierWord, ...]:
+    """Read a classifier's word: one factor, several joined by ``*``, or ``SPLIT | FITS``, read "split, given fits"."""
+    divides, bar, within = text.partition("|")
+    factors = tuple(_parse_factor(part) for part in divides.split("*"))
+    if not bar:
+        return factors
+    given = tuple(_parse_factor(part) for part in within.split("*"))
+    if len(given) != 1 or given[0].kind != "fits" or "|" in within:
+        raise UsageError(f"expected one fits:... after the |, as in 'ones | {EXAMPLE['fits']}', got {text!r}")
+    path = next((word.path for word in (*factors, *given) if word.path), "")  # whose inputs may serve as the domain
+    return (ClassifierWord("|", path=path, parts=(factors, given)),)
+
+
+def build_classifier(
+    words: tuple[ClassifierWord, ...], domain: Domain | None, shape: tuple[int, ...] = ()
+) -> Classifier:
+    """The classifier that the words name; several make their product."""
+    factors = [word.build(domain, shape) for word in words]
+    if len(factors) == 1:
+        return factors[0]
+    from volume import Product
+
+    return Product(*factors)
+
+
+def _parse_factor(text: str) -> ClassifierWord:
+    kind, colon, rest = text.strip().partition(":")
+    if kind not in CLASSIFIERS:
+        raise UsageError(unknown("classifier", kind, CLASSIFIERS))
+    if rest.startswith("target=") and kind in EXAMPLE:
+        return ClassifierWord(kind, task=parse_task(kind, rest))
+    if kind in ("given", "defects"):
+        raise UsageError(f"expected {kind}:target=..., for example {EXAMPLE[kind]}, got {text!r}")
+    if kind not in ("fits", "accuracy"):
+        if colon:
+            raise UsageError(f"{kind} takes nothing after it, got {text!r}")
+        return ClassifierWord(kind)
+    bins: int | tuple[float, ...] | None = None
+    if kind == "accuracy":
+        source, colon, tail = rest.rpartition(":")
+        if colon and tail:
+            rest, bins = source, _parse_bins(tail)
+    if rest.startswith("labels="):
+        labels = rest.removeprefix("labels=").lower()
+        if not labels.strip("?") or not all(c == "?" or (c.isascii() and c.isalnum()) for c in labels):
+            raise UsageError(
+                f"expected {kind}:labels= followed by one label per input such as 0110 or 01?0, got {text!r}"
+            )
+        return ClassifierWord(kind, labels=labels, bins=bins)
+    if not rest:
+        raise UsageError(f"expected {kind}:FILE (label in the last column) or {kind}:labels=0110, got {text!r}")
+    return ClassifierWord(kind, path=rest, bins=bins)
+
+
+def _parse_bins(text: str) -> int | tuple[float, ...]:
+    if "," in text:
+        return tuple(parse_float(part) for part in text.split(","))
+    return parse_whole(text)

@@ -1,0 +1,314 @@
+"""Exact volumes on a finite prior: every parameterisation of a small network is counted.
+
+Quantity: V(C) = #{theta in the lattice : function(theta) in C} / M, M the number of lattice points. Nothing is drawn
+and nothing is estimated: counts are whole numbers, both ends of an interval are the volume itself.
+
+Two paths give the same counts, bit for bit:
+
+* "blocks" (`volume.enumeration`) evaluates the model itself on every point, bodies x heads by one matrix product.
+* "sums" (`volume.exact_sums`) adds up the contributions of the units of a network with at most one hidden layer, equal
+  partial sums merged with their multiplicities. It needs arithmetic that is exact (`volume.exact_arithmetic`).
+
+Shape letters: S blocks in a step, Q bodies, H heads, D networks, W 64-bit words of a packed table.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jax import Array
+
+from volume.common.logs import LN10
+from volume.common.progress import Progress
+from volume.errors import unknown, whole
+from volume.estimators.direct.parts import share
+from volume.estimators.direct.plan import cast_inputs
+from volume.estimators.exact.arithmetic import Arithmetic, examine, lattice_of
+from volume.estimators.exact.counters import DenseCounter, SortedCounter
+from volume.estimators.exact.enumeration import Blocks, Outcome, Question
+from volume.estimators.exact.parts import ORDER, OpenSteps, counts_part, read_counts, without
+from volume.estimators.exact.sums import MAX_HITS, Pairs, Product, Terms, halves, multisets, terms
+from volume.functions.tables import num_words
+from volume.method import Facts
+from volume.models import Symmetry
+from volume.queries.query import Query
+from volume.queries.quotient import declared, weighs_draws
+from volume.reports.counted import VolumeReport
+from volume.runs.parts import Part, StoredPart
+from volume.samplers import checked_devices
+from volume.statistics.counts import Counts
+
+PATHS = ("auto", "blocks", "sums")
+_KNOWN = {"path": PATHS, "dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exact:
+    """Count every parameterisation of a finite prior such as `volume.samplers.Lattice`.
+
+    Args:
+        path: "blocks" evaluates every network; "sums" merges equal partial sums of outputs (at most one hidden layer,
+            arithmetic without rounding); "auto" takes what evaluates less. Counts do not depend on it.
+        limit: networks (or pairs of partial sums) to evaluate at most; a larger lattice is refused at once.
+        block: networks of one compiled step. Default: what suits a core's cache. Counts do not depend on it.
+        dtype: "float32" or "float64".
+        precision: matrix-product precision, as in ``jax.default_matmul_precision``.
+        devices: JAX devices to divide the blocks of a step among. Default: all local ones. Counts do not depend on it.
+
+    Raises:
+        ValueError, TypeError: an unknown word, a number that is not whole or not positive, devices that are none.
+    """
+
+    path: str = "auto"
+    limit: int = 2**36
+    block: int | None = None
+    dtype: str = "float32"
+    precision: str = "highest"
+    devices: tuple[Any, ...] | None = field(default=None, compare=False)
+
+    name = "exact"
+
+    def __post_init__(self) -> None:
+        for what, known in _KNOWN.items():
+            if getattr(self, what) not in known:
+                raise ValueError(unknown(what, getattr(self, what), known))
+        object.__setattr__(self, "limit", whole("limit", self.limit))
+        if self.block is not None:
+            object.__setattr__(self, "block", whole("block", self.block, limit=1 << 22))
+        object.__setattr__(self, "devices", checked_devices(self.devices))
+
+    def start(self, query: Query, key: Array) -> ExactRun:
+        """Begin to count; the key plays no part.
+
+        Raises:
+            ValueError: a prior that is not finite, more points than ``limit``, a path that this network cannot take.
+        """
+        del key
+        return ExactRun(query, self)
+
+
+class ExactRun:
+    """An enumeration in progress. What was counted so far is no sample, so there is no report before its end.
+
+    Its parts (volume.parts) are ranges of steps with their counts. Steps are added up in any order.
+    """
+
+    def __init__(self, query: Query, method: Exact):
+        self._prior = prior = lattice_of(query)
+        self._query, self._method = query, method
+        self._points = prior.num_points(query.model.parameters)
+        self._inputs = cast_inputs(query, method.dtype)
+        levels = prior.levels_of(query.model.parameters)
+        if any(len(np.unique(np.asarray(each, method.dtype))) < len(each) for each in levels):
+            raise ValueError(
+                f"{prior!r} has levels that are the same in {method.dtype}: give dtype='float64', or levels further "
+                "apart."
+            )
+        self.arithmetic: Arithmetic = examine(query.model, levels, self._inputs, method.dtype, method.precision)
+        # A quotient counts orbits: by multisets of units, or every point as often as the group leaves it as it is.
+        self._group = declared(query.model) if weighs_draws(query) else Symmetry(())
+        self._divisor = 1  # of all counts
+        question = Question(query.bound, self.arithmetic.exact, method.dtype)
+        self.path, self.steps = self._choose(question)
+        self._question = question
+        self._counter = self._new_counter()  # of what is in parts
+        self._open = self._new_counter()  # of the steps since
+        self._steps = OpenSteps()
+        self.near_ties = 0
+        self._num_done = 0  # steps, those of other processes left out
+        self._todo = deque([(0, self.steps.num_steps)])
+        self._pending: tuple[int, Outcome] | None = None
+        self._closed: list[Part] = []
+
+    def _new_counter(self) -> DenseCounter | SortedCounter:
+        query, numbered = self._query, self._question.numbered
+        if numbered is not None:
+            return DenseCounter(numbered)
+        held = self._counter.num_classes if hasattr(self, "_counter") else 0
+        return SortedCounter(num_words(query.domain.num_inputs, query.model.num_outputs), held)
+
+    @property
+    def done(self) -> bool:
+        return not self._todo and self._pending is None
+
+    def advance(self) -> None:
+        """Take in one step; the next one is already running on the device meanwhile."""
+        current = self._pending or self._dispatch()
+        assert current is not None  # or the run were done
+        self._pending = self._dispatch()
+        number, outcome = current
+        if number != self._steps.stop:
+            self._close()
+        self._take(number, outcome)
+        self._num_done += 1
+
+    def _dispatch(self) -> tuple[int, Outcome] | None:
+        if not self._todo:
+            return None
+        number, stop = self._todo.popleft()
+        if number + 1 < stop:
+            self._todo.appendleft((number + 1, stop))
+        return number, self.steps.dispatch(number, self._inputs)
+
+    # --- parts (volume.parts) ---
+
+    def constants(self) -> dict[str, Any]:
+        """What steps mean: the path, the order in which it goes through the lattice, and what counts are times."""
+        return {"path": self.path, "order": ORDER, "layout": self.steps.layout(), "hits_per_point": self._divisor}
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Add up the counts of ranges of steps that are there."""
+        last = 0
+        for part in sorted((part for part in parts if part.name.startswith("steps-")), key=lambda part: part.name):
+            first, stop = part.facts["first"], part.facts["stop"]
+            if first < last:  # the same steps once more
+                continue
+            read_counts(part, self._counter, self._shift)
+            self.near_ties += part.facts["near_ties"]
+            self._num_done += stop - first
+            last = stop
+            self._todo = deque(without(self._todo, first, stop))
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """Counts of the steps since the last part, where they are due."""
+        if not self._steps.empty:
+            before, after = (self.steps.progress(step)[0] for step in (self._steps.first, self._steps.stop))
+            if all or self._steps.due(networks=after - before, rows=self._open.num_classes):
+                self._close()
+        closed, self._closed = self._closed, []
+        return closed
+
+    def restrict(self, index: int, count: int) -> None:
+        """Count this share of the steps that are left."""
+        self._todo = deque(share(list(self._todo), index, count))
+
+    def _close(self) -> None:
+        if not self._steps.empty:
+            self._closed.append(counts_part(self._steps, self._open, self._shift))
+            self._counter = self._counter.joined(self._open)  # type: ignore[arg-type]  # of one kind
+        self._open, self._steps = self._new_counter(), OpenSteps()
+
+    @property
+    def _shift(self) -> int:
+        """Bits from a numbered table to its key, whose first input takes the highest bit."""
+        bits = self._question.table_bits
+        return 64 - bits if bits and self._question.numbered is not None else 0
+
+    def progress(self) -> Progress:
+        done, total, unit = self.steps.progress(self._num_done)
+        classes = max(self._counter.num_classes, self._open.num_classes)
+        return Progress(done=done, total=total, unit=unit, note=f"{classes:,} classes")
+
+    def counts(self) -> Counts:
+        """Hits of the query's classes; whole only when the run is done."""
+        keys, hits, nonfinite = self._counter.joined(self._open).result()  # type: ignore[arg-type]  # of one kind
+        keys = keys << np.uint64(self._shift)
+        if np.any(hits % self._divisor) or nonfinite % self._divisor:
+            raise ValueError(
+                "Copies of a network fell in different classes: sums are rounded, and a relabelled network adds them "
+                f"up in another order ({self.arithmetic.text}). Give levels whose sums are exact, such as whole "
+                "numbers, or symmetry='none'."
+            )
+        counts = Counts.of_all(
+            keys, hits // self._divisor, num_points=self._points, nonfinite=nonfinite // self._divisor
+        )
+        bound = self._query.bound
+        return bound.of_tables(counts) if bound.route == "table" else counts
+
+    def report(self, facts: Facts) -> VolumeReport | None:
+        """The exact volumes; None before every parameterisation was counted."""
+        if self._num_done < self.steps.num_steps:
+            return None
+        query, method = facts.query, self._method
+        return VolumeReport.of(
+            facts,
+            self.counts(),
+            method=self.describe(),
+            conventions=query.conventions(dtype=method.dtype, precision=method.precision),
+            devices=list(self.steps.mesh.devices.flat),
+            near_ties=self.near_ties,
+            near_ties_checked=self._points,
+            arithmetic=self.arithmetic.text,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": self._method.name,
+            "path": self.path,
+            "points": self._points,
+            "evaluated": self.steps.networks,
+            "dtype": self._method.dtype,
+            "precision": self._method.precision,
+        }
+
+    def _choose(self, question: Question) -> tuple[str, Blocks | Pairs]:
+        """The path and its steps; ValueError when there is none within the limit."""
+        query, method, points = self._query, self._method, self._points
+        why, found, products = "", None, None
+        if method.path != "blocks":
+            why, found, products = self._sums()
+        pairs = sum(product.pairs for product in products) if products else 0
+        if method.path == "sums" and products is None:
+            raise ValueError(
+                f"The sums path cannot count this network: {why}. Give path='blocks', or use volume.Direct."
+            )
+        within = products is not None and pairs <= method.limit
+        # A pair costs about twice a network of a block: its weight is looked up and added in float64.
+        if found is not None and products is not None and (method.path == "sums" or 2 * pairs < points) and within:
+            return "sums", Pairs(query, question, products, found, method.block, method.devices)
+        if points >= MAX_HITS or points > method.limit or method.path == "sums":
+            log10 = self._prior.log_num_points(query.model.parameters) / LN10
+            size = f"{points:,}" if log10 < 15 else f"10^{log10:.1f}"
+            shortcut = f" (the sums path: {why or f'{pairs:,} pairs'})" if method.path != "blocks" else ""
+            if points >= MAX_HITS:
+                raise ValueError(f"There are {size} parameterisations and counts end at 2^62: draw with volume.Direct.")
+            raise ValueError(
+                f"There are {size} parameterisations, more than limit={method.limit:,} to evaluate{shortcut}: draw "
+                "from them with volume.Direct, or give a larger limit."
+            )
+        self._divisor = self._group.order
+        if points * self._divisor >= MAX_HITS:
+            raise ValueError(
+                f"{points:,} parameterisations under a group of {self._divisor:,} elements are too many for 64-bit "
+                "counts: use volume.Direct, or symmetry='none'."
+            )
+        weigh = self._group if self._divisor > 1 else None
+        options = {"precision": method.precision, "block": method.block, "devices": method.devices}
+        return "blocks", Blocks(query, question, weigh=weigh, **options)
+
+    def _sums(self) -> tuple[str, Terms | None, list[Product] | None]:
+        """(why not, terms, pairs to evaluate) of the sums path."""
+        if self._points >= MAX_HITS:
+            return "counts end at 2^62 points", None, None
+        if not self.arithmetic.exact:
+            return self.arithmetic.text, None, None
+        found = terms(self._query, self._inputs, self._method.dtype)
+        if found is None:
+            return "it has more than one hidden layer, or too many settings of one unit", None, None
+        if self._group.order == 1:
+            products = halves(found)
+        else:  # the group of a network with one hidden layer: permutations of its units, and perhaps their signs
+            products = multisets(found, flips=self._group.has_flips)
+            self._divisor = found.units
+        return "its partial sums are too many" if products is None else "", found, products
+
+    def _take(self, number: int, outcome: Outcome) -> None:
+        kept = self.steps.kept(number)
+        result = np.asarray(outcome.result)[:kept]
+        weight = self.steps.weight(number, outcome)
+        weight = None if weight is None else weight[:kept].ravel()
+        if isinstance(self._open, DenseCounter):
+            self._open.add(result.ravel(), weight)
+        else:
+            words = result.astype(np.uint64)  # [S, Q, 2 W, H]
+            keys = (words[:, :, 0::2] << np.uint64(32)) | words[:, :, 1::2]
+            keys = np.moveaxis(keys, 2, 3).reshape(-1, keys.shape[2])
+            finite = np.asarray(outcome.finite)[:kept].ravel() if outcome.finite.size else None
+            self._open.add(keys, finite, weight)
+        near_ties = int(np.asarray(outcome.near_ties)[:kept].sum())
+        self.near_ties += near_ties
+        self._steps.take(number, near_ties)

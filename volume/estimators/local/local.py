@@ -1,0 +1,467 @@
+"""Local volume: how much parameter space around a trained network behaves as it does.
+
+Quantity: the mass, under the query's prior, of the star-shaped region {theta : D(anchor || anchor + t (theta - anchor))
+<= cutoff for all t in [0, 1]}, D a divergence of behaviour on the domain's inputs (`volume.divergence`); log volumes in
+nats. Estimators:
+
+* rays from the anchor (`volume.local_rays`): fast, at any size, each ray unbiased; but in many dimensions few rays
+  carry the mean, and then there is a lower bound and no interval (`volume.local_estimate`);
+* splitting inward (`volume.local_splitting`): an interval from replicates, up to a few hundred parameters. It sees the
+  line to the anchor at ``line_points`` points.
+
+Where the query's model has symmetries, the region's copies are counted (`volume.local_copies`). d log V / d log c is
+the local learning coefficient as the cutoff c goes to 0 (Watanabe 2009: V(c) ~ c^lambda up to powers of log c).
+
+Shape letters: K cutoffs, P parameters, S rays, R replicates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from volume.common.progress import Progress
+from volume.errors import unknown, whole
+from volume.estimators.direct.plan import cast_inputs
+from volume.estimators.local.anchor import Anchor, second_moments
+from volume.estimators.local.copies import copies_of, statement
+from volume.estimators.local.divergence import DivergenceFunction, bind
+from volume.estimators.local.rays import Ground, RaysRun, Setting
+from volume.estimators.local.splitting import CHAINS, STARTS, LocalSplitting
+from volume.method import Facts
+from volume.queries.query import Query
+from volume.reports.local_entries import LocalVolume, effective_rays, lower_bound, rays_volume
+from volume.reports.named import EstimateReport
+from volume.runs.parts import Part, StoredPart
+from volume.samplers import RayPrior, ray_prior
+from volume.statistics.slopes import slopes
+
+ESTIMATORS = ("rays", "splitting", "both")
+PRECONDITIONERS = ("auto", "identity", "diagonal", "full", "adam")
+ORDER = 1  # of what is random about rays and replicates of given numbers; changes when that changes
+BATCHES = 16  # of rays, behind the interval
+PROBES = {False: 4, True: 64}  # on a ray, by whether the divergence jumps (benchmarks/local_copies.md)
+MAX_FULL = 512  # free parameters up to which "auto" takes the whole matrix
+MAX_MATRIX = 16384  # beyond, a matrix of this size on a side does not fit
+FIXED = 1e-6  # relative: how far an anchor may stand from what the prior fixes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """The volume around a trained network, for one cutoff or several.
+
+    Args:
+        anchor: the network's parameters by name (a mapping of arrays, nested or flat), or a checkpoint's path: .npz,
+            .msgpack of flax.serialization, an Orbax folder.
+        cutoff: how far behaviour may go, in the divergence's unit: one number or several. With several, the same rays
+            or the same replicates answer all of them.
+        divergence: "kl" (mean KL from the anchor's outputs, nats), "agreement" (share of the domain's inputs decided
+            otherwise; its cutoff may be 0), or a `volume.DivergenceFunction`.
+        within_class: cut the region with the anchor's class of the query's classifier.
+        estimator: "rays", "splitting" or "both".
+        rays: S; every one starts at the anchor.
+        preconditioner: how rays are aimed: "identity", "diagonal", "full" (a matrix of P x P), or curvatures by
+            parameter name, up to a factor (a mapping of arrays, or a `Path`). "adam": the second moments ``nu`` that
+            Optax keeps, found beside the anchor's parameters. "auto": full up to 512 parameters.
+        fit: steps of the pilot that fits the curvature to networks of the region; 0: the diagonal at the anchor.
+        drift: whether rays lean to where the prior pulls.
+        probes: points on each ray where a crossing before the radius is looked for. None: 4, or 64 where the divergence
+            jumps ("agreement", ``within_class``) and missed returns made masses some per cent too large.
+        particles, moves, replicates, line_points, chain, start_from: of splitting (`volume.local_splitting`).
+        dtype, precision: as in `volume.Direct`.
+
+    Raises:
+        TypeError, ValueError, FileNotFoundError: a setting that makes no sense, or an anchor that cannot be read.
+    """
+
+    anchor: Anchor
+    cutoff: tuple[float, ...]
+    divergence: str | DivergenceFunction = "kl"
+    within_class: bool = False
+    estimator: str = "rays"
+    rays: int = 1024
+    preconditioner: str | Anchor = "auto"
+    fit: int = 100
+    drift: bool = True
+    probes: int = PROBES[False]
+    particles: int = 64
+    moves: int = 8
+    replicates: int = 8
+    line_points: int = 16
+    chain: str = "auto"
+    start_from: str = "cover"
+    dtype: str = "float32"
+    precision: str = "highest"
+
+    name = "local"
+
+    def __init__(
+        self,
+        anchor: Any,
+        cutoff: float | Sequence[float] = 1e-2,
+        *,
+        divergence: str | DivergenceFunction = "kl",
+        within_class: bool = False,
+        estimator: str = "rays",
+        rays: float = 1024,
+        preconditioner: Any = "auto",
+        fit: int = 100,
+        drift: bool = True,
+        probes: int | None = None,
+        particles: float = 64,
+        moves: int = 8,
+        replicates: int = 8,
+        line_points: int = 16,
+        chain: str = "auto",
+        start_from: str = "cover",
+        dtype: str = "float32",
+        precision: str = "highest",
+    ):
+        known: dict[str, tuple[Any, tuple[str, ...]]] = {
+            "estimator": (estimator, ESTIMATORS),
+            "start_from": (start_from, STARTS),
+            "chain": (chain, CHAINS),
+            "dtype": (dtype, ("float32", "float64")),
+            "precision": (precision, ("default", "high", "highest")),
+        }
+        if isinstance(preconditioner, str):
+            known["preconditioner"] = (preconditioner, PRECONDITIONERS)
+        for what, (given, words) in known.items():
+            if given not in words:
+                raise ValueError(unknown(what, given, words))
+        jumps = divergence == "agreement" or within_class
+        values = {
+            "anchor": Anchor.of(anchor),  # first: what it refuses is no matter of the preconditioner
+            "cutoff": _cutoffs(cutoff, divergence),
+            "divergence": divergence,
+            "within_class": bool(within_class),
+            "estimator": estimator,
+            "rays": whole("rays", rays, least=2),
+            "preconditioner": _preconditioner(preconditioner, anchor),
+            "fit": _count("fit", fit),
+            "drift": bool(drift),
+            "probes": _count("probes", PROBES[bool(jumps)] if probes is None else probes),
+            "particles": whole("particles", particles, least=2),
+            "moves": whole("moves", moves),
+            "replicates": whole("replicates", replicates, least=2),
+            "line_points": whole("line_points", line_points),
+            "start_from": start_from,
+            "chain": chain,
+            "dtype": dtype,
+            "precision": precision,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def start(self, query: Query, key: Array) -> LocalRun:
+        """Begin. ValueError for a prior whose density along a ray is not known, an anchor that does not fit the model,
+        that the prior rules out or that is not at divergence 0, and for a symmetry other than "none"."""
+        query.require_prior_mass("A local volume")
+        return LocalRun(self, query, key)
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON-able record."""
+        given = self.preconditioner if isinstance(self.preconditioner, str) else "given"
+        divergence = self.divergence if isinstance(self.divergence, str) else self.divergence.label
+        names = ("within_class", "estimator", "rays", "fit", "drift", "probes", "dtype", "precision")
+        splitting = (
+            ("particles", "moves", "replicates", "line_points", "chain", "start_from")
+            if self.estimator != "rays"
+            else ()
+        )
+        return {
+            "name": self.name,
+            "anchor": self.anchor.describe(),
+            "cutoff": list(self.cutoff),
+            "divergence": divergence,
+            "preconditioner": given,
+            **{name: getattr(self, name) for name in (*names, *splitting)},
+        }
+
+
+class LocalRun:
+    """One anchor's region being measured: rays first, then splitting, as the method asks."""
+
+    def __init__(self, method: Local, query: Query, key: Array):
+        self._method, self._query = method, query
+        inputs = cast_inputs(query, method.dtype)
+        params = method.anchor.on(query.model)
+        prior = ray_prior(query.prior, query.model.parameters)
+        row = np.concatenate([np.ravel(value) for value in params.values()])
+        _check_support(query, params, row, prior)
+        divergence = bind(query.model, method.divergence, query.bound if method.within_class else None)
+        cutoffs = np.array(method.cutoff)
+        with self._context():
+            data = divergence.data(params, inputs)
+            divergence.check({n: np.asarray(v, inputs.dtype) for n, v in params.items()}, data, method.cutoff)
+        self._copies = copies_of(query, params, prior.centre, prior.scale)
+        thresholds = divergence.thresholds(cutoffs, len(inputs))
+        ground = Ground(divergence, data, row, prior, cutoffs, thresholds, self._copies)
+        rays_key, splitting_key = jax.random.split(key)
+        self._divergence = divergence
+        self.rays: RaysRun | None = None
+        self.splitting: LocalSplitting | None = None
+        self._whole = True
+        if method.estimator != "splitting":
+            with self._context():
+                self.rays = RaysRun(ground, self._setting(len(prior.free)), rays_key)
+        if method.estimator != "rays":
+            self.splitting = LocalSplitting(
+                divergence,
+                query.prior,
+                params,
+                inputs,
+                method.cutoff,
+                splitting_key,
+                particles=method.particles,
+                moves=method.moves,
+                replicates=method.replicates,
+                line_points=method.line_points,
+                chain=method.chain,
+                start=method.start_from,
+                precision=method.precision,
+            )
+
+    def _setting(self, dim: int) -> Setting:
+        method, kind, given = self._method, self._method.preconditioner, None
+        if isinstance(kind, Anchor):
+            named = kind.on(self._query.model, "preconditioner")
+            given = np.concatenate([np.ravel(value) for value in named.values()])
+            if (given < 0).any() or not given.any():
+                raise ValueError("preconditioner holds curvatures by parameter: none below 0, and not all of them 0.")
+            kind = "given"
+        elif kind == "auto":
+            kind = "full" if dim <= MAX_FULL else "diagonal"
+        if kind == "full" and dim > MAX_MATRIX:
+            raise ValueError(
+                f"preconditioner='full' takes a matrix of {dim:,} x {dim:,}; up to {MAX_MATRIX:,} is taken: give "
+                "'diagonal'."
+            )
+        return Setting(method.rays, BATCHES, kind, given, method.fit, method.drift, method.probes, method.dtype)
+
+    def _context(self) -> Any:
+        """Types and precision of everything that is traced."""
+        stack = contextlib.ExitStack()
+        stack.enter_context(jax.enable_x64(self._method.dtype == "float64"))
+        stack.enter_context(jax.default_matmul_precision(self._method.precision))
+        return stack
+
+    @property
+    def done(self) -> bool:
+        return (self.rays is None or self.rays.done) and (self.splitting is None or self.splitting.done)
+
+    def advance(self) -> None:
+        """A step of rays, or of splitting."""
+        self._whole = False  # until the step is done: one that Ctrl-C cuts short has no state that could go on
+        if self.rays is not None and not self.rays.done:
+            with self._context():
+                self.rays.advance()
+        elif self.splitting is not None:
+            self.splitting.advance()
+        self._whole = True
+
+    # --- parts (volume.ray_parts, volume.local_parts) ---
+
+    def constants(self) -> dict[str, Any]:
+        """What parts mean beyond query, method and seed: where rays are cut into steps, too."""
+        return {"order": ORDER, "step": None if self.rays is None else self.rays.step}
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take what is there: the aim and rays; laws, the pilot, replicates, and states of what was under way."""
+        if self.rays is not None:
+            with self._context():
+                self.rays.restore(parts)
+        if self.splitting is not None:
+            self.splitting.restore(parts)
+
+    def restrict(self, index: int, count: int) -> None:
+        """Do this share of the rays and of the replicates that are left."""
+        if self.rays is not None:
+            with self._context():
+                self.rays.restrict(index, count)
+        if self.splitting is not None:
+            self.splitting.restrict(index, count)
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """What has ended since the last call, and now and then the state of what is under way."""
+        runs = [run for run in (self.rays, self.splitting) if run is not None]
+        return [part for run in runs for part in run.collect(all=all, whole=self._whole)]
+
+    def progress(self) -> Progress:
+        if self.rays is not None and (self.splitting is None or not self.rays.done):
+            return self.rays.progress()
+        assert self.splitting is not None
+        return self.splitting.progress()
+
+    def report(self, facts: Facts) -> EstimateReport | None:
+        """Entries by estimator and cutoff, of what is answered so far."""
+        entries = [*self._rays_entries(facts.level), *self._splitting_entries(facts.level)]
+        if not entries:
+            return None
+        more: dict[str, Any] = {"slopes": self._slopes(facts.level)}
+        if self._copies is not None:
+            more["copies"] = self._copies_record(facts.level)
+        rays, splitting = self.rays, self.splitting
+        conventions = facts.query.conventions(dtype=self._method.dtype, precision=self._method.precision)
+        region = {}
+        if rays is not None:
+            region["rays"] = f"{self._divergence.label} within the cutoff all the way from the anchor: star-shaped"
+        if splitting is not None:
+            points = self._method.line_points
+            region["splitting"] = f"{self._divergence.label} within the cutoff" + (
+                ": all of it that moves reach" if points == 1 else f" at {points} points on the way from the anchor"
+            )
+        return EstimateReport.of(
+            facts,
+            tuple(entries),
+            method=self._method.describe(),
+            conventions={**conventions, **self._divergence.describe(), "region": region},
+            devices=jax.local_devices()[:1],
+            evaluations=(rays.tally.evaluations if rays else 0) + (splitting.evaluations if splitting else 0),
+            num_nonfinite=(rays.tally.nonfinite if rays else 0) + (splitting.num_nonfinite if splitting else 0),
+            **more,
+        )
+
+    def _label(self, cutoff: float, estimator: str) -> str:
+        label = f"{self._divergence.label} <= {cutoff:g}"
+        return f"{label} ({estimator})" if self._method.estimator == "both" else label
+
+    def _rays_entries(self, level: float) -> list[LocalVolume]:
+        rays = self.rays
+        if rays is None or rays.num_rays < 2:
+            return []
+        above, found = {entry.cutoff: entry.log_volume for entry in self._splitting_entries(level)}, []
+        for column, cutoff in zip(rays.log_values.T, self._method.cutoff, strict=True):
+            facts = rays.diagnostics()
+            if math.isfinite(above.get(cutoff, -math.inf)):
+                own = np.logaddexp.reduce(column) - math.log(len(column))
+                facts["splitting_above_rays"] = float(above[cutoff] - own)
+            label = self._label(cutoff, "rays")
+            found.append(rays_volume(label, cutoff, column, rays.batches, level, facts, self._notes()))
+        return found
+
+    def _splitting_entries(self, level: float) -> list[LocalVolume]:
+        if self.splitting is None:
+            return []
+        entries = dict(zip(self.splitting.cutoffs, self.splitting.entries(level), strict=False))
+        return [
+            LocalVolume.of(replace(entry, label=self._label(cutoff, "splitting")), cutoff=cutoff, estimator="splitting")
+            for cutoff, entry in sorted(entries.items())
+        ]
+
+    def _notes(self) -> list[str]:
+        """What the rays met that a reader must know."""
+        assert self.rays is not None
+        tally, number = self.rays.tally, self.rays.num_rays * len(self._method.cutoff)
+        found = []
+        if tally.returning:
+            found.append(
+                f"{tally.returning:,} of {self.rays.num_rays:,} rays leave the region and come back: their first "
+                f"crossing among {self._method.probes} probes was taken, and one between probes may have been missed."
+            )
+        if tally.unbounded:
+            found.append(
+                f"{tally.unbounded:,} of {number:,} radii were never reached: the prior ends before, and the ray's "
+                "whole half-line was taken."
+            )
+        if tally.loose:
+            found.append(
+                f"{tally.loose:,} of {number:,} radii were not closed in on: their inner ends were taken, at most "
+                f"{tally.log_loss:.3g} nats too small."
+            )
+        return found
+
+    def _slopes(self, level: float) -> dict[str, list[dict[str, Any]]]:
+        """d log V / d log c by estimator; no limits where the volumes have no interval."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        if self.rays is not None and self.rays.num_rays >= 2:
+            sound = all(entry.headline == "interval" for entry in self._rays_entries(level))
+            found["rays"] = _slope_records(self._method.cutoff, self.rays.log_means(), level, sound)
+        if self.splitting is not None:
+            sound = all(entry.headline == "interval" for entry in self._splitting_entries(level))
+            found["splitting"] = _slope_records(self.splitting.cutoffs, self.splitting.log_estimates, level, sound)
+        return {name: records for name, records in found.items() if records}
+
+    def _copies_record(self, level: float) -> dict[str, Any]:
+        """What the copies of the region say (volume.local_copies), of the largest cutoff."""
+        copies, rays = self._copies, self.rays
+        assert copies is not None
+        cutoff = self._method.cutoff[-1]
+        inside = self._method.within_class or (self._method.divergence == "agreement" and cutoff == 0)
+        record = statement(copies, inside) | {"cutoff": cutoff}
+        if rays is None or rays.num_rays < 2:
+            return record
+        best = float(np.logaddexp.reduce(rays.log_values[:, -1]) - math.log(rays.num_rays))
+        if not math.isnan(copies.log_copies):
+            record["log_if_apart"] = best + copies.log_copies
+        if rays.log_cut is not None and not math.isnan(copies.log_copies):
+            cut = rays.log_cut[:, -1]
+            rows = [cut[number :: rays.batches] for number in range(rays.batches)]
+            means = [float(np.logaddexp.reduce(row) - math.log(len(row))) for row in rows]
+            record["rays_leaving_the_cell"] = rays.share_left
+            record["effective_rays"] = effective_rays(cut)
+            record["log_estimate"] = float(np.logaddexp.reduce(cut) - math.log(len(cut)) + copies.log_copies)
+            record["log_bound"] = lower_bound(cut, means, 1 - level) + copies.log_copies
+        return record
+
+
+def _slope_records(cutoffs: Sequence[float], logs: np.ndarray, level: float, sound: bool) -> list[dict[str, Any]]:
+    records = []
+    for slope in slopes(cutoffs, logs, level):
+        limits = (slope.low, slope.high) if sound else (math.nan, math.nan)
+        low, high = (value if math.isfinite(value) else None for value in limits)
+        value = slope.slope if math.isfinite(slope.slope) else None
+        records.append({"least": slope.least, "largest": slope.largest, "slope": value, "low": low, "high": high})
+    return records
+
+
+def _check_support(query: Query, params: Mapping[str, np.ndarray], row: np.ndarray, prior: RayPrior) -> None:
+    """ValueError for an anchor that has density 0 under the prior."""
+    off = np.abs(row - prior.centre)
+    ends = np.cumsum([value.size for value in params.values()])[:-1]
+    pieces = zip(params, np.split(off, ends), np.split(prior.scale, ends), np.split(prior.centre, ends), strict=True)
+    for name, away, scale, centre in pieces:
+        if np.any(away[scale == 0] > FIXED * (1 + np.abs(centre[scale == 0]))):
+            raise ValueError(
+                f"The prior {query.prior!r} fixes {name!r} at {centre[0]:g}, and the anchor's is not there (off by up "
+                f"to {away.max():.3g}): no prior mass is near it. Give that parameter a size above 0 (bias_std for "
+                "biases), or anchor a network without it."
+            )
+        if not prior.normal and np.any(away > math.sqrt(3) * scale * (1 + FIXED)):
+            raise ValueError(
+                f"The anchor's {name!r} lies outside the prior {query.prior!r} (off its centre by up to "
+                f"{away.max():.3g}): no prior mass is there. Give wider bounds, or a Gaussian prior."
+            )
+
+
+def _cutoffs(cutoff: Any, divergence: Any) -> tuple[float, ...]:
+    """In ascending order, each once."""
+    given = [cutoff] if np.ndim(cutoff) == 0 else list(cutoff)
+    try:
+        values = [float(value) for value in given]
+    except (TypeError, ValueError):
+        values = [math.nan]
+    least = 0.0 if divergence == "agreement" else np.nextafter(0, 1)
+    if not values or not all(math.isfinite(value) and value >= least for value in values):
+        kind = "of 0 or more" if divergence == "agreement" else "above 0"
+        raise ValueError(f"cutoff={cutoff!r}: give one divergence {kind} or several, for example 1e-2.")
+    return tuple(sorted(set(values)))
+
+
+def _preconditioner(given: Any, anchor: Any) -> str | Anchor:
+    """A word, or curvatures by parameter."""
+    if isinstance(given, str) and given != "adam":
+        return given
+    return second_moments(anchor) if isinstance(given, str) else Anchor.of(given, "preconditioner")
+
+
+def _count(name: str, given: Any) -> int:
+    """A whole number of 0 or more."""
+    return 0 if isinstance(given, int) and not isinstance(given, bool) and given == 0 else whole(name, given)

@@ -1,0 +1,434 @@
+"""Splitting: volumes of rare classes, down to 1e-1000 and below, by a chain of conditional probabilities.
+
+Quantity: V(C) = P(C) under the prior. Estimator: p_hat = prod_k P_hat(score >= l_k | score >= l_{k-1}), the last factor
+being that of the class itself as its classifier decides it (volume.levels says how a factor is made and why p_hat is
+unbiased). Levels and steps come from a pilot (volume.pilot) whose draws are thrown away. Interval: R independent
+replicates with the same constants, treated as a lognormal sample, and beside it a lower bound that assumes nothing
+(volume.replicates). References: Kahn and Harris 1951; Au and Beck 2001; Del Moral, Doucet and Jasra 2006.
+
+Shape letters: R replicates, N particles of one, P moves, M inputs that the guide reads, K classes of a split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from volume.classifiers.base import MAX_DEVICE_CLASSES
+from volume.classifiers.given import OUTSIDE, BoundGiven, BoundGivenTables
+from volume.classifiers.labels import BoundAccuracy, BoundFits
+from volume.common.logs import LN10
+from volume.common.progress import Progress
+from volume.errors import unknown, whole
+from volume.estimators.direct.plan import cast_inputs
+from volume.estimators.smc.step import Target
+from volume.estimators.splitting import lines as line_moves
+from volume.estimators.splitting.class_run import ClassRun
+from volume.estimators.splitting.guides import Seen, guide
+from volume.estimators.splitting.parts import ORDER
+from volume.method import Facts
+from volume.models import Model
+from volume.queries.query import Query
+from volume.reports.entries import ReplicatedVolume
+from volume.reports.named import EstimateReport
+from volume.runs.parts import Part, StoredPart
+from volume.samplers import Prior, arcs, block_mesh, can_share_heads, checked_devices, lines, standard_normal
+from volume.statistics.replicates import MIN_HIT
+
+# Of a window: on a torus every point of the body's ellipse costs an evaluation, and more of them buy less than more
+# moves do; small functions that are moved as a whole are cheap. benchmarks/rare_event.py --explore compares.
+BODY_POINTS, HEAD_POINTS, ALONE_POINTS = 4, 16, 16
+BATCH_FLOATS = 1 << 19  # of windows that move at the same time: they stay in a CPU's caches
+FLOOR = -1500.0  # log10
+TABLES = 10  # listed of a Given within truth tables whose functions are not named
+MIN_REPLICATES = 3  # one of them chooses which, and an interval needs two
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splitting:
+    """Multiply conditional probabilities along levels of a score, in independent replicates.
+
+    Args:
+        particles: N of one replicate. The spread of log p_hat falls as 1 / sqrt(N).
+        replicates: R, at least 2; the interval is meant for 8 and more.
+        moves: P of each particle at each level.
+        labels: the classes to answer for. Default: "fits" for `Fits`, the highest bin for `Accuracy`, and for `Given`
+            all classes of its split by one run to the class that is given. `Given` split by truth tables: the functions
+            to count in that run. Default: those that its first tenth of replicates meets most, at most 10, estimated
+            by the others.
+        score: a function of one network's outputs, [N] or [N, C], that rises on the way to the class. Default: margins.
+            It guides only: a class without margins (`Predicate`, `LempelZiv`) needs one, any choice is unbiased.
+        chain: reach labels one after the other, by the chain rule, instead of all by their smallest margin.
+        resolve: give each class of a `Given` that fewer than 4 replicates met a run of its own.
+        target_error: half-width of the interval that is wanted, in log10. A trial sizes N; a fresh set of replicates
+            with it is all that is reported.
+        body_points, head_points: points of a window (volume.samplers.Arcs). Default: 4 x 16; 16 where a network is
+            moved as a whole.
+        floor: log10 of the volume below which a class is given up.
+        dtype: "float32" or "float64".
+        precision: matrix-product precision, as for `Direct`.
+        devices: JAX devices to spread particles over. Default: all local ones. Answers do not depend on their number.
+
+    Raises:
+        ValueError, TypeError: numbers that are not whole or out of range, an unknown dtype or precision.
+    """
+
+    particles: int = 256
+    replicates: int = 8
+    moves: int = 16
+    labels: Sequence[Any] | None = None
+    score: Callable[[Array], Any] | None = None
+    chain: bool = False
+    resolve: bool = False
+    target_error: float | None = None
+    body_points: int | None = None
+    head_points: int = HEAD_POINTS
+    floor: float = FLOOR
+    dtype: str = "float32"
+    precision: str = "highest"
+    devices: tuple[Any, ...] | None = field(default=None, compare=False)
+
+    name = "splitting"
+
+    def __post_init__(self) -> None:
+        known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
+        for what, names in known.items():
+            if getattr(self, what) not in names:
+                raise ValueError(unknown(what, getattr(self, what), names))
+        for name, least in (("particles", 2), ("replicates", 2), ("moves", 1), ("body_points", 2), ("head_points", 2)):
+            if name == "body_points" and self.body_points is None:
+                continue
+            object.__setattr__(self, name, whole(name, getattr(self, name), least=least))
+        if self.score is not None and not callable(self.score):
+            raise TypeError(f"score={self.score!r} is not a function of one network's outputs.")
+        if self.target_error is not None and not 0 < self.target_error < math.inf:
+            raise ValueError(f"target_error={self.target_error!r} is a half-width in log10: give for example 0.5.")
+        if not self.floor < 0:
+            raise ValueError(f"floor={self.floor!r} is the log10 of a small volume: give for example -1500.")
+        object.__setattr__(self, "devices", checked_devices(self.devices))
+        labels = self.labels
+        if labels is not None:
+            labels = (labels,) if isinstance(labels, str) or not isinstance(labels, Sequence) else tuple(labels)
+            if not labels:
+                raise ValueError("labels is empty: name one class or more, or leave it out.")
+            object.__setattr__(self, "labels", labels)
+
+    def start(self, query: Query, key: Array) -> SplittingRun:
+        """Begin. ValueError for a prior that draws from a key alone, a class without a score, or an empty one."""
+        query.refuse_pooling("Splitting")
+        if not query.prior.has_transform:
+            raise ValueError(
+                f"Splitting moves standard normals that a prior transforms, and {query.prior!r} "
+                + (
+                    "has finitely many points instead: use volume.Exact, which counts all of them, or volume.Direct."
+                    if getattr(query.prior, "finite", False)
+                    else "draws from a key instead: use volume.Direct, or a prior such as volume.samplers.Gaussian or "
+                    "Uniform."
+                )
+            )
+        return SplittingRun(self, query, key)
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON-able record."""
+        score = None if self.score is None else getattr(self.score, "__qualname__", type(self.score).__name__)
+        names = ("particles", "replicates", "moves", "chain", "resolve", "target_error", "body_points", "head_points")
+        settings = {name: getattr(self, name) for name in (*names, "floor", "dtype", "precision")}
+        return {"name": self.name, **settings, "score": score}
+
+
+class _Part(NamedTuple):
+    """A class of Given's split that is reported."""
+
+    label: str
+    column: int | None  # of the shares; None: a table that no replicate met
+    chosen_by: int = 0  # replicates, the first ones, that chose it
+
+
+class SplittingRun:
+    """A query being answered, class after class."""
+
+    def __init__(self, method: Splitting, query: Query, key: Array):
+        self._method, self._query, self._key = method, query, key
+        self._inputs = cast_inputs(query, method.dtype)
+        bound = query.bound
+        self._seen: Seen | None = None
+        self._stored: list[StoredPart] = []
+        self._share, self._whole = (0, 1), True
+        self._given: BoundGiven | BoundGivenTables | None = None
+        self._named: list[Any] | None = None  # functions whose shares are asked for
+        if isinstance(bound, BoundGivenTables) or (isinstance(bound, BoundGiven) and method.labels is None):
+            self._given = bound
+            if isinstance(bound, BoundGivenTables):
+                self._named = self._names(bound)
+            else:
+                self._check_split(bound)
+            self._runs = [self._class_run(0, self._given.within, self._given.wanted, split=self._given.split)]
+        else:
+            labels = _default_labels(bound) if method.labels is None else method.labels
+            indices = [bound.index(label) for label in labels]
+            if len(set(indices)) < len(indices):
+                raise ValueError(f"labels={labels!r} must name each class once.")
+            for index in indices:  # errors of any class come before anything is traced
+                guide(bound, bound.label(index), score=method.score, chain=method.chain)
+            self._runs = [self._class_run(i, bound, index) for i, index in enumerate(indices)]
+        self._resolved: dict[str, ClassRun] = {}  # by label of the split's class
+
+    def _class_run(self, number: int, bound: Any, index: int, split: Any = None) -> ClassRun:
+        method = self._method
+        label = bound.label(index)
+        asked = guide(bound, label, score=method.score, chain=method.chain)
+        if self._seen is None:
+            self._seen = look(method, self._query, self._inputs)
+        made = ClassRun(
+            label=label,
+            number=number,
+            make_target=lambda onto, particles, num: _target(method, self._query, onto, particles, num),
+            guide=asked.seen(self._seen),
+            inputs=self._inputs,
+            split=split,
+            key=jax.random.fold_in(self._key, number),
+            replicates=method.replicates,
+            particles=method.particles,
+            target_error=None if method.target_error is None else method.target_error * LN10,
+            floor=method.floor * LN10,
+            dtype=method.dtype,
+        )
+        if self._stored:
+            made.restore(self._stored)
+        made.restrict(*self._share)
+        return made
+
+    # --- parts (volume.splitting_parts) ---
+
+    def constants(self) -> dict[str, Any]:
+        """What parts mean beyond query, method and seed."""
+        return {"order": ORDER}
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Take the pilots, replicates and states that are there."""
+        self._stored = list(parts)
+        for run in self._runs:
+            run.restore(parts)
+        self._add_unresolved()
+
+    def restrict(self, index: int, count: int) -> None:
+        """Do this share of every class's replicates; `resolve` begins when all of them have ended, in a later run."""
+        self._share = index, count
+        for run in (*self._runs, *self._resolved.values()):
+            run.restrict(index, count)
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """What has ended since the last call, and now and then the state of what is under way."""
+        runs = (*self._runs, *self._resolved.values())
+        return [part for run in runs for part in run.collect(all=all, whole=self._whole)]
+
+    @property
+    def class_runs(self) -> list[ClassRun]:
+        """One for each class that was asked for."""
+        return self._runs
+
+    def _check_split(self, bound: BoundGiven) -> None:
+        number = bound.split.num_classes
+        if number is None or number > MAX_DEVICE_CLASSES:
+            raise ValueError(
+                f"Splitting counts the classes of Given's split, at most {MAX_DEVICE_CLASSES:,}, and "
+                f"{bound.split.classifier!r} has {'one for each table' if number is None else f'{number:,}'}: "
+                "split by Ones, Accuracy, LempelZiv or Fits, or name the classes with labels=."
+            )
+
+    def _names(self, bound: BoundGivenTables) -> list[str] | None:
+        """The functions that the method names, as reports write them; None: none of them."""
+        method = self._method
+        if method.labels is None:
+            if method.replicates < MIN_REPLICATES:
+                raise ValueError(
+                    f"{method.replicates} replicates cannot both choose functions and estimate them: name some with "
+                    f"labels=, or give {MIN_REPLICATES} replicates or more."
+                )
+            return None
+        indices = [bound.index(label) for label in method.labels]  # KeyError for one that does not fit
+        names = [bound.label(index) for index in indices]
+        if OUTSIDE in names:
+            raise ValueError(f"Splitting counts functions within what is given: leave {OUTSIDE!r} out of labels=.")
+        if len(set(names)) < len(names):
+            raise ValueError(f"labels={method.labels!r} must name each class once.")
+        return names
+
+    def _parts(self) -> list[_Part]:
+        """The classes of Given's split to report, as far as the run to the class that is given has come."""
+        given, run = self._given, self._runs[0]
+        assert given is not None
+        if run.shares is None:
+            return []
+        if isinstance(given, BoundGiven):
+            return [_Part(given.label(index), index) for index in range(run.shares.shape[1])]
+        assert run.tables is not None
+        if self._named is not None:
+            at = {label: column for column, label in enumerate(given.labels(run.tables))}
+            return [_Part(label, at.get(label)) for label in self._named]
+        done, first = len(run.shares), max(1, self._method.replicates // 10)
+        while first < done and max(run.log_estimates[:first]) == -math.inf:  # dead ones met nothing
+            first += 1
+        if done < first + 2:
+            return []
+        weight = np.array(run.log_estimates[:first])
+        met = np.exp(weight - weight.max()) @ np.nan_to_num(run.shares[:first])
+        met[~given.holds(run.tables)] = 0  # rounding may decide a tie anew
+        order = np.argsort(-met, kind="stable")[:TABLES]
+        columns = order[met[order] > 0]
+        labels = given.labels(run.tables[columns])
+        return [_Part(label, int(column), first) for label, column in zip(labels, columns, strict=True)]
+
+    @property
+    def _active(self) -> ClassRun | None:
+        return next((run for run in (*self._runs, *self._resolved.values()) if not run.done), None)
+
+    @property
+    def done(self) -> bool:
+        return self._active is None
+
+    def advance(self) -> None:
+        """One level of the pilot, or of as many replicates as are held at once."""
+        run = self._active
+        assert run is not None
+        self._whole = False  # until the step is done: one that Ctrl-C cuts short has no state that could go on
+        run.advance()
+        self._add_unresolved()
+        self._whole = True
+
+    def _add_unresolved(self) -> None:
+        """Runs of their own for the classes that too few replicates met, once all of them have ended."""
+        given = self._given
+        if not self._method.resolve or given is None or self._resolved or not self._runs[0].complete:
+            return
+        shares = self._runs[0].shares
+        for number, part in enumerate(self._parts()):
+            met = 0 if shares is None or part.column is None else np.sum(shares[part.chosen_by :, part.column] > 0)
+            if met >= MIN_HIT:
+                continue
+            try:
+                self._resolved[part.label] = self._class_run(1 + number, given, given.index(part.label))
+            except ValueError:  # nothing leads there: the class stays "not resolved"
+                continue
+
+    def progress(self) -> Progress:
+        runs = (*self._runs, *self._resolved.values())
+        run = self._active or runs[-1]
+        return Progress(
+            done=sum(run.fraction for run in runs),
+            total=len(runs),
+            unit="classes",
+            words=(f"{run.label}: " if len(runs) > 1 else "") + run.words,
+            note=f"{sum(run.evaluations for run in runs) / 1e6:.2f} M evaluations",
+        )
+
+    def report(self, facts: Facts) -> EstimateReport | None:
+        """Entries of the classes that are answered so far."""
+        entries: list[ReplicatedVolume] = []
+        for run in self._runs:
+            if run.some:
+                entries += self._given_entries(run, facts.level) if self._given else [run.entry(facts.level)]
+        if not entries:
+            return None
+        runs = (*self._runs, *self._resolved.values())
+        return EstimateReport.of(
+            facts,
+            tuple(entries),
+            method=self._method.describe(),
+            conventions=facts.query.conventions(dtype=self._method.dtype, precision=self._method.precision),
+            devices=list(block_mesh(self._method.devices).devices.flat),
+            evaluations=sum(run.evaluations for run in runs),
+            num_nonfinite=sum(run.num_nonfinite for run in runs),
+            nonfinite_checked=sum(run.num_drawn for run in runs),
+        )
+
+    def _given_entries(self, run: ClassRun, level: float) -> list[ReplicatedVolume]:
+        """The class that is given, and every class of the split within it."""
+        within = run.entry(level)
+        parts = self._parts()
+        if any(within.label == part.label for part in parts):
+            within = replace(within, label=f"given {within.label}")  # the split has a class of that name
+        entries = [within]
+        for part in parts:
+            own = self._resolved.get(part.label)
+            if own is not None and own.some:
+                entries.append(own.entry(level, within=run))
+            else:
+                entries.append(run.part(part.label, part.column, level, part.chosen_by))
+        return entries
+
+
+def _default_labels(bound: Any) -> tuple[Any, ...]:
+    if isinstance(bound, BoundFits):
+        return ("fits",)
+    if isinstance(bound, BoundAccuracy):
+        return (bound.label(bound.num_classes - 1),)
+    raise ValueError(
+        f"Splitting answers for named classes: pass labels=, for example volume.Splitting(labels=[...]), "
+        f"to say which of {bound.classifier!r}."
+    )
+
+
+def _target(method: Splitting, query: Query, onto: Any, particles: int, num: int) -> Target:
+    """That of ``num`` replicates, or fewer of them at once."""
+    moves = lines(query.model, query.prior) if line_moves.suits(onto) else None
+    if moves is None:
+        split = can_share_heads(query.model, query.prior)
+        body_points = method.body_points or (BODY_POINTS if split else ALONE_POINTS)
+        moves = arcs(query.model, query.prior, body_points=body_points, head_points=method.head_points)
+    size = sum(math.prod(p.shape) for p in query.model.parameters)
+    window = moves.body_points * (size + 2 * len(onto.rows) * query.model.num_outputs * moves.head_points)
+    count = particles * num
+    batches = math.ceil(count / max(1, BATCH_FLOATS // window))
+    mesh = block_mesh(method.devices)
+    return Target(
+        arcs=moves,
+        guide=onto,
+        num_particles=particles,
+        num_moves=method.moves,
+        batch=math.ceil(count / batches),  # alike, so that few particles are done twice
+        precision=method.precision,
+        mesh=mesh if mesh.size > 1 or method.devices is not None else None,
+    )
+
+
+TRIED = 256  # networks of each kind in `look`
+# Kinds: normals as they are, all positive, positive above the first layer; times a size. Large ones find outputs that
+# are 0 unless a parameter is far out.
+KINDS = tuple((kind, size) for kind in range(3) for size in (1.0, 5.0, 50.0))
+
+
+def look(method: Splitting, query: Query, inputs: np.ndarray) -> Seen:
+    """What networks give at each input: which outputs are always 0, and how large the others are.
+
+    A narrow ReLU network is mostly dead, and one with thresholds mostly below them: neither must be taken for one that
+    can give nothing but 0. So networks with positive weights and with large ones are tried beside prior draws.
+    """
+    with jax.default_matmul_precision(method.precision), jax.enable_x64(method.dtype == "float64"):
+        zero, square = zip(*(_tried(query.model, query.prior, inputs, *kind) for kind in KINDS), strict=True)
+    finite = np.finfo(inputs.dtype).max ** 0.5
+    return Seen(np.all(zero, axis=0), np.nan_to_num(np.asarray(square[0], float), posinf=finite))
+
+
+@partial(jax.jit, static_argnames=("model", "prior"))
+def _tried(model: Model, prior: Prior, inputs: Array, kind: int, size: float) -> tuple[Array, Array]:
+    """At each input [N]: whether every output of every network was 0, and the mean square of the finite outputs."""
+
+    def outputs(key: Array) -> Array:
+        z = standard_normal(key, model.parameters, inputs.dtype)
+        positive = {p.name: (kind == 1) | ((kind == 2) & (p.layer > 0)) for p in model.parameters}
+        z = {name: size * jnp.where(positive[name], jnp.abs(value), value) for name, value in z.items()}
+        return model.apply(prior.transform(z, model.parameters), inputs)
+
+    keys = jax.random.split(jax.random.key(0), TRIED)
+    found = jax.lax.map(outputs, keys, batch_size=16)  # [T, N, C]
+    finite = jnp.where(jnp.isfinite(found), found, 0)
+    return jnp.all(found == 0, axis=(0, 2)), jnp.mean(finite**2, axis=(0, 2))

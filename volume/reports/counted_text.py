@@ -1,0 +1,306 @@
+"""A report as text for people: the table of the largest classes, and what has to be said beside it."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from volume.classifiers.descriptions import TruthTable
+from volume.common.logs import volume_text
+from volume.functions.domains import BooleanCube
+from volume.functions.table_names import table_name
+from volume.reports.counted_entries import ClassTable, ClassVolume
+
+if TYPE_CHECKING:
+    from volume.method import Report
+    from volume.reports.comparison import Comparison
+    from volume.reports.counted import VolumeReport
+
+WIDTH = 120  # columns of the terminal assumed
+MAX_WRITTEN = 10**7  # orders of groups up to here are written as numbers
+MAX_LABEL = 40
+MAX_LABEL_BESIDE_SHARES = 28
+# Warnings (docs/estimators.md says why): a share above .2 means that a handful of units carries the estimate.
+LARGE_SHARE = 0.2
+LARGE_DESIGN_EFFECT = 5.0  # the interval is more than twice as wide as iid draws would make it
+FEW_UNITS = 20
+MANY_NEAR_TIES = 1e-3  # share of draws whose decision could differ on another device
+
+
+def shorten(label: str, limit: int = MAX_LABEL) -> str:
+    """The label, its middle cut out when it is longer than ``limit``."""
+    if len(label) <= limit:
+        return label
+    head = (limit - 1) // 2
+    return f"{label[:head]}…{label[len(label) - (limit - 1 - head) :]}"
+
+
+def warn(report: VolumeReport, shown: ClassTable) -> list[str]:
+    """Sentences for what should not be overlooked, about the run and the classes shown."""
+    counts, found = report.counts, []
+    if report.complete:
+        return found + _exact_warnings(report)
+    if report.run.get("complete") is False:
+        found.append(f"The run was stopped early, after {report.num_draws:,} draws.")
+    if report.num_nonfinite:
+        found.append(
+            f"{report.num_nonfinite:,} of {report.counts.num_possible:,} networks gave NaN or inf; they are in no "
+            "class but "
+            "'nonfinite', and the other volumes are shares of all draws."
+        )
+    if not counts.independent and counts.num_units < FEW_UNITS:
+        found.append(
+            f"Only {counts.num_units} independent units: how much they differ is hardly known. "
+            "Draw more, or use fewer heads and bodies a unit."
+        )
+    if not report.named_in_advance and shown.num_draws == report.num_draws and report.num_classes:
+        found.append(
+            "The same draws chose and estimated the classes shown, too few to be split: their volumes read too high."
+        )
+    if not counts.independent:
+        # One hit is its unit's whole share, and that says nothing.
+        narrow = (shown.units_hit > 0) & (shown.count > shown.units_hit) & (shown.largest_unit_share > LARGE_SHARE)
+        if narrow.any():
+            worst = shown[int(np.argmax(np.where(narrow, shown.largest_unit_share, 0)))]
+            found.append(
+                f"One unit gave {worst.largest_unit_share:.0%} of the hits of {shorten(worst.label)}"
+                + (
+                    f", and more than {LARGE_SHARE:.0%} of those of {narrow.sum() - 1} other classes shown"
+                    if narrow.sum() > 1
+                    else ""
+                )
+                + ": such a class may be carried by bodies too rare for these intervals."
+            )
+        effect = np.nan_to_num(shown.design_effect, nan=0.0)
+        if effect.max(initial=0) > LARGE_DESIGN_EFFECT:
+            worst = shown[int(np.argmax(effect))]
+            found.append(
+                f"Design effect {worst.design_effect:.3g} for {shorten(worst.label)}: its interval is that of "
+                f"{worst.num_draws / worst.design_effect:,.0f} independent draws."
+            )
+    near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
+    if near and checked and near / checked > MANY_NEAR_TIES:
+        found.append(
+            f"{near / checked:.2%} of the draws have an output so near a tie that another device or dtype "
+            "may decide it otherwise."
+        )
+    return found
+
+
+def _exact_warnings(report: VolumeReport) -> list[str]:
+    """The same where every parameterisation was counted: nothing is left to chance, but rounding may decide ties."""
+    found = []
+    if report.num_nonfinite:
+        found.append(
+            f"{report.num_nonfinite:,} of {report.num_draws:,} parameterisations gave NaN or inf; they are in no class "
+            "but 'nonfinite', and the other volumes are shares of all parameterisations."
+        )
+    near = report.run.get("near_ties")
+    if near:
+        found.append(
+            f"{near:,} of {report.num_draws:,} parameterisations have an output so near a tie that rounding may have "
+            "decided it."
+        )
+    return found
+
+
+def summarise(report: VolumeReport, k: int) -> str:
+    """The text of :meth:`VolumeReport.summary`."""
+    shown = report.top(k)
+    parts = [_title(report), *([_table(report, shown)] if len(shown) else []), "\n".join(_below(report, shown))]
+    return render(*parts)
+
+
+def _title(report: VolumeReport) -> str:
+    classes = f"{report.num_classes:,} classes seen"
+    if report.named_in_advance:
+        classes += f" of {report.bound.num_classes:,}"
+    counts = report.counts
+    drawn = f"{counts.num_draws:,} independent draws"
+    if counts.complete:
+        drawn = f"all {counts.num_draws:,} parameterisations"
+    elif not counts.independent:
+        drawn = f"{counts.num_draws:,} draws ({counts.num_units:,} independent units of {counts.unit_size:,})"
+    seconds = report.run.get("wall_seconds")
+    took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
+    return f"{drawn}, {classes}{took}"
+
+
+def _table(report: VolumeReport, shown: ClassTable) -> Table:
+    tables = isinstance(report.classifier, TruthTable)
+    binary = tables and report.num_outputs == 1
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("class", no_wrap=True)
+    if binary:
+        table.add_column("T", justify="right", no_wrap=True)
+        table.add_column("LZ", justify="right", no_wrap=True)
+    of_shares = ["share"] if report.quotient else []
+    if report.complete:
+        heads = ["volume", *of_shares, "orbits" if report.quotient else "parameterisations"]
+    else:
+        heads = ["volume", f"{100 * report.level:g}% interval", *of_shares, "hits"]
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    complexity = _complexity(report, shown) if binary else None
+    for row, entry in enumerate(shown):
+        name = _name(report, entry.label) if tables else entry.label
+        cells = [shorten(name, MAX_LABEL_BESIDE_SHARES if report.quotient else MAX_LABEL)]
+        if complexity is not None:
+            cells += [str(entry.label.count("1")), "" if np.isnan(complexity[row]) else f"{complexity[row]:.4g}"]
+        elif binary:
+            cells += [str(entry.label.count("1")), ""]
+        ends = [] if report.complete else [_interval(entry)]
+        share = [_share(entry)] if report.quotient else []
+        table.add_row(*cells, volume_text(entry.log_volume), *ends, *share, f"{entry.count:,}")
+    return table
+
+
+def _complexity(report: VolumeReport, shown: ClassTable) -> np.ndarray | None:
+    from volume.classifiers import lempel_ziv
+
+    if not 2 <= report.domain.num_inputs <= lempel_ziv.MAX_INPUTS:
+        return None
+    return lempel_ziv.complexity(shown.keys, report.domain.num_inputs)
+
+
+def _name(report: VolumeReport, label: str) -> str:
+    # Names such as "1 only at 0000100" read the inputs as binary numbers, which only a cube's are.
+    return table_name(label) if isinstance(report.domain, BooleanCube) else label
+
+
+def _interval(entry: ClassVolume) -> str:
+    return f"{volume_text(entry.log_low)} - {volume_text(entry.log_high)}"
+
+
+def _share(entry: ClassVolume) -> str:
+    ends = (
+        "" if entry.complete else f" ({volume_text(entry.log_share_low, 3)} - {volume_text(entry.log_share_high, 3)})"
+    )
+    return f"{volume_text(entry.log_share, 3)}{ends}"
+
+
+def _quotient(report: VolumeReport) -> list[str]:
+    """What the numbers are where each network is counted once."""
+    if not report.quotient:
+        return []
+    log_order = (report.conventions.get("symmetry_group") or {}).get("log_order", math.nan)
+    order = (
+        f"|G| = {round(math.exp(log_order)):,}" if log_order < math.log(MAX_WRITTEN) else f"log |G| = {log_order:.6g}"
+    )
+    if report.complete:
+        total = int(report.counts.tally().count.sum()) + report.num_nonfinite
+        how = f"{total:,} orbits under symmetries, {order}; a class's volume is its orbits over all parameterisations"
+    elif report.counts.copies > 1:
+        how = f"a draw brings as many hits, up to {order}, as there are symmetries that leave it as it is"
+    else:
+        how = f"volumes are prior mass divided by the number of symmetries, {order}"
+    return [
+        f"Each network is counted once: {how}.",
+        "A share is a class's volume over that of all classes. Rescaling of relu units is not finite: it changes no "
+        "class's mass.",
+    ]
+
+
+def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
+    lines = ["", *_quotient(report)]
+    if report.complete:
+        lines.append("Every parameterisation was counted: volumes are exact, and a class that was not seen is empty.")
+        if arithmetic := report.run.get("arithmetic"):
+            lines.append(f"Arithmetic is {arithmetic}.")
+        lines.append(f"Non-finite networks: {report.num_nonfinite:,}.")
+        lines += [f"Warning: {sentence}" for sentence in warn(report, shown)]
+        return lines + conventions(report)
+    if len(shown) and shown.num_draws < report.num_draws:
+        pilot = f"{report.pilot_units:,} units"
+        if report.counts.independent:
+            pilot = f"{report.num_draws - shown.num_draws:,} draws"
+        lines.append(
+            f"The first {pilot} chose and ordered these classes; the other "
+            f"{shown.num_draws:,} draws estimate them. Intervals are pointwise."
+        )
+    elif len(shown):
+        lines.append("All draws estimate these classes. Intervals are pointwise.")
+    lines.append(_unseen(report))
+    lines.append(f"Non-finite networks: {report.num_nonfinite:,} ({_nonfinite(report)}).")
+    near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
+    if near is not None and checked:
+        lines.append(
+            f"Near ties: {near:,} of {checked:,} draws ({near / checked:.2g}), within rounding of the boundary."
+        )
+    lines += [f"Warning: {sentence}" for sentence in warn(report, shown)]
+    return lines + conventions(report)
+
+
+def _nonfinite(report: VolumeReport) -> str:
+    entry = report.nonfinite
+    if not report.num_nonfinite:
+        return f"volume below {volume_text(entry.log_high)}"
+    return f"volume {volume_text(entry.log_volume)}, {100 * report.level:g}% interval {_interval(entry)}"
+
+
+def _unseen(report: VolumeReport) -> str:
+    unseen = report.unseen
+    meaning = "the chance that one more network is in a class that these draws did not hit"
+    if report.counts.copies > 1:
+        meaning = "the volume, each network counted once, of the classes that these draws did not hit"
+    if not report.num_classes:
+        meaning = "no network was in any class"
+    return f"Unseen mass {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): {meaning}."
+
+
+def conventions(report: Report) -> list[str]:
+    """The lines that close a summary: what every number in it depends on."""
+    lines = [f"  {name}: {words(value)}" for name, value in report.conventions.items()]
+    return ["", "Conventions", *lines, f"  seed: {report.seed}; method: {words(report.method)}"]
+
+
+def words(value: Any) -> str:
+    """A plain value as text; long lists and stored inputs are left out."""
+    if isinstance(value, dict):
+        left_out = ("inputs",) if "sha256" in value else ()
+        return ", ".join(f"{name}={words(entry)}" for name, entry in value.items() if name not in left_out)
+    if isinstance(value, list):
+        return "(" + ", ".join(map(words, value[:8])) + (", ..." if len(value) > 8 else "") + ")"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def compared(result: Comparison, k: int) -> str:
+    """The text of :meth:`Comparison.summary`."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("class", no_wrap=True)
+    for head in ("volume (first)", "volume (second)", "hits", "z"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in result.rows[:k]:
+        hits = ["-" if count is None else f"{count:,}" for count in (row.count_a, row.count_b)]
+        table.add_row(
+            shorten(table_name(row.label) if result.of_cube else row.label),
+            volume_text(row.log_volume_a),
+            volume_text(row.log_volume_b),
+            " / ".join(hits),
+            f"{round(row.z, 2) + 0.0:+.2f}",
+        )
+    verdict = "They agree" if result.agree else "They DISAGREE"
+    chance = f"{result.p_value:.3g}" if result.p_value < 1 else "1"
+    classes = "1 class" if result.num_compared == 1 else f"{result.num_compared:,} classes"
+    left_out = [f"Not compared: {shorten(label)}: {why}." for label, why in result.left_out[:k]]
+    closing = (
+        f"{classes} compared, largest |z| {result.max_abs_z:.2f}; equal volumes give one this large somewhere with "
+        f"probability {chance} or less.\n{verdict} at the family-wise level {result.alpha:g}."
+    )
+    return "\n".join([render(table), *left_out, "", closing])
+
+
+def render(*parts: Any) -> str:
+    """Tables, and strings that are never broken, as text of at most 120 columns."""
+    console = Console(
+        file=io.StringIO(), width=WIDTH, color_system=None, highlight=False, markup=False, legacy_windows=False
+    )
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines())

@@ -1,0 +1,414 @@
+"""What every method says of one class: its log volume with an interval. Each method adds what it knows beside that.
+
+Quantity: V(C) = prior{theta : function(theta) in C}. Kinds of entry, one for each way of knowing it: counted draws
+(`volume.class_volume`), and here
+
+* independent replicates of an unbiased estimate: the log of their mean, with the generalised interval for a lognormal
+  mean and a lower bound that assumes nothing (`volume.replicates`, which cites its sources);
+* the wide limit: a Gaussian orthant probability (`volume.orthant`).
+
+Shape letter: R replicates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from volume.common.logs import LN10, finite, linear, volume_text
+from volume.common.records import plain
+from volume.errors import unknown
+from volume.statistics import replicates
+from volume.statistics.replicates import Share
+
+if TYPE_CHECKING:
+    from volume.estimators.infinite_width.orthant import OrthantEstimate
+
+# Above this spread of log p_hat the generalised interval is shaky and the bound leads (docs/estimators.md).
+MAX_SPREAD = 1.0
+# Above this relative error the interval of an orthant is no Student's t (volume.orthant).
+MAX_RELATIVE_ERROR = 0.1
+# In the diagnostics of a part of another class's replicates: that class's label. It holds the other diagnostics.
+PART_OF = "part_of"
+DIGITS = 3  # of volumes in a table: all columns of a class then fit a terminal
+
+
+@dataclass(frozen=True)
+class ClassEstimate:
+    """The prior mass of one class of functions, with its interval. Logarithms are natural unless they say ``log10``."""
+
+    label: str
+    log_volume: float  # -inf: nothing of the class was found
+    log_low: float  # ends of the interval: it covers the true volume with probability ``level``
+    log_high: float
+    level: float
+
+    kind: ClassVar[str] = ""  # names the kind in a stored report
+
+    @property
+    def volume(self) -> float:
+        """The volume itself; underflows to 0 where its logarithm does not."""
+        return math.exp(self.log_volume)
+
+    @property
+    def low(self) -> float:
+        return math.exp(self.log_low)
+
+    @property
+    def high(self) -> float:
+        return math.exp(self.log_high)
+
+    @property
+    def log10_volume(self) -> float:
+        return self.log_volume / LN10
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able record: infinite and undefined numbers are None, and so are linear volumes in (0, 1e-300)."""
+        return {
+            "label": self.label,
+            "log_volume": finite(self.log_volume),
+            "log_low": finite(self.log_low),
+            "log_high": finite(self.log_high),
+            "log10_volume": finite(self.log10_volume),
+            "volume": linear(self.log_volume),
+            "low": linear(self.log_low),
+            "high": linear(self.log_high),
+            "level": self.level,
+        }
+
+    def shifted(self, shift: float) -> Self:
+        """The same with ``shift`` nats added to every log volume: its class divided by a constant (volume.quotient)."""
+        logs = {name: getattr(self, name) + shift for name in ("log_volume", "log_low", "log_high")}
+        return replace(self, **logs)
+
+    # --- for comparisons ---
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of Student's t behind the interval; inf for the normal law."""
+        return math.inf
+
+    def why_not_compared(self) -> str:
+        """Why the interval is no ground for a z-score; empty when it is one."""
+        return "" if math.isfinite(self.log_volume) else "nothing of it was found"
+
+    # --- for people ---
+
+    def cells(self) -> dict[str, str]:
+        """Column heading -> text of this class's row in a table."""
+        return {"volume": volume_text(self.log_volume, DIGITS), self._heading: self._interval}
+
+    def sentence(self) -> str:
+        """The class in a line."""
+        return (
+            f"{self.label}: volume {volume_text(self.log_volume)}, {100 * self.level:g} % interval "
+            f"{volume_text(self.log_low)} to {volume_text(self.log_high)}"
+        )
+
+    @property
+    def _heading(self) -> str:
+        return f"{100 * self.level:g}% interval"
+
+    @property
+    def _interval(self) -> str:
+        return f"{volume_text(self.log_low, DIGITS)} - {volume_text(self.log_high, DIGITS)}"
+
+
+@dataclass(frozen=True)
+class ReplicatedVolume(ClassEstimate):
+    """A volume from R independent replicates; make it with :func:`replicated_volume`, which keeps the rules.
+
+    ``log_volume`` is the log of the mean of p_hat. With a dead replicate there is no interval: (log_low, log_high) is
+    then (log_bound, 0), which covers at the same level.
+    """
+
+    log_estimates: tuple[float, ...]  # [R] log p_hat; -inf where the replicate died
+    log_bound: float  # the volume exceeds it with probability ``level``, whatever the law of p_hat
+    spread: float  # standard deviation of log p_hat; nan when one died
+    headline: str  # what to quote: "interval", "bound" or, when every replicate died, "none"
+    diagnostics: dict[str, Any] = field(default_factory=dict)  # "ideal_spread" where known, and what the method adds
+    notes: tuple[str, ...] = ()  # sentences that a reader must see beside the number
+    share: Share | None = None  # of the class that is given in a query with Given
+
+    kind: ClassVar[str] = "replicated"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "diagnostics", plain(self.diagnostics, "diagnostics"))
+
+    def shifted(self, shift: float) -> Self:
+        made = replicated_volume(self.label, self.log_estimates, self.level, self.diagnostics)
+        logs = [value + shift for value in self.log_estimates]
+        moved = replicated_volume(self.label, logs, self.level, self.diagnostics)
+        if self.notes[: len(made.notes)] == made.notes:  # notes that name volumes are written anew
+            notes = (*moved.notes, *self.notes[len(made.notes) :])
+        else:
+            notes = self.notes
+        # Limits are cut at a volume of 1, which is now exp(shift).
+        ends = {"log_low": self.log_low + shift, "log_high": self.log_high + shift, "log_bound": self.log_bound + shift}
+        return replace(
+            self,
+            log_volume=self.log_volume + shift,
+            **ends,
+            log_estimates=tuple(logs),
+            headline=self.headline,
+            notes=notes,
+        )
+
+    @property
+    def num_replicates(self) -> int:
+        return len(self.log_estimates)
+
+    @property
+    def num_dead(self) -> int:
+        return sum(value == -math.inf for value in self.log_estimates)
+
+    @property
+    def _lost(self) -> str:
+        """What befell a replicate with p_hat = 0."""
+        return "did not meet it" if PART_OF in self.diagnostics else "died"
+
+    @property
+    def degrees(self) -> float:
+        return self.num_replicates - 1
+
+    def why_not_compared(self) -> str:
+        if self.num_dead:
+            return f"{self.num_dead} of {self.num_replicates} replicates {self._lost}"
+        if self.headline != "interval":
+            return f"replicates spread by {self.spread:.2g}, more than {MAX_SPREAD:g}"
+        return ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **super().to_dict(),
+            "kind": self.kind,
+            "headline": self.headline,
+            "log_bound": finite(self.log_bound),
+            "bound": linear(self.log_bound),
+            "spread": finite(self.spread),
+            "num_replicates": self.num_replicates,
+            "num_dead": self.num_dead,
+            "log_estimates": [finite(value) for value in self.log_estimates],
+            "share": None if self.share is None else plain(self.share._asdict()),
+            "diagnostics": self.diagnostics,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> ReplicatedVolume:
+        """The entry that wrote this record with :meth:`to_dict`."""
+        share = record["share"]
+        return cls(
+            **_base(record),
+            log_estimates=tuple(map(_log, record["log_estimates"])),
+            log_bound=_log(record["log_bound"]),
+            spread=_number(record["spread"]),
+            headline=record["headline"],
+            diagnostics=record["diagnostics"],
+            notes=tuple(record["notes"]),
+            share=None if share is None else Share(**{k: _number(v) for k, v in share.items()}),
+        )
+
+    def cells(self) -> dict[str, str]:
+        interval = self._interval if not self.num_dead and self.num_replicates > 1 else "none"
+        ideal, bound = self.diagnostics.get("ideal_spread"), volume_text(self.log_bound, DIGITS)
+        found = {
+            "volume": {"interval": volume_text(self.log_volume, DIGITS), "bound": f"> {bound}"}.get(
+                self.headline, "not reached"
+            ),
+            # In brackets: kept beside the bound that leads.
+            self._heading: f"({interval})" if self.headline == "bound" and interval != "none" else interval,
+            "lower bound": bound if self.headline != "none" else "none",
+            "spread (ideal)": "none" if math.isnan(self.spread) else f"{self.spread:.2f}",
+            "replicates": f"{self.num_replicates}" + (f", {self.num_dead} {self._lost}" if self.num_dead else ""),
+        }
+        if isinstance(ideal, (int, float)):
+            found["spread (ideal)"] += f" ({ideal:.2f})"
+        if self.share is not None:
+            share, low, high, hit = self.share
+            resolved = hit >= replicates.MIN_HIT
+            found["share within"] = f"{share:.3g} ({low:.3g} - {high:.3g})" if resolved else f"below {high:.3g}"
+        return found
+
+    def sentence(self) -> str:
+        if self.headline == "interval":
+            start = super().sentence()
+        elif self.headline == "bound":
+            start = f"{self.label}: volume above {volume_text(self.log_bound)} at level {self.level:g}"
+        else:
+            start = f"{self.label}: not reached"
+        died = f", of which {self.num_dead} {self._lost}" if self.num_dead else f" of spread {self.spread:.2g}"
+        return f"{start}; {self.num_replicates} replicates{'' if self.num_replicates == 1 else died}"
+
+
+def replicated_volume(
+    label: str,
+    log_estimates: Iterable[float],
+    level: float = 0.95,
+    diagnostics: Mapping[str, Any] | None = None,
+    notes: Iterable[str] = (),
+    share: Share | None = None,
+) -> ReplicatedVolume:
+    """The volume of one class from the logs [R] of independent estimates p_hat with E[p_hat] = V; -inf is p_hat = 0.
+
+    With no dead replicate: the generalised interval, which leads while the spread is at most 1; above, the bound
+    leads and a note names the knob to turn. With a dead one, or one replicate alone: the bound and no interval.
+
+    Raises:
+        ValueError: no replicate, NaN or +inf among them, a level outside (0, 1).
+    """
+    logs = tuple(float(value) for value in log_estimates)
+    log_volume = replicates.log_mean(logs)
+    log_bound = replicates.lower_bound(logs, 1 - level)
+    spread = replicates.spread(logs) if len(logs) > 1 else math.nan
+    ends, headline, note = (log_bound, 0.0), "bound", ""
+    dead = sum(value == -math.inf for value in logs)
+    lost = "did not meet it" if PART_OF in (diagnostics or {}) else "died on the way"
+    if dead == len(logs):
+        headline = "none"
+        note = (
+            ""
+            if PART_OF in (diagnostics or {})
+            else (
+                f"None of {dead} replicates reached the class: this run cannot tell its volume from 0. "
+                "Give more particles, or check that the class is not empty."
+            )
+        )
+    elif dead:
+        note = (
+            f"{dead} of {len(logs)} replicates {lost}: they count as 0 in the mean, "
+            f"{volume_text(log_volume)}, and in the bound, and there is no interval. Give more particles or moves."
+        )
+    elif len(logs) == 1:
+        note = f"One replicate, {volume_text(log_volume)}, has a bound but no interval: give 8 replicates or more."
+    else:
+        low, high = replicates.lognormal_mean_interval(logs, level)
+        ends = (low, min(high, 0.0))
+        if spread <= MAX_SPREAD:
+            headline = "interval"
+        else:
+            note = (
+                f"The replicates spread by {spread:.2g} in log p, more than {MAX_SPREAD:g}: the mean, "
+                f"{volume_text(log_volume)}, and its interval are shaky, so the bound leads. "
+                "Give more particles or moves."
+            )
+    return ReplicatedVolume(
+        label,
+        log_volume,
+        *ends,
+        level,
+        log_estimates=logs,
+        log_bound=log_bound,
+        spread=spread,
+        headline=headline,
+        diagnostics=dict(diagnostics or {}),
+        notes=(*filter(None, [note]), *notes),
+        share=share,
+    )
+
+
+@dataclass(frozen=True)
+class LimitVolume(ClassEstimate):
+    """The volume of one class were the hidden layers infinitely wide (`volume.infinite_width`)."""
+
+    relative_error: float  # standard error of the probability over the probability; 0 for an exact answer
+    log_upper_bound: float  # owes nothing to chance; 0 when there is none
+    num_variables: int  # labelled inputs
+    num_draws: int  # all replicates together; 0 for an exact answer
+    num_replicates: int
+    jitter: float  # what was added to each output's variance, as a fraction of it
+    notes: tuple[str, ...] = ()
+
+    kind: ClassVar[str] = "limit"
+
+    @classmethod
+    def of(cls, label: str, found: OrthantEstimate) -> LimitVolume:
+        return cls(
+            label,
+            found.log_probability,
+            found.log_low,
+            found.log_high,
+            found.level,
+            relative_error=found.relative_error,
+            log_upper_bound=min(found.log_bound, 0.0),
+            num_variables=found.num_variables,
+            num_draws=found.num_draws,
+            num_replicates=found.num_replicates,
+            jitter=found.jitter,
+            notes=found.notes,
+        )
+
+    def shifted(self, shift: float) -> Self:
+        return replace(super().shifted(shift), log_upper_bound=self.log_upper_bound + shift)
+
+    @property
+    def degrees(self) -> float:
+        return self.num_replicates - 1 if self.num_draws else math.inf
+
+    def why_not_compared(self) -> str:
+        if self.relative_error > MAX_RELATIVE_ERROR:
+            return f"its relative error is {self.relative_error:.2g}, more than {MAX_RELATIVE_ERROR:g}"
+        return "it is empty in the wide limit" if self.log_volume == -math.inf else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **super().to_dict(),
+            "kind": self.kind,
+            "relative_error": self.relative_error,
+            "log_upper_bound": finite(self.log_upper_bound),
+            "num_variables": self.num_variables,
+            "num_draws": self.num_draws,
+            "num_replicates": self.num_replicates,
+            "jitter": self.jitter,
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> LimitVolume:
+        """The entry that wrote this record with :meth:`to_dict`."""
+        names = ("relative_error", "num_variables", "num_draws", "num_replicates", "jitter")
+        return cls(
+            **_base(record),
+            **{name: record[name] for name in names},
+            log_upper_bound=_log(record["log_upper_bound"]),
+            notes=tuple(record["notes"]),
+        )
+
+    def cells(self) -> dict[str, str]:
+        return {
+            **super().cells(),
+            "upper bound": volume_text(self.log_upper_bound, DIGITS),
+            "relative error": f"{self.relative_error:.2g}",
+            "inputs": f"{self.num_variables:,}",
+        }
+
+
+KINDS: dict[str, type[ReplicatedVolume] | type[LimitVolume]] = {
+    kind.kind: kind for kind in (ReplicatedVolume, LimitVolume)
+}
+
+
+def entry_from_dict(record: Mapping[str, Any]) -> ReplicatedVolume | LimitVolume:
+    """The entry of a stored report. ValueError for a kind that nobody knows."""
+    import volume.reports.local_entries  # noqa: F401  # adds its own kind to the table
+
+    if record.get("kind") not in KINDS:
+        raise ValueError(unknown("kind of entry", record.get("kind"), KINDS))
+    return KINDS[record["kind"]].from_dict(record)
+
+
+def _base(record: Mapping[str, Any]) -> dict[str, Any]:
+    logs = {name: _log(record[name]) for name in ("log_volume", "log_low", "log_high")}
+    return {"label": record["label"], "level": record["level"], **logs}
+
+
+def _log(value: float | None) -> float:
+    """Records hold None for a logarithm that is -inf; no other infinite one is ever stored."""
+    return -math.inf if value is None else value
+
+
+def _number(value: Any) -> Any:
+    """Records hold None for nan."""
+    return math.nan if value is None else value

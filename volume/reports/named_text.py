@@ -1,0 +1,91 @@
+"""A report of named classes as text for people: the table, and what has to be said beside it."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from volume.functions.table_names import table_name
+from volume.reports.counted_text import WIDTH, conventions, render, shorten, words
+from volume.reports.entries import PART_OF, ClassEstimate
+
+if TYPE_CHECKING:
+    from volume.reports.named import EstimateReport
+
+MIN_LABEL = 12  # columns
+
+
+def warn(report: EstimateReport) -> list[str]:
+    """Sentences for what should not be overlooked, about the run and every class."""
+    found = []
+    if report.run.get("complete") is False:
+        found.append("The run was stopped early: these answers rest on what was learnt until then.")
+    for entry in report.entries:
+        found += [f"{shorten(entry.label)}: {note}" for note in getattr(entry, "notes", ())]
+    return found
+
+
+def summarise(report: EstimateReport, k: int) -> str:
+    """The text of :meth:`EstimateReport.summary`."""
+    shown = report.classes(k)
+    return render(_title(report), *([_table(report, shown)] if shown else []), "\n".join(_below(report, shown)))
+
+
+def _title(report: EstimateReport) -> str:
+    seconds = report.run.get("wall_seconds")
+    took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
+    number = "1 class" if len(report) == 1 else f"{len(report):,} classes"
+    return f"{number} by {report.method.get('name', '?')}{took}"
+
+
+def _table(report: EstimateReport, shown: tuple[ClassEstimate, ...]) -> Table:
+    rows = [entry.cells() for entry in shown]
+    heads = list(dict.fromkeys(head for row in rows for head in row))  # kinds of entry may differ in what they know
+    taken = sum(2 + max(len(head), *(len(row.get(head, "")) for row in rows)) for head in heads)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    table.add_column("class", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for entry, row in zip(shown, rows, strict=True):
+        name = shorten(_name(report, entry.label), max(WIDTH - taken - 2, MIN_LABEL))
+        table.add_row(name, *(row.get(head, "") for head in heads))
+    return table
+
+
+def _name(report: EstimateReport, label: str) -> str:
+    # Names such as "1 only at 0000100" read the inputs as binary numbers, which only a cube's are.
+    kinds = [report.description.get(part, {}).get("name") for part in ("classifier", "domain")]
+    return table_name(label) if kinds == ["truth-table", "boolean-cube"] else label
+
+
+def _below(report: EstimateReport, shown: tuple[ClassEstimate, ...]) -> list[str]:
+    lines = []
+    if any("lower bound" in entry.cells() for entry in shown):
+        lines += _wrapped(
+            "The lower bound assumes only that the estimate is unbiased and the replicates independent; the interval "
+            "that log p_hat is near normal. Where the spread is above 1 the bound leads."
+        )
+    for entry in shown:
+        diagnostics = {k: v for k, v in getattr(entry, "diagnostics", {}).items() if not _for_machines(k, v)}
+        if diagnostics:
+            lines += _wrapped(f"{shorten(_name(report, entry.label))}: {words(diagnostics)}")
+    for sentence in report.warnings:
+        lines += _wrapped(f"Warning: {sentence}")
+    for line in conventions(report):
+        lines += _wrapped(line)
+    return lines if lines[0] == "" else ["", *lines]
+
+
+def _for_machines(name: str, value: Any) -> bool:
+    """Tables of numbers are for the JSON record, the ideal spread stands in the table above, and which class a part
+    belongs to in the query."""
+    return name in ("ideal_spread", PART_OF) or (
+        isinstance(value, list) and any(isinstance(item, list) for item in value)
+    )
+
+
+def _wrapped(text: Any) -> list[str]:
+    indent = " " * (len(text) - len(text.lstrip()))
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent + "  ", break_on_hyphens=False) or [""]

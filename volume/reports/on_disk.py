@@ -1,0 +1,135 @@
+"""The report of truth tables that memory cannot hold: `VolumeReport`'s words, answered from disk (volume.table_store).
+
+Its numbers are those that the same counts would give in memory. What lists every class is refused with a sentence where
+there are more than a million; iteration reads the classes from disk, a range of keys at a time.
+
+Shape letters: K classes listed, W words of a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from volume.errors import whole
+from volume.reports.counted import NONFINITE, VolumeReport
+from volume.reports.counted_entries import ClassTable, ClassVolume, estimate_tally
+from volume.runs.table_store import TableStore
+from volume.statistics.counts import Counts, Tally, positions
+from volume.statistics.intervals import clump_of_rare
+from volume.statistics.ratios import share_limits
+from volume.statistics.unseen import Unseen, missing_mass
+
+if TYPE_CHECKING:
+    from volume.classifiers.descriptions import BoundClassifier
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TableReport(VolumeReport):
+    """A `VolumeReport` whose counts lie in a run directory, as a run makes it when they do not fit in memory.
+
+    ``report[label]``, ``top``, ``unseen``, ``group_by``, ``summary``, ``to_dict(top)``, ``save`` into its own folder
+    and ``volume.load`` work as they do there. ``group_by`` reads all parts once and gives an ordinary report.
+    """
+
+    counts: TableStore  # type: ignore[assignment]  # what a report asks of Counts; the rest of it refuses with a sentence
+
+    # --- one class ---
+
+    def __getitem__(self, label: Any) -> ClassVolume:
+        """The class of this label, from all draws. KeyError when there can be no such class."""
+        if isinstance(label, str) and label == NONFINITE:
+            return self.nonfinite
+        return self._listed(self.bound.key(label)[None])[0]
+
+    def __contains__(self, label: object) -> bool:
+        if isinstance(label, str) and label == NONFINITE:
+            return self.num_nonfinite > 0
+        try:
+            key = self.bound.key(label)
+        except KeyError:
+            return False
+        return bool(self.counts.tallies(key[None]).count[0])
+
+    def __iter__(self) -> Iterator[str]:
+        for counts in self.counts.ranges():
+            for start in range(0, counts.num_classes, 10_000):
+                yield from self.bound.labels(counts.keys[start : start + 10_000])
+
+    @cached_property
+    def unseen(self) -> Unseen:
+        """The mass of the classes never seen: the chance that one more network is in none of those seen."""
+        return missing_mass(self.counts.merged.alone, self.counts, self.level, clump=self._clump)
+
+    @cached_property
+    def _clump(self) -> float:
+        if self.counts.independent:
+            return 1.0
+        if self.counts.copies > 1:
+            return self.largest_clump
+        return clump_of_rare(self.counts.merged.rare, self.largest_clump)
+
+    # --- many classes ---
+
+    def top(self, k: int = 10, *, simultaneous: bool = False) -> ClassTable:
+        """The ``k`` largest classes; see :meth:`VolumeReport.top`."""
+        keys, start = self.counts.leaders(whole("k", k))
+        tried = len(keys) if start else self.num_classes
+        return self._listed(keys, start, simultaneous=max(tried, 1) if simultaneous else 1)
+
+    def classes(self, top: int | None = None) -> ClassTable:
+        """Classes by falling volume; see :meth:`VolumeReport.classes`. ValueError where all of them are too many."""
+        if top is None or whole("top", top) >= self.num_classes:
+            keys, tally = self.counts.everything()
+            order = np.argsort(-tally.count, kind="stable")  # classes stand in key order, and ties stay in it
+            return self._estimates(keys[order], Tally(*(column[order] for column in tally)))
+        keys, start = self.counts.leaders(top)
+        return self._listed(keys, start).by_volume()
+
+    def _listed(self, keys: np.ndarray, start: int = 0, *, simultaneous: int = 1) -> ClassTable:
+        """Classes by key [K, W], from the units from ``start`` on."""
+        return self._estimates(keys, self.counts.tallies(keys, start), start, simultaneous)
+
+    def _estimates(self, keys: np.ndarray, tally: Tally, start: int = 0, simultaneous: int = 1) -> ClassTable:
+        counts, shares = self.counts, None
+        if not counts.even:
+            found = counts.take(keys)
+            each = 1 - (1 - self.level) / simultaneous
+            rows = positions(found.keys, keys)
+            shares = share_limits(found, rows, each, start=start, clump=self._clump, within=counts.within)
+        return estimate_tally(
+            tally,
+            counts,
+            keys,
+            self.bound.labels,
+            self.level,
+            simultaneous,
+            self._clump,
+            counts.num_units - start,
+            shift=self.log_shift,
+            quotient=self.quotient,
+            shares=shares,
+        )
+
+    # --- other questions of the same draws ---
+
+    def _grouped(self, bound: BoundClassifier) -> VolumeReport:
+        return self.of_counts(self.counts.regroup(bound), bound)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the record of the run into its own folder; ValueError for another one, as tables are not copied."""
+        from volume.runs.report_files import save_stored
+
+        return save_stored(self, path)
+
+    def of_counts(self, counts: Counts, bound: BoundClassifier) -> VolumeReport:
+        """An ordinary report of these counts, which fit in memory."""
+        parts = {entry.name: getattr(self, entry.name) for entry in fields(VolumeReport)}
+        parts |= {"counts": counts, "classifier": bound.classifier}
+        parts["description"] = {**self.description, "classifier": bound.describe()}
+        return VolumeReport(**parts)

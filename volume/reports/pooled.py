@@ -1,0 +1,259 @@
+"""The answer to a query with ``symmetry="pooled"``: classes of equal volume share their hits.
+
+Quantity: V(C), the prior mass of one class. Estimator: the hits of the class's orbit (`volume.pooling`) over the draws,
+divided by the orbit's size; the interval is that of the orbit's total, exact for independent draws and between units
+otherwise (`volume.intervals`), divided likewise. The counts of the single classes stay: all else is computed from them.
+
+Shape letters: K classes or orbits listed, W words of a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast, overload
+
+import numpy as np
+
+from volume.classifiers.base import Classifier
+from volume.classifiers.descriptions import BoundTruthTable
+from volume.common.logs import finite
+from volume.errors import whole
+from volume.functions.canonical import TableGroup
+from volume.queries.pooling import group_on
+from volume.queries.relabelling import PointGroup
+from volume.reports.counted import NONFINITE, VolumeReport
+from volume.reports.counted_entries import COLUMNS, ClassTable, ClassVolume
+from volume.statistics.unseen import Unseen
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class PooledVolume(ClassVolume):
+    """The volume of one class from the hits of its orbit: ``log_volume`` is log(count / num_draws / orbit_size)."""
+
+    orbit_size: int = 1  # classes of this volume; ``count`` and what follows it are of all of them together
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "orbit_size": self.orbit_size}
+
+    def sentence(self) -> str:
+        return f"{super().sentence()} of the {self.orbit_size:,} classes of its orbit"
+
+
+@dataclass(frozen=True, eq=False)
+class PooledTable(ClassTable):
+    """Many orbits, column by column, each labelled by its canonical form; volumes are those of one member."""
+
+    orbit_size: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # [K] int64
+
+    @classmethod
+    def divided(cls, orbits: ClassTable, size: np.ndarray) -> PooledTable:
+        """The members' volumes from those of their orbits."""
+        log_size = np.log(size)
+        columns: dict[str, Any] = {entry.name: getattr(orbits, entry.name) for entry in fields(ClassTable)}
+        for name in COLUMNS:
+            if name.startswith("log_"):
+                columns[name] = columns[name] - log_size
+        return cls(**columns, orbit_size=size)
+
+    @overload
+    def __getitem__(self, index: int) -> PooledVolume: ...
+    @overload
+    def __getitem__(self, index: slice) -> PooledTable: ...
+    def __getitem__(self, index: int | slice) -> PooledVolume | PooledTable:
+        return cast(PooledVolume | PooledTable, super().__getitem__(index))
+
+    def __iter__(self) -> Iterator[PooledVolume]:
+        return cast(Iterator[PooledVolume], super().__iter__())
+
+    def take(self, rows: np.ndarray) -> PooledTable:
+        return self._with(super().take(rows), self.orbit_size[rows])
+
+    def by_volume(self) -> PooledTable:
+        """Sorted by falling estimated volume of one member; equal ones by key."""
+        return self.take(np.lexsort([*self.keys.T[::-1], -self.log_volume]))
+
+    def _with(self, table: ClassTable, size: np.ndarray) -> PooledTable:
+        return PooledTable(**{entry.name: getattr(table, entry.name) for entry in fields(ClassTable)}, orbit_size=size)
+
+    def _record(self, row: int, label: str) -> PooledVolume:
+        entry = super()._record(row, label)
+        known = {column.name: getattr(entry, column.name) for column in fields(ClassVolume)}
+        return PooledVolume(**known, orbit_size=int(self.orbit_size[row]))
+
+
+@dataclass(frozen=True, eq=False)
+class BoundOrbits(BoundTruthTable):
+    """Keys are canonical forms: every table's key is that of its orbit."""
+
+    group: TableGroup | PointGroup = field(default_factory=lambda: TableGroup(1))
+
+    def key(self, label: Any) -> np.ndarray:
+        return self.group.forms(super().key(label)[None]).keys[0]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Orbits(VolumeReport):
+    """The counts of orbits as a report of its own: what it lists are orbits, and volumes are those of one member."""
+
+    group: TableGroup | PointGroup = field(default_factory=lambda: TableGroup(1))
+    size: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # [K] of the orbits in ``counts``
+
+    @cached_property
+    def bound(self) -> BoundOrbits:
+        return BoundOrbits(self.classifier, self.domain.num_inputs, self.num_outputs, self.group)
+
+    def _estimate(
+        self, rows: np.ndarray, start: int = 0, *, keys: np.ndarray | None = None, simultaneous: int = 1
+    ) -> PooledTable:
+        found = super()._estimate(rows, start, keys=keys, simultaneous=simultaneous)
+        size = np.append(self.size, 0)[rows]
+        new = np.flatnonzero(size == 0)  # orbits never met
+        size[new] = self.group.order // self.group.forms(found.keys[new]).stabiliser
+        return PooledTable.divided(found, size)
+
+    def _everything(self) -> PooledTable:
+        return self._estimate(np.arange(self.num_classes)).by_volume()
+
+    def _choose(self, k: int) -> tuple[np.ndarray, int]:
+        """As there, by falling pilot count over the size of the orbit."""
+        pilot = self.pilot_units
+        count = self.counts.tally(0, pilot or None).count
+        if not count.any():
+            pilot, count = 0, self.counts.tally().count
+        seen = np.flatnonzero(count)
+        return seen[np.argsort(-count[seen] / self.size[seen], kind="stable")][:k], pilot
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PooledReport(VolumeReport):
+    """The answer of a counting method to a query with ``symmetry="pooled"``.
+
+    ``report[label]`` takes any table and answers from its whole orbit. ``top`` and ``classes`` list orbits by their
+    canonical forms, with the volume of one member, by falling volume: the first tenth of the units chooses. ``unseen``
+    is the mass of the orbits never met. What counts classes (``num_classes``, ``in``, iteration, ``counts``, figures)
+    is about the single tables drawn; ``unpooled`` is the report of these alone.
+    """
+
+    @cached_property
+    def group(self) -> TableGroup | PointGroup:
+        """The maps between classes of equal volume."""
+        return group_on(self.domain, self.conventions["symmetry_group"])
+
+    @cached_property
+    def unpooled(self) -> VolumeReport:
+        """The same counts, every class by itself."""
+        return VolumeReport(**{**_parts(self), "conventions": unpooled_conventions(self.conventions)})
+
+    @cached_property
+    def orbits(self) -> Orbits:
+        """The report of orbits."""
+        counts, forms = self.counts, self.group.forms(self.counts.keys)
+        keys, first, orbit = _distinct(forms.keys)
+        pooled = replace(counts.regroup(orbit, len(keys)), keys=keys)
+        size = self.group.order // forms.stabiliser[first]
+        return Orbits(**{**_parts(self), "counts": pooled, "group": self.group, "size": size})
+
+    @property
+    def num_orbits(self) -> int:
+        """Number of orbits met."""
+        return self.orbits.num_classes
+
+    def __getitem__(self, label: Any) -> ClassVolume:
+        """The class of this label, from all draws of its orbit. KeyError when there can be no such class."""
+        if isinstance(label, str) and label == NONFINITE:
+            return self.nonfinite
+        entry = self.orbits[label]
+        return replace(entry, label=self.bound.labels(self.bound.key(label)[None])[0])
+
+    @cached_property
+    def unseen(self) -> Unseen:
+        """The mass of the orbits never met: the chance that one more network is in none of those met."""
+        return self.orbits.unseen
+
+    def top(self, k: int = 10, *, simultaneous: bool = False) -> PooledTable:
+        """The ``k`` orbits whose members are largest; see :meth:`VolumeReport.top`."""
+        return cast(PooledTable, self.orbits.top(k, simultaneous=simultaneous))
+
+    def classes(self, top: int | None = None) -> PooledTable:
+        """Every orbit met by falling volume of its members, or the first ``top``; see :meth:`VolumeReport.classes`."""
+        return cast(PooledTable, self.orbits.classes(top))
+
+    def width_ratios(self, shown: PooledTable) -> np.ndarray:
+        """Width of the unpooled interval over that of the pooled one, [K], of these classes from the same draws.
+
+        The pooled interval is worth its square as many draws. NaN where both are points.
+        """
+        from volume.reports.counted_comparison import look_up
+
+        start = self.counts.num_units - shown.num_draws // self.counts.unit_size
+        single = self.unpooled._estimate(look_up(self.counts, shown.keys), start, keys=shown.keys)
+        widths = [np.exp(table.log_high) - np.exp(table.log_low) for table in (single, shown)]
+        return np.divide(*widths, out=np.full(len(shown), np.nan), where=widths[1] > 0)
+
+    def group_by(self, classifier: Classifier) -> VolumeReport:
+        """A coarser classifier from the counts of single tables, unpooled; see :meth:`VolumeReport.group_by`."""
+        return self.unpooled.group_by(classifier)
+
+    # --- out ---
+
+    @cached_property
+    def _warnings(self) -> list[str]:
+        from volume.reports.counted_text import warn
+
+        return warn(self.orbits, self.top(10))
+
+    def summary(self, k: int = 10) -> str:
+        from volume.reports.pooled_text import summarise
+
+        return summarise(self, whole("k", k))
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, {self.num_orbits:,} orbits>"
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        shown = self.top(10)
+        ratios = self.width_ratios(shown)
+        median = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else float("nan")
+        pooling = {"group": self.group.describe(), "num_orbits": self.num_orbits, "median_width_ratio": finite(median)}
+        return {**super().to_dict(top), "pooling": pooling}
+
+    def to_pandas(self, top: int | None = None) -> pandas.DataFrame:
+        found = self.classes(top)
+        from volume.common.records import to_frame
+
+        return to_frame(found).assign(orbit_size=found.orbit_size)
+
+
+def as_asked(report: VolumeReport) -> VolumeReport:
+    """The report in the form that its conventions state: pooled, or as it is."""
+    if report.conventions.get("symmetry") != "pooled" or type(report) is not VolumeReport:
+        return report
+    return PooledReport(**_parts(report))
+
+
+def _parts(report: VolumeReport) -> dict[str, Any]:
+    return {entry.name: getattr(report, entry.name) for entry in fields(VolumeReport)}
+
+
+def unpooled_conventions(conventions: Mapping[str, Any]) -> dict[str, Any]:
+    """The conventions of the same draws without pooling."""
+    from volume.queries.query import PriorMass
+
+    kept = {name: value for name, value in conventions.items() if name not in ("symmetry_group", "ties_at_most")}
+    return {**kept, "symmetry": "none", **PriorMass().conventions(None)}  # type: ignore[arg-type] - it asks nothing
+
+
+def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct keys [K', W] in order, where each stands first [K'], and the number of each key among them [K]."""
+    order = np.lexsort(keys.T[::-1])
+    new = np.ones(len(keys), bool)
+    new[1:] = (keys[order[1:]] != keys[order[:-1]]).any(axis=1)
+    number = np.empty(len(keys), np.int64)
+    number[order] = np.cumsum(new) - 1
+    first = order[new]
+    return keys[first], first, number

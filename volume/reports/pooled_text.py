@@ -1,0 +1,87 @@
+"""A pooled report as text for people: orbits, the volume of one member of each, and what pooling brought."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.table import Table
+
+from volume.common.logs import volume_text
+from volume.functions.domains import BooleanCube
+from volume.functions.table_names import table_name
+from volume.reports.counted_text import _nonfinite as nonfinite
+from volume.reports.counted_text import _title as title
+from volume.reports.counted_text import conventions, render, shorten, warn
+
+if TYPE_CHECKING:
+    from volume.reports.pooled import PooledReport, PooledTable
+
+
+def summarise(report: PooledReport, k: int) -> str:
+    """The text of :meth:`PooledReport.summary`."""
+    shown = report.top(k)
+    head = f"{title(report)}; {report.num_orbits:,} orbits"
+    return render(head, *([_table(report, shown)] if len(shown) else []), "\n".join(_below(report, shown)))
+
+
+def _table(report: PooledReport, shown: PooledTable) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("orbit of", no_wrap=True)
+    drawn = (f"{100 * report.level:g}% interval", "hits of the orbit", "narrower")
+    for head in ("T", "classes", "volume of one", *(("parameterisations",) if report.complete else drawn)):
+        table.add_column(head, justify="right", no_wrap=True)
+    for entry, ratio in zip(shown, report.width_ratios(shown).tolist(), strict=True):
+        ends = [] if report.complete else [f"{volume_text(entry.log_low)} - {volume_text(entry.log_high)}"]
+        gain = [] if report.complete else ["" if np.isnan(ratio) else f"{ratio:.3g} x"]
+        table.add_row(
+            shorten(table_name(entry.label) if isinstance(report.domain, BooleanCube) else entry.label),
+            str(entry.label.count("1")),
+            f"{entry.orbit_size:,}",
+            volume_text(entry.log_volume),
+            *ends,
+            f"{entry.count:,}",
+            *gain,
+        )
+    return table
+
+
+def _below(report: PooledReport, shown: PooledTable) -> list[str]:
+    group, unseen, lines = report.group, report.unseen, [""]
+    kinds = (("permutations", "permuting inputs"), ("negations", "negating inputs"), ("outputs", "negating the head"))
+    maps = " and ".join(words for kind, words in kinds if getattr(group, kind))
+    lines.append(
+        f"Classes that {maps} map to each other have equal volumes and share their hits: {group.order:,} maps."
+    )
+    ties = report.conventions.get("ties_at_most")
+    if ties:
+        lines.append(f"A network ties somewhere, and is not mapped as assumed, with probability at most {ties:.2g}.")
+    if report.complete:
+        lines.append("Every parameterisation was counted: volumes are exact, and a class that was not seen is empty.")
+        lines.append(f"Non-finite networks: {report.num_nonfinite:,}.")
+        lines += [f"Warning: {sentence}" for sentence in warn(report.orbits, shown)]
+        return lines + conventions(report)
+    ratios = report.width_ratios(shown)
+    if np.isfinite(ratios).any():
+        median = float(np.nanmedian(ratios))
+        lines.append(
+            f"Intervals are {median:.3g} times (median) narrower than those of the same draws unpooled, as if "
+            f"{median**2:.3g} times as many had been drawn."
+        )
+    if len(shown) and shown.num_draws < report.num_draws:
+        lines.append(
+            f"The first {report.num_draws - shown.num_draws:,} draws chose and ordered these orbits; the other "
+            f"{shown.num_draws:,} estimate them. Intervals are pointwise."
+        )
+    lines.append(
+        f"Unseen mass {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): the chance that one more network is in "
+        "an orbit that these draws did not hit."
+    )
+    lines.append(f"Non-finite networks: {report.num_nonfinite:,} ({nonfinite(report)}).")
+    near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
+    if near is not None and checked:
+        lines.append(
+            f"Near ties: {near:,} of {checked:,} draws ({near / checked:.2g}), within rounding of the boundary."
+        )
+    lines += [f"Warning: {sentence}" for sentence in warn(report.orbits, shown)]
+    return lines + conventions(report)

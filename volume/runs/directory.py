@@ -1,0 +1,370 @@
+"""A run on disk while it goes on: config, parts, manifests, locks, and at the end the report.
+
+    DIR/config.json           what was asked: query, method, seed, level, the run's constants; versions
+    DIR/parts/NAME.parquet    a finished piece of the run (volume.parts), written beside its place, flushed and renamed
+    DIR/manifest-K.jsonl      the parts of process K, one line each: name, file, facts, bytes, sha256
+    DIR/lock, DIR/lock-K      held while a process works here
+    DIR/report.json           what `report.save` writes, with counts.parquet where draws were counted
+
+A part counts when its line is in a manifest and its file has the SHA-256 of that line; everything else is made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import queue
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import volume
+from volume.common.provenance import commit, versions
+from volume.common.records import plain, short
+from volume.runs.files import Lock, Manifest, difference, flush_folder, packed, replace, sha256
+from volume.runs.parts import Part, StoredPart, is_parted
+
+if TYPE_CHECKING:
+    from volume.method import Method, Report
+    from volume.queries.query import Query
+
+FORMAT = "param-volume run directory"
+VERSION = 1
+WAITING = 4  # parts that may wait for the disk before the run waits for them
+# What a run may be resumed in spite of. Numbers may then differ where sums are rounded; a warning says so.
+_LOOSE = ("versions", "command", "commit")
+_OLD = ("report.json", "counts.parquet")
+_FOLDERS = ("classes", "merge", "hosts")  # of tables counted on disk, and of processes that share a run
+
+
+class RunStopped(RuntimeError):
+    """A run that could not go on, for example on a full disk; what was finished is kept, and it can be resumed."""
+
+
+class RunDirectory:
+    """The directory of one run, for one process; a context manager, which lets go of it at the end.
+
+    Args:
+        path: the folder; made when it is not there.
+        config: what the run is, see :func:`describe`.
+        resume: go on with a run that is there. Without it a folder that holds a run is refused.
+        process: the number of this process among those that share the run; None when there is one alone.
+
+    Raises:
+        ValueError: another run is there (the sentence shows the first difference), or its config is damaged.
+        FileExistsError: a run is there and ``resume`` was not given; NotADirectoryError: ``path`` is a file.
+        BlockingIOError: another process works there.
+    """
+
+    def __init__(self, path: str | Path, config: dict[str, Any], *, resume: bool = False, process: int | None = None):
+        self.path = Path(path)
+        self._alone = process is None
+        self._began = time.monotonic()
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(f"{self.path} is a file; a run is kept in a folder.")
+        new = not (self.path / "config.json").exists()
+        if new and not resume and any((self.path / name).exists() for name in _OLD):
+            raise FileExistsError(f"{self.path} holds a report: give another folder, or remove it first.")
+        (self.path / "parts").mkdir(parents=True, exist_ok=True)
+        self._locks = [Lock(self.path / "lock", shared=process is not None)]
+        self._thread: threading.Thread | None = None
+        try:
+            if process is not None:
+                self._locks.append(Lock(self.path / f"lock-{process}"))
+            self._settle_config(config, resume)
+            self._manifest = Manifest(self.path / f"manifest-{process or 0}.jsonl")
+            self._stored: dict[str, StoredPart] = {}
+            self._checked: dict[str, tuple[str, StoredPart]] = {}  # by file: its SHA-256, once it was verified
+            self.resumed_seconds = 0.0
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+        self._queue: queue.Queue[Part | None] = queue.Queue(WAITING)
+        self._failure: BaseException | None = None
+
+    # --- what is there ---
+
+    def parts(self) -> list[StoredPart]:
+        """The parts of all processes, verified, by name; those of others as of now."""
+        if not self._alone:
+            self._read()
+        return [self._stored[name] for name in sorted(self._stored)]
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all sittings at this run, as far as parts tell."""
+        return self.resumed_seconds + time.monotonic() - self._began
+
+    def _settle_config(self, config: dict[str, Any], resume: bool) -> None:
+        file = self.path / "config.json"
+        mine = {"format": FORMAT, "version": VERSION, **plain(config, "config")}
+        if not file.exists():
+            replace(file, json.dumps({**mine, "sha256": _digest(mine)}, indent=1, allow_nan=False).encode() + b"\n")
+            return
+        theirs = read_config(self.path)
+        if not resume:
+            raise FileExistsError(
+                f"{self.path} holds a run: resume it (resume=True, on the command line --resume), or give another "
+                "folder."
+            )
+        where = difference(_strict(theirs), _strict(mine))
+        if where is not None:
+            raise ValueError(f"{self.path} belongs to another run: {where}. Ask its question, or give another folder.")
+        where = difference(theirs.get("versions"), mine.get("versions"), "versions")
+        if where is not None:
+            _say(f"{self.path} was begun with other versions ({where}): draws may differ where sums are rounded.")
+
+    def _read(self) -> None:
+        """Take in all manifests; say what is damaged or missing, once."""
+        lines: list[dict[str, Any]] = []
+        for file in sorted(self.path.glob("manifest-*.jsonl")):
+            records, damaged = Manifest(file).read()
+            lines += records
+            if damaged and self._alone:
+                _say(f"{damaged} damaged lines in {file}: the parts they list are made again.")
+        # A name may come twice: a part that was replaced or lost and made again. The latest line counts.
+        latest = {line["name"]: line for line in sorted(lines, key=_when)}
+        self._stored = {}
+        for name, line in latest.items():
+            if line.get("lost"):
+                continue
+            file = line["file"]
+            if file in self._checked and self._checked[file][0] == line["sha256"]:
+                self._stored[name] = self._checked[file][1]
+                continue
+            part = self._verified(line)
+            if part is not None:
+                self._stored[name] = part
+                self._checked[file] = line["sha256"], part
+        self.resumed_seconds = max([self.resumed_seconds, *(line.get("seconds", 0.0) for line in lines)])
+        if self._alone:
+            self._tidy()
+
+    def _verified(self, line: dict[str, Any]) -> StoredPart | None:
+        file = self.path / "parts" / Path(line["file"]).name
+        if not file.is_file():
+            what = "is missing"
+        elif file.stat().st_size != line["bytes"] or sha256(file) != line["sha256"]:
+            what = f"is damaged and was moved to {self.path / file.name}.damaged"
+            if not self._alone:
+                what = "is damaged"
+        else:
+            return StoredPart(line["name"], line["facts"], file)
+        _say(f"{file} {what}: this part is made again.")
+        if self._alone:
+            if file.is_file():
+                file.replace(self.path / f"{file.name}.damaged")  # not beside the others, which readers take together
+            self._manifest.append({"name": line["name"], "lost": True, "at": time.time()})
+        return None
+
+    def _tidy(self) -> None:
+        """Remove what a killed process left: files half written, and whole ones that no manifest lists."""
+        listed = {part.path.name for part in self._stored.values()}
+        for file in (self.path / "parts").iterdir():
+            if file.name.endswith(".tmp") or (file.suffix == ".parquet" and file.name not in listed):
+                file.unlink()
+        for file in self.path.glob(".*.tmp"):
+            file.unlink()
+
+    # --- what is written ---
+
+    def write(self, parts: Iterable[Part]) -> None:
+        """Hand parts to the thread that writes them; RunStopped when it could not write an earlier one."""
+        for part in parts:
+            self._raise()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="run directory", daemon=True)
+                self._thread.start()
+            self._queue.put(part)
+
+    def flush(self) -> None:
+        """Wait until all parts are on the disk. RunStopped when one is not."""
+        self._queue.join()
+        self._raise()
+
+    def save(self, report: Report) -> None:
+        """Write the report beside the parts; RunStopped when that cannot be."""
+        try:
+            report.save(self.path)
+        except OSError as failure:
+            self._failure = failure
+            self._raise()
+
+    def close(self) -> None:
+        """Finish what waits, and let go of the directory."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+        if hasattr(self, "_manifest"):
+            self._manifest.close()
+        for lock in self._locks:
+            lock.release()
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        while (part := self._queue.get()) is not None:
+            if self._failure is None:  # after a failure the rest is only taken off the queue
+                try:
+                    self._store(part)
+                except BaseException as failure:
+                    self._failure = failure
+            self._queue.task_done()
+        self._queue.task_done()
+
+    def _raise(self) -> None:
+        if self._failure is None:
+            return
+        if isinstance(self._failure, OSError):
+            why = self._failure.strerror or str(self._failure)
+            raise RunStopped(
+                f"{self.path} could not be written ({why}); the {len(self._stored):,} parts that are there are whole: "
+                f"mend that and go on from there (volume estimate --resume {self.path}, or resume=True)."
+            ) from self._failure
+        raise self._failure
+
+    def _store(self, part: Part) -> None:
+        table = part.table() if callable(part.table) else part.table
+        self._put(part.name, part.facts, _parquet(table))
+
+    def adopt(self, part: StoredPart) -> None:
+        """Take in a part of another directory of the same run."""
+        self._put(part.name, part.facts, memoryview(part.path.read_bytes()))
+
+    def _put(self, name: str, facts: dict[str, Any], content: memoryview) -> None:
+        earlier, file = self._stored.get(name), f"{name}.parquet"
+        if earlier is not None and file == earlier.path.name:  # the earlier one counts until the line is there
+            file = f"{name}.replaced.parquet"
+        path = self.path / "parts" / file
+        replace(path, content)
+        line = {"name": name, "file": file, "facts": facts, "bytes": len(content)}
+        line |= {"sha256": hashlib.sha256(content).hexdigest(), "seconds": round(self.seconds, 3), "at": time.time()}
+        self._manifest.append(line)
+        stored = StoredPart(name, facts, path)
+        self._stored[name], self._checked[file] = stored, (line["sha256"], stored)
+        if earlier is not None:
+            earlier.path.unlink(missing_ok=True)
+
+
+def describe(
+    query: Query, method: Method[Any], run: Any, *, seed: Any, level: float, command: list[str] | None = None
+) -> dict[str, Any]:
+    """The config of a run; ``command``: the words of `volume estimate` where it was begun there."""
+    import jax
+
+    device = jax.local_devices()[0]
+    return {
+        "query": query.describe(),
+        "method": _settings(method),
+        "seed": seed,
+        "level": level,
+        "constants": run.constants() if is_parted(run) else {},
+        "volume": volume.__version__,
+        "versions": {**versions(), "device": f"{device.platform} {device.device_kind}"},
+        "commit": commit(),
+        "command": command,
+    }
+
+
+def _settings(method: Method[Any]) -> dict[str, Any]:
+    """A method's fields, as JSON; but not where it runs, on which nothing depends."""
+    found: dict[str, Any] = {"name": method.name}
+    for field in dataclasses.fields(method) if dataclasses.is_dataclass(method) else ():
+        value = getattr(method, field.name)
+        if field.name in ("devices", "memory"):
+            continue
+        try:
+            found[field.name] = plain(value.describe() if hasattr(value, "describe") else value)
+        except TypeError:
+            found[field.name] = repr(value)
+    return found
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The config of the run in a folder.
+
+    Raises:
+        FileNotFoundError: there is no run. ValueError: its config is damaged or of another version of the format.
+    """
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{path} holds no run that could go on: there is no config.json in it.")
+    try:
+        config = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: it is no JSON record to its end ({error}).") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ValueError(f"{file} is no config of a run: give a folder without such a file.")
+    if config.get("version") != VERSION:
+        raise ValueError(f"{file} has format version {config.get('version')!r} and this library reads {VERSION}.")
+    if config.pop("sha256", None) != _digest(config):
+        raise ValueError(f"{file} is damaged or was edited: its content does not match its own SHA-256.")
+    return config
+
+
+def agree(theirs: dict[str, Any], mine: dict[str, Any]) -> bool:
+    """Whether two configs are of the same run."""
+    return difference(_strict(theirs), _strict(mine)) is None
+
+
+def clear(path: str | Path) -> None:
+    """Remove the run in a folder, and nothing else there. BlockingIOError when a process works on it."""
+    path = Path(path)
+    patterns = list(_OLD)
+    if (path / "config.json").is_file() and FORMAT.encode() in (path / "config.json").read_bytes():
+        # The config first: without it nothing there counts.
+        patterns = ["config.json", "manifest-*.jsonl", *_OLD, "parts/*.parquet", "parts/.*.tmp", ".*.tmp", "*.damaged"]
+    if not any(file for pattern in patterns for file in path.glob(pattern)):
+        return
+    lock = Lock(path / "lock")
+    try:
+        for pattern in patterns:
+            for file in path.glob(pattern):
+                file.unlink()
+        if len(patterns) > len(_OLD):
+            for name in _FOLDERS:
+                shutil.rmtree(path / name, ignore_errors=True)
+        flush_folder(path)
+    finally:
+        lock.release()
+
+
+def _strict(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: short(value) for name, value in config.items() if name not in _LOOSE}
+
+
+def _digest(config: dict[str, Any]) -> str:
+    return hashlib.sha256(packed(config).encode()).hexdigest()
+
+
+def _when(line: dict[str, Any]) -> float:
+    return line["at"]
+
+
+def _parquet(table: pa.Table) -> memoryview:
+    """The file's content. Packed tables hardly repeat within a part: a dictionary of them would only cost."""
+    dictionary: Any = [field.name for field in table.schema if not pa.types.is_fixed_size_binary(field.type)]
+    sink = pa.BufferOutputStream()
+    # Groups this small let a range of functions be read from every part (volume.table_store), and cost nothing.
+    pq.write_table(
+        table, sink, row_group_size=1 << 14, compression="zstd", compression_level=1, use_dictionary=dictionary
+    )
+    return memoryview(sink.getvalue())
+
+
+def _say(text: str) -> None:
+    print(f"volume: {text}", file=sys.stderr)

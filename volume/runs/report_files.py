@@ -1,0 +1,316 @@
+"""Runs on disk, without loss and without pickle: a JSON record, and the counts in a Parquet file beside it.
+
+``run.json`` holds everything but the counts, and the SHA-256 and sizes of ``run.parquet``; a folder holds
+``report.json`` and ``counts.parquet``. A report of named classes (`EstimateReport`) is its record alone. The Parquet
+file has one row per (class, unit): ``function``, the key's words as big-endian bytes (so that byte order is label
+order; a class number where classes are numbered), ``unit`` and ``hits`` (64 bits where every parameterisation was
+counted). Both files are written beside their places and renamed, the record last, so that a record never describes
+counts that are not there. Counts that do not fit in memory stay in the parts of their run directory
+(volume.table_store), and the record names these.
+
+Shape letters: B units, K classes, R rows, W words of a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from volume.classifiers.recorded import Recorded
+from volume.statistics.counts import Counts
+
+if TYPE_CHECKING:
+    from volume.classifiers.base import Classifier
+    from volume.reports.counted import VolumeReport
+    from volume.reports.named import EstimateReport
+    from volume.reports.on_disk import TableReport
+
+FORMAT = "param-volume run"
+ESTIMATES = "param-volume estimates"  # format of a report of named classes
+VERSION = 1
+ROWS_PER_GROUP = 1 << 20  # 24 MB of rows in memory at a time for a key of two words
+FIELDS = ("description", "method", "seed", "run", "conventions", "level", "num_outputs")
+
+
+def paths(path: str | Path) -> tuple[Path, Path]:
+    """The record and the counts of a run named by a ``.json`` file, or by a folder (any other name)."""
+    path = Path(path)
+    if path.suffix == ".json" and not path.is_dir():
+        return path, path.with_suffix(".parquet")
+    return path / "report.json", path / "counts.parquet"
+
+
+def save(report: VolumeReport, path: str | Path) -> Path:
+    """Write a run; returns the path of its record. The folder is made when it is not there."""
+    record_path, counts_path = paths(path)
+    record_path.parent.mkdir(parents=True, exist_ok=True)
+    counts = report.counts
+    with _Replaced(counts_path) as temporary:
+        _write_counts(counts, temporary)
+        digest = _sha256(temporary)
+    body = _body(report)
+    if report.bound.needs_outputs:
+        # The user's function cannot be stored; the names of its classes can, and are all that a stored run needs.
+        body["labels"] = [report.bound.label(index) for index in range(report.bound.num_classes or 0)]
+    lossy = np.flatnonzero(counts.nonfinite)
+    body["counts"] = {
+        "file": counts_path.name,
+        "sha256": digest,
+        "rows": len(counts.unit),
+        "classes": counts.num_classes,
+        "words": counts.keys.shape[1],
+        "num_units": counts.num_units,
+        "unit_size": counts.unit_size,
+        "independent": bool(counts.independent),
+        "complete": bool(counts.complete),
+        "copies": counts.copies,
+        "nonfinite": [[int(unit), int(counts.nonfinite[unit])] for unit in lossy],  # [unit, draws]; others are 0
+    }
+    return _write_record(record_path, FORMAT, body)
+
+
+def save_stored(report: TableReport, path: str | Path) -> Path:
+    """Write the record of a report whose counts lie in the run directory ``path``.
+
+    Raises ValueError for another folder: a table is not copied.
+    """
+    record_path, counts_path = paths(path)
+    store = report.counts
+    if record_path.parent.resolve() != store.folder.resolve():
+        raise ValueError(
+            f"The counts of this report are the parts of {store.folder}, as large as they are: save the report there, "
+            "and copy that folder where it is wanted."
+        )
+    body = {**_body(report), "counts": store.record()}
+    _write_record(record_path, FORMAT, body)
+    counts_path.unlink(missing_ok=True)
+    return record_path
+
+
+def _body(report: VolumeReport) -> dict[str, Any]:
+    body: dict[str, Any] = {field: getattr(report, field) for field in FIELDS}
+    body["description"] = {
+        **report.description,
+        "domain": report.domain.describe(),
+        "classifier": report.classifier.describe(),
+    }
+    return body
+
+
+def save_estimates(report: EstimateReport, path: str | Path) -> Path:
+    """Write a report of named classes; returns the path of its record. Counts that stood there are removed."""
+    record_path, counts_path = paths(path)
+    record_path.parent.mkdir(parents=True, exist_ok=True)
+    body: dict[str, Any] = {field: getattr(report, field) for field in FIELDS if field != "num_outputs"}
+    _write_record(record_path, ESTIMATES, {**body, "entries": [entry.to_dict() for entry in report.entries]})
+    counts_path.unlink(missing_ok=True)  # of a run that the record just replaced
+    return record_path
+
+
+def load(path: str | Path) -> VolumeReport | EstimateReport:
+    """Read what a report's ``save`` wrote, of either kind; nothing in it is executed.
+
+    Raises:
+        FileNotFoundError: there is none at ``path``, a ``.json`` file or a folder.
+        ValueError: it cannot be used; the sentence says what is wrong with it.
+    """
+    record_path, _ = paths(path)
+    record = _read_record(record_path)
+    if record.pop("format") == ESTIMATES:
+        from volume.reports.entries import entry_from_dict
+        from volume.reports.named import EstimateReport
+
+        return EstimateReport(tuple(map(entry_from_dict, record.pop("entries"))), **record)
+    from volume.reports.pooled import as_asked
+
+    return as_asked(_counted(record_path, record))
+
+
+def load_counted(path: str | Path) -> VolumeReport:
+    """Read a counted run. Errors as in :func:`load`, and ValueError for a report that holds no counts."""
+    from volume.reports.counted import VolumeReport
+
+    report = load(path)
+    if not isinstance(report, VolumeReport):
+        raise ValueError(
+            f"{path} holds {report!r}, which has no counts behind it: read it with volume.load, which takes both kinds."
+        )
+    return report
+
+
+def _counted(record_path: Path, record: dict[str, Any]) -> VolumeReport:
+    from volume.reports.counted import VolumeReport
+
+    sizes = record["counts"]
+    if "parts" in sizes:
+        from volume.reports.on_disk import TableReport
+        from volume.runs.table_store import TableStore
+
+        store: Any = TableStore.from_record(record_path.parent, sizes)
+        return TableReport(counts=store, **_asked(record))
+    counts_path = record_path.with_name(Path(sizes["file"]).name)
+    if not counts_path.is_file():
+        raise ValueError(
+            f"{record_path} has its counts in {counts_path.name}, which is missing: keep the two files together."
+        )
+    if _sha256(counts_path) != sizes["sha256"]:
+        raise ValueError(
+            f"{counts_path} is truncated, damaged, or of another run than {record_path.name}: "
+            "its SHA-256 is not the recorded one."
+        )
+    kind = VolumeReport
+    if record["method"].get("name") == "trained":
+        from volume.reports.trained import TrainedReport
+
+        kind = TrainedReport
+    return kind(counts=_read_counts(counts_path, sizes), **_asked(record))
+
+
+def _asked(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a report but its counts."""
+    from volume.functions import domains
+
+    domain = domains.from_description(record["description"]["domain"])
+    return {"domain": domain, "classifier": _classifier(record), **{field: record[field] for field in FIELDS}}
+
+
+def _classifier(record: Mapping[str, Any]) -> Classifier:
+    from volume.classifiers import descriptions as classifiers
+
+    description = record["description"]["classifier"]
+    if "labels" in record:
+        return Recorded(json.dumps(description), tuple(record["labels"]))
+    return classifiers.from_description(description)
+
+
+def _write_record(path: Path, kind: str, body: dict[str, Any]) -> Path:
+    record = {"format": kind, "version": VERSION, "sha256": _body_sha256(body), **body}
+    with _Replaced(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The body of a record, checked, with its ``format``."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no run at {path}: give the .json file of a run, or the folder it was saved in."
+        )
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # bad JSON and bad UTF-8
+        raise ValueError(f"{path} is truncated or damaged: it is not JSON to its end ({error}).") from None
+    if not isinstance(record, dict) or record.get("format") not in (FORMAT, ESTIMATES):
+        raise ValueError(f"{path} is JSON, but no saved run: give what a report's save wrote.")
+    if record.get("version") != VERSION:
+        raise ValueError(
+            f"{path} has format version {record.get('version')!r} and this library reads {VERSION}: "
+            "load it with the version of volume that its record names under run, or save it again."
+        )
+    body = {name: value for name, value in record.items() if name not in ("format", "version", "sha256")}
+    if record.get("sha256") != _body_sha256(body):
+        raise ValueError(f"{path} is damaged or was edited: its content does not match its own SHA-256.")
+    return {"format": record["format"], **body}
+
+
+def _write_counts(counts: Counts, path: Path) -> None:
+    words = counts.keys.shape[1]
+    schema = pa.schema(
+        [
+            pa.field("function", pa.binary(8 * words), nullable=False),
+            pa.field("unit", pa.int32(), nullable=False),
+            pa.field("hits", pa.int64() if counts.complete else pa.int32(), nullable=False),
+        ]
+    )
+    big_endian = counts.keys.astype(">u8")
+    # Keys hardly repeat, so a dictionary of them would only cost; their shared first bytes are zstd's to find.
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=False) as writer:
+        for start in range(0, len(counts.unit), ROWS_PER_GROUP):
+            stop = min(start + ROWS_PER_GROUP, len(counts.unit))
+            first = int(np.searchsorted(counts.offsets, start, "right")) - 1
+            last = int(np.searchsorted(counts.offsets, stop, "left"))
+            size = np.diff(np.clip(counts.offsets[first : last + 1], start, stop))
+            function = np.repeat(big_endian[first:last], size, axis=0)
+            columns = [
+                pa.FixedSizeBinaryArray.from_buffers(schema.types[0], stop - start, [None, pa.py_buffer(function)]),
+                pa.array(counts.unit[start:stop]),
+                pa.array(counts.hits[start:stop]),
+            ]
+            writer.write_table(pa.table(columns, schema=schema), row_group_size=ROWS_PER_GROUP)
+
+
+def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
+    words, rows, num_units = sizes["words"], sizes["rows"], sizes["num_units"]
+    complete, copies = sizes.get("complete", False), sizes.get("copies", 1)
+    unit, hits = np.empty(rows, np.int32), np.empty(rows, np.int64 if complete else np.int32)
+    keys, offsets = np.empty((sizes["classes"], words), np.uint64), np.empty(sizes["classes"] + 1, np.int64)
+    row = found = 0
+    last: np.ndarray | None = None
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+                stop = row + batch.num_rows
+                unit[row:stop], hits[row:stop] = batch.column("unit").to_numpy(), batch.column("hits").to_numpy()
+                function = key_words(batch.column("function"), words)
+                new = np.ones(len(function), bool)
+                new[1:] = (function[1:] != function[:-1]).any(axis=1)
+                new[:1] = last is None or bool((function[:1] != last).any())
+                start = np.flatnonzero(new)
+                keys[found : found + len(start)] = function[start]
+                offsets[found : found + len(start)] = row + start
+                row, found, last = stop, found + len(start), function[-1:] if len(function) else last
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise ValueError(f"{path} does not hold the counts that its record describes ({error}).") from None
+    if row != rows or found != len(keys):
+        raise ValueError(
+            f"{path} holds {row:,} rows and {found:,} classes; its record says {rows:,} and {len(keys):,}: "
+            "they are of different runs."
+        )
+    offsets[-1] = rows
+    nonfinite = np.zeros(num_units, np.int64)
+    for at, draws in sizes["nonfinite"]:
+        nonfinite[at] = draws
+    return Counts(
+        keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite, complete, copies
+    )
+
+
+def key_words(column: pa.Array, words: int) -> np.ndarray:
+    """Keys [R, W] of a column of big-endian bytes."""
+    data = column.buffers()[1]
+    octets = np.frombuffer(data, np.uint8, count=len(column) * 8 * words, offset=column.offset * 8 * words)
+    return octets.view(">u8").reshape(-1, words).astype(np.uint64)
+
+
+class _Replaced:
+    """``with _Replaced(path) as temporary``: what was written there takes the path's place unless something failed."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Path:
+        return self._temporary
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            os.replace(self._temporary, self._path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _body_sha256(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()

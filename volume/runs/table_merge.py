@@ -1,0 +1,264 @@
+"""What a table on disk is added up to, range of keys by range of keys (volume.table_store).
+
+Beside the parts of a run directory there are then
+
+    classes/NNNNN.parquet   one row per class hit more than once, sorted by ``function``; the files are in key order
+    classes/_table.json     what was added up over all classes, and what it was made from
+    merge/                  ranges that are finished, while others are not; removed at the end
+
+Classes hit once are only counted: they are most of a large table, and the parts tell which they are. A merge that was
+stopped goes on after the last range it finished. Columns of a class table, over all units unless said otherwise:
+``count`` hits, ``square`` the sum over units of their squares, ``largest`` of a unit, ``units`` hit; ``pilot``, the
+hits in the first tenth of the units, which choose the classes that a report shows; ``rest_square``, ``rest_largest``
+and ``rest_units``, the same sums over the other units, which estimate them.
+
+Shape letters: B independent units, K classes, R rows.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from volume.runs.columns import function_column
+from volume.runs.files import replace
+from volume.statistics.counts import Counts
+from volume.statistics.intervals import RareClasses, rare_classes
+from volume.statistics.unseen import Alone, alone_of_clustered, alone_of_independent, draws_alone, shared_pairs
+
+if TYPE_CHECKING:
+    from volume.runs.table_store import TableStore
+
+FORMAT = 1
+# Small enough that one class is found by reading few rows, large enough for the statistics to cost nothing.
+ROWS_PER_GROUP = 1 << 14
+# Bytes of a class table for a class of two keys' words, and of the pairs of units beside it, at most: a check of room.
+BYTES_PER_CLASS = 24
+BYTES_PER_ROW = 3  # of parts, beside the key: blocks and hits compress well
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Sums over all classes of a table."""
+
+    num_classes: int  # K
+    once: int  # classes hit once, which are in no class table
+    pilot_hits: int  # hits in the first tenth of the units
+    alone: Alone  # what the unseen mass needs
+    rare: RareClasses  # what the clump of classes never seen needs
+    within: np.ndarray  # [B] int64, hits of all classes in each unit
+    files: tuple[Path, ...]  # the class tables, in key order
+
+
+def merge(store: TableStore, progress: Callable[[float], None] | None = None) -> Merged:
+    """Add up a table, or read what an earlier merge of the same parts left.
+
+    ``progress`` is called with the share of the ranges that are done.
+
+    Raises OSError, in a sentence, when the disk has too little room, before anything is written.
+    """
+    classes, work = store.folder / "classes", store.folder / "merge"
+    source = _source(store)
+    done, started = classes / "_table.json", work / "plan.json"
+    found = _read_json(done)
+    if found.pop("source", None) == source and all((classes / name).is_file() for name in found["files"]):
+        return _merged(store, found)
+    plan = _read_json(started)  # whose cuts stay, though this machine's memory may ask for others
+    if plan.get("source") != source:
+        for folder in (classes, work):
+            shutil.rmtree(folder, ignore_errors=True)
+        check_room(store.folder, store.num_rows, store.num_words)
+        for folder in (classes, work):
+            folder.mkdir(parents=True)
+        plan = {"source": source, "cuts": [cut.hex() for cut in store.cuts()]}
+        _write_json(started, plan)
+    print(
+        f"volume: adding up {store.num_rows:,} rows of tables in {store.folder}; this may be stopped and gone on with.",
+        file=sys.stderr,
+    )
+    cuts = [bytes.fromhex(cut) for cut in plan["cuts"]]
+    limits = list(zip([None, *cuts], [*cuts, None], strict=True))
+    with store.connect() as connection:
+        for number, (low, high) in enumerate(limits):
+            if not (work / f"{number:05d}.npz").is_file():
+                _merge_range(store.cells(connection, low, high), number, classes, work)
+            if progress is not None:
+                progress((number + 1) / len(limits))
+        pairs = 0 if store.independent else _pairs(connection, work, len(limits))
+    record = _add_up(store, work, len(limits), pairs)
+    _write_json(done, {"source": source, **record})
+    shutil.rmtree(work)
+    return _merged(store, record)
+
+
+def _source(store: TableStore) -> dict[str, Any]:
+    """All that the class tables depend on."""
+    return {
+        "format": FORMAT,
+        "parts": [[part.name, part.path.stat().st_size] for part in store.parts],
+        "units": [store.num_units, store.unit_size, store.copies, store.independent, store.pilot_units],
+    }
+
+
+def check_room(folder: Path, rows: int, num_words: int, *, new: int = 0) -> None:
+    """OSError where the disk has too little room for the class tables of so many rows, and for parts with ``new`` rows
+    that are still to be written: what they may take at most, when keys do not compress and no two draws agree but in
+    pairs."""
+    needed = rows // 2 * (BYTES_PER_CLASS + 8 * num_words) + new * (BYTES_PER_ROW + 8 * num_words)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            f"{rows:,} rows of tables may take {needed / 1e9:.1f} GB more and the disk of {folder} has "
+            f"{free / 1e9:.1f} GB left: make room, and resume the run (what is there is kept), or draw fewer."
+        )
+
+
+# --- one range ---
+
+
+def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> None:
+    """Write the class table of a range, and what is added up of it; the last file written says that all are there."""
+    size = np.diff(counts.offsets)
+    total = np.add.reduceat(counts.hits, counts.offsets[:-1], dtype=np.int64) if len(size) else size
+    more = np.flatnonzero(total > 1)
+    often = _some(counts, more)
+    tally, rest = often.tally(), often.tally(counts.pilot_units)
+    columns = {
+        "count": tally.count,
+        "square": tally.square,
+        "largest": tally.largest.astype(np.int32),
+        "units": tally.units.astype(np.int32),
+        "pilot": tally.count - rest.count,
+        "rest_square": rest.square,
+        "rest_largest": rest.largest.astype(np.int32),
+        "rest_units": rest.units.astype(np.int32),
+    }
+    table = pa.table({"function": function_column(often.keys), **{name: pa.array(c) for name, c in columns.items()}})
+    _write_table(classes / f"{number:05d}.parquet", table)
+    inside, biggest = np.zeros(counts.num_units), 1.0
+    if not counts.independent:
+        inside, biggest = draws_alone(counts)
+        _write_table(work / f"pairs-{number:05d}.parquet", _pair_table(counts))
+    # A class hit once is one of one unit and one hit; the others' sums are those of ``often``.
+    once = len(size) - len(more)
+    rare = rare_classes(tally)
+    hits = np.zeros(max(len(rare.hits), 2))
+    hits[: len(rare.hits)] = rare.hits
+    hits[1] += once
+    pilot_hits = counts.hits[counts.unit < counts.pilot_units].sum(dtype=np.int64)
+    sums = {
+        "num_classes": len(size),
+        "once": once,
+        "twice": int((total == 2).sum()),
+        "pilot_hits": int(pilot_hits),
+        "rare": rare.number + once,
+        "biggest": biggest,
+    }
+    content = io.BytesIO()
+    within = np.bincount(counts.unit, counts.hits, minlength=counts.num_units)
+    np.savez_compressed(content, **sums, inside=inside, rare_hits=hits, within=within)
+    replace(work / f"{number:05d}.npz", content.getbuffer())
+
+
+def _some(counts: Counts, rows: np.ndarray) -> Counts:
+    """The counts of the classes at these rows alone."""
+    keep = np.zeros(counts.num_classes, bool)
+    keep[rows] = True
+    size = np.diff(counts.offsets)
+    cells = np.repeat(keep, size)
+    return Counts(
+        keys=counts.keys[rows],
+        offsets=np.r_[0, np.cumsum(size[rows])],
+        unit=counts.unit[cells],
+        hits=counts.hits[cells],
+        num_units=counts.num_units,
+        unit_size=counts.unit_size,
+        independent=counts.independent,
+        nonfinite=counts.nonfinite,
+        copies=counts.copies,
+    )
+
+
+def _pair_table(counts: Counts) -> pa.Table:
+    """Hits that two units alone share, added up by pair of units."""
+    pair, first, second = shared_pairs(counts)
+    pair, which = np.unique(pair, return_inverse=True)
+    sums = [np.bincount(which, hits, minlength=len(pair)).astype(np.int64) for hits in (first, second)]
+    return pa.table({"pair": pair, "first": sums[0], "second": sums[1]})
+
+
+# --- all of them ---
+
+
+def _pairs(connection: Any, work: Path, ranges: int) -> int:
+    """The sum over pairs of units of D_ij D_ji (volume.unseen)."""
+    files = [str(work / f"pairs-{number:05d}.parquet") for number in range(ranges)]
+    query = "SELECT sum(first) AS a, sum(second) AS b FROM read_parquet($files) GROUP BY pair"
+    (found,) = connection.execute(f"SELECT sum(a * b) FROM ({query})", {"files": files}).fetchone()
+    return int(found or 0)
+
+
+def _add_up(store: TableStore, work: Path, ranges: int, pairs: int) -> dict[str, Any]:
+    """The record of the whole, strict JSON."""
+    names = ("num_classes", "once", "twice", "pilot_hits", "rare")
+    sums = dict.fromkeys(names, 0)
+    inside, within, rare_hits, biggest = np.zeros(store.num_units), np.zeros(store.num_units), np.zeros(2), 1.0
+    for number in range(ranges):
+        with np.load(work / f"{number:05d}.npz", allow_pickle=False) as found:
+            for name in names:
+                sums[name] += int(found[name])
+            inside, within = inside + found["inside"], within + found["within"]
+            longer = np.zeros(max(len(rare_hits), len(found["rare_hits"])))
+            longer[: len(rare_hits)] += rare_hits
+            longer[: len(found["rare_hits"])] += found["rare_hits"]
+            rare_hits, biggest = longer, max(biggest, float(found["biggest"]))
+    twice = sums.pop("twice")
+    alone = alone_of_clustered(inside, biggest, 2.0 * pairs)
+    if store.independent:
+        alone = alone_of_independent(sums["once"], twice, store.num_draws)
+    return {
+        **sums,
+        "rare_hits": rare_hits.tolist(),
+        "alone": [float(value) if isinstance(value, float) else int(value) for value in alone],
+        "within": within.astype(np.int64).tolist() if store.copies > 1 else [],
+        "files": [f"{number:05d}.parquet" for number in range(ranges)],
+    }
+
+
+def _merged(store: TableStore, record: dict[str, Any]) -> Merged:
+    return Merged(
+        num_classes=record["num_classes"],
+        once=record["once"],
+        pilot_hits=record["pilot_hits"],
+        alone=Alone(*record["alone"]),
+        rare=RareClasses(record["rare"], np.array(record["rare_hits"])),
+        within=np.array(record["within"], np.int64),
+        files=tuple(store.folder / "classes" / name for name in record["files"]),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """What :func:`_write_json` wrote; nothing where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    replace(path, f"{json.dumps(value, allow_nan=False)}\n".encode())
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    numbers: Any = [name for name in table.column_names if name != "function"]  # keys do not repeat
+    sink = pa.BufferOutputStream()
+    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": numbers}
+    pq.write_table(table, sink, row_group_size=ROWS_PER_GROUP, **options)
+    replace(path, memoryview(sink.getvalue()))

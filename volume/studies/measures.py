@@ -1,0 +1,331 @@
+"""The counting argument as a table: how what fits the training labels divides, by several measures on functions.
+
+Quantity: for a class b of behaviour elsewhere (a bin of test accuracy, or what is done on a trigger), the share of b
+within A, the functions that fit the training labels, under
+
+* functions: every function counts the same. Each input whose label is not given is right with probability 1/C, so the
+  shares are binomial, exact (volume.counting), whatever the target and the network;
+* parameter volume: prior{f and b} / prior{f}, by `Splitting` or `Direct`, with an interval;
+* infinite width: the same for the wide limit of the network (volume.wide_shares), with an interval;
+* simplicity: weights 2^-K(f), K the Lempel-Ziv complexity (volume.simplicity), exact, for at most 16 inputs;
+* an optimiser: the share of its runs that fit (volume.trained), with an interval. A share of runs is no prior mass.
+
+References: the counting argument in Carlsmith 2023 ("Scheming AIs") and its critique by Belrose and Pope
+2024 ("Counting arguments provide no evidence for AI doom").
+
+Shape letters: N inputs, C classes of one input, M other inputs, K rows (classes of behaviour).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from volume.classifiers.defects import BoundOnTrigger
+from volume.classifiers.given import BoundGiven
+from volume.classifiers.labels import BoundAccuracy, BoundFits
+from volume.common.progress import Progress
+from volume.common.records import plain, short
+from volume.common.seeds import to_key
+from volume.estimation import Interrupted, estimate
+from volume.estimators.direct.direct import Direct
+from volume.estimators.splitting.splitting import Splitting
+from volume.estimators.trained.trained import Trained
+from volume.method import Method
+from volume.queries.query import Query
+from volume.reports.counted import VolumeReport
+from volume.reports.named import EstimateReport
+from volume.reports.trained import TrainedReport
+from volume.studies.columns import (
+    FUNCTIONS,
+    LIMIT,
+    SIMPLICITY,
+    Cell,
+    Column,
+    limit_column,
+    runs_column,
+    simplicity_column,
+    trainings,
+    volume_column,
+)
+from volume.studies.rows import Row, function_shares, rows_of
+from volume.studies.simplicity import MAX_INPUTS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# The choice of a method by default: a pilot of direct draws, and draws for so many hits of what fits where the pilot
+# has enough of them to say how many that takes.
+PILOT_DRAWS, PILOT_HITS = 200_000, 50
+HITS, MOST_DRAWS = 20_000, 40_000_000
+# 16 replicates rather than 8: a class that none of them met is then below 1 - .025^(1/16) = .21 instead of .37.
+PARTICLES, MOVES, REPLICATES = 128, 8, 16
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """A task under several measures; `measure` makes it."""
+
+    name: str  # of the task
+    rows: tuple[Row, ...]  # [K]
+    columns: tuple[Column, ...]
+    absent: dict[str, str]  # measure -> why it has no column
+    num_inputs: int
+    num_train: int
+    num_other: int  # M, test or trigger inputs
+    num_classes: int  # C
+    log_num_functions: float  # that fit
+    report: VolumeReport | EstimateReport  # the run behind the parameter volume
+    description: dict[str, Any]
+    seconds: float
+    trained: dict[str, TrainedReport] = field(default_factory=dict)  # the runs behind the columns of optimisers
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"No column {name!r}: {self.absent.get(name, self._known)}")
+
+    @property
+    def _known(self) -> str:
+        return f"the columns are {', '.join(column.name for column in self.columns)}."
+
+    def __contains__(self, name: object) -> bool:
+        return any(column.name == name for column in self.columns)
+
+    @property
+    def level(self) -> float:
+        """Of the intervals, pointwise."""
+        return self.report.level
+
+    @property
+    def text(self) -> str:
+        """What the numbers say, in a paragraph computed from them."""
+        from volume.studies.text import paragraph
+
+        return paragraph(self)
+
+    def summary(self, width: int = 100) -> str:
+        """The table and the paragraph, as text; in fewer than 100 columns intervals stand below their shares."""
+        from volume.studies.text import summarise
+
+        return summarise(self, width)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return f"<Measures of {self.name!r}: {len(self.rows)} rows, {', '.join(c.name for c in self.columns)}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """A record that is strict JSON."""
+        return {
+            "task": self.name,
+            "num_inputs": self.num_inputs,
+            "num_train": self.num_train,
+            "num_other": self.num_other,
+            "num_classes": self.num_classes,
+            "log10_functions_that_fit": self.log_num_functions / math.log(10),
+            "rows": [row.to_dict() for row in self.rows],
+            "measures": [column.to_dict() for column in self.columns],
+            "left_out": self.absent,
+            "text": self.text,
+            "level": self.level,
+            "seed": self.report.seed,
+            "method": self.report.method,
+            "query": short(plain(self.description)),
+            "conventions": self.report.conventions,
+            "run": self.report.run,
+            "training": {name: _training_record(report) for name, report in self.trained.items()},
+            "seconds": self.seconds,
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``measures.json`` (or a file of another name ending .json) and give back its path."""
+        path = Path(path)
+        path = path if path.suffix == ".json" else path / "measures.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        path.write_text(record + "\n", encoding="utf-8")
+        return path
+
+    def save_training(self, folder: str | Path) -> list[Path]:
+        """Write the runs of every optimiser, as `TrainedReport.save` does, in folders such as ``training-sgd``."""
+        return [
+            report.save(Path(folder) / f"training-{re.sub(r'[^A-Za-z0-9.+]+', '-', name).strip('-')}")
+            for name, report in self.trained.items()
+        ]
+
+    def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
+        """Bars on a log axis, a group for each row; see `volume.measure_plots`."""
+        from volume.studies.figures import bars
+
+        return bars(self, ax=ax, path=path)
+
+
+def measure(
+    query: Query,
+    method: Method[Any] | None = None,
+    *,
+    name: str = "",
+    optimisers: Mapping[str, Trained] | Sequence[Trained] | Trained = (),
+    seed: Any = 0,
+    level: float = 0.95,
+    progress: bool | Callable[[Progress], None] | None = None,
+) -> Measures:
+    """Divide what fits by every measure that can answer.
+
+    Args:
+        query: with the classifier ``Given(Fits(...), Accuracy(...))`` or `Defects`; the other inputs must be distinct
+            and none of them a training input.
+        method: for the parameter volume. Default: `Direct` where a pilot of direct draws hits what fits often enough,
+            else `Splitting`; the result says which.
+        name: of the task, for people.
+        optimisers: trainings such as ``volume.Trained(1000, optimiser="adam", learning_rate=0.01)``, each of which adds
+            a column of its runs; a mapping names the columns. Run i of each starts from the same draw of the prior.
+        seed: as in `volume.estimate`; `estimate` with it gives the same runs.
+        level: likewise.
+        progress: likewise.
+
+    Raises:
+        TypeError, ValueError: another classifier, other inputs that repeat or overlap, or trainings that cannot be
+            told apart or train on something else.
+        Interrupted: on Ctrl-C. Once training has begun its ``report`` is a `Measures` of what was finished, with the
+            finished runs of the training that was stopped.
+    """
+    start = time.perf_counter()
+    given = _checked(query)
+    split = given.split
+    assert isinstance(given.within, BoundFits)
+    assert isinstance(split, (BoundAccuracy, BoundOnTrigger))
+    methods = trainings(optimisers, query)
+    key, _ = to_key(seed)
+    num_train, classes = len(np.unique(given.within.positions)), max(query.model.num_outputs, 2)
+    rows = rows_of(split)
+    logs = function_shares(split, classes)
+    log_fit = -num_train * math.log(classes)
+    exact = [Column(FUNCTIONS, log_fit, log_fit, log_fit, tuple(Cell(x, x, x) for x in logs), True, "counted, exact")]
+    absent: dict[str, str] = {}
+    how = ""
+    if method is None:
+        method, how = _choose(query, jax.random.fold_in(key, 1))
+    report = estimate(query, method, seed=seed, level=level, progress=progress)
+    columns = [*exact, volume_column(report, given, how)]
+    try:
+        columns.append(limit_column(query, key, level))
+    except (TypeError, ValueError) as error:
+        absent[LIMIT] = str(error)
+    if query.model.num_outputs > 1:
+        absent[SIMPLICITY] = "it is defined here for one output, and this network has several."
+    elif query.domain.num_inputs > MAX_INPUTS:
+        absent[SIMPLICITY] = (
+            f"it is a sum over all 2^{query.domain.num_inputs} functions, done for at most {MAX_INPUTS} inputs."
+        )
+    else:
+        columns.append(simplicity_column(query, given))
+    trained: dict[str, TrainedReport] = {}
+    stopped = None
+    for title, training in methods.items():
+        if stopped is not None:
+            absent[title] = "the run was stopped before its turn."
+            continue
+        try:
+            found = estimate(query, training, seed=seed, level=level, progress=progress)
+        except Interrupted as stop:
+            stopped, found = stop, stop.report
+        if isinstance(found, TrainedReport):
+            trained[title] = found
+            columns.append(runs_column(title, found, given))
+        else:
+            absent[title] = "the run was stopped before the first of its networks had ended."
+    result = Measures(
+        name=name,
+        rows=rows,
+        columns=tuple(columns),
+        absent=absent,
+        num_inputs=query.domain.num_inputs,
+        num_train=num_train,
+        num_other=len(_labels_of(split)),
+        num_classes=classes,
+        log_num_functions=(query.domain.num_inputs - num_train) * math.log(classes),
+        report=report,
+        description=report.description,
+        seconds=time.perf_counter() - start,
+        trained=trained,
+    )
+    if stopped is not None:
+        raise Interrupted(result, stopped.progress)  # type: ignore[arg-type]  # a table of reports
+    return result
+
+
+def _training_record(report: TrainedReport) -> dict[str, Any]:
+    """How the runs of one optimiser ended."""
+    return {
+        "method": short(plain(report.method)),
+        "runs": report.num_runs,
+        "ends": {end: entry.to_dict() | {"count": report.run_ends[end]} for end, entry in report.ends.items()},
+        "mean_updates_to_fit": float(report.steps_to_fit.mean()) if len(report.steps_to_fit) else None,
+        "seed": report.seed,
+        "run": {name: value for name, value in report.run.items() if name != "training"},
+    }
+
+
+def _labels_of(split: BoundAccuracy | BoundOnTrigger) -> np.ndarray:
+    return (split if isinstance(split, BoundAccuracy) else split.right).positions
+
+
+def _checked(query: Query) -> BoundGiven:
+    if not isinstance(query, Query):
+        raise TypeError(f"query={query!r} is not a query: make one with volume.Query(model, prior, ...).")
+    query.require_prior_mass("The table of measures")
+    bound = query.bound
+    known = (BoundAccuracy, BoundOnTrigger)
+    if not (isinstance(bound, BoundGiven) and isinstance(bound.within, BoundFits) and isinstance(bound.split, known)):
+        raise ValueError(
+            f"The measures divide what fits by behaviour elsewhere; got {query.classifier!r}: give "
+            "volume.Given(volume.Fits(...), volume.Accuracy(...)) or volume.Defects(...)."
+        )
+    if bound.within.label(bound.wanted) != "fits":
+        raise ValueError("The measures divide what fits; this Given asks for what misses: leave label= out.")
+    assert isinstance(bound.split, known)
+    other = _labels_of(bound.split)
+    if len(np.unique(other)) < len(other):
+        raise ValueError("A test input stands there twice: give each once, or counting functions has no binomial.")
+    both = np.intersect1d(other, bound.within.positions)
+    if len(both):
+        raise ValueError(
+            f"{len(both)} test inputs are training inputs too, the first at position {both[0]} of the domain: leave "
+            "them out, what fits is right there."
+        )
+    return bound
+
+
+def _choose(query: Query, key: jax.Array) -> tuple[Method[Any], str]:
+    """Direct draws where they hit what fits, else splitting; the pilot's own draws are not used again."""
+    fallback = Splitting(particles=PARTICLES, moves=MOVES, replicates=REPLICATES)
+    assert isinstance(query.bound, BoundGiven)
+    pilot = estimate(query, Direct(draws=PILOT_DRAWS), seed=key)
+    hits = PILOT_DRAWS - pilot["outside"].count - int(pilot.num_nonfinite)
+    if hits < PILOT_HITS:
+        if not query.prior.has_transform:
+            return Direct(
+                draws=MOST_DRAWS
+            ), f" (a pilot hit {hits} times in {PILOT_DRAWS:,} draws, and splitting cannot)"
+        return fallback, f" (a pilot of {PILOT_DRAWS:,} direct draws hit {hits} networks that fit)"
+    draws = min(MOST_DRAWS, max(PILOT_DRAWS, math.ceil(HITS * PILOT_DRAWS / hits)))
+    return Direct(draws=draws), f" (a pilot of {PILOT_DRAWS:,} direct draws hit {hits:,} networks that fit)"
+
+
+def accuracy_edges(num_other: int) -> tuple[float, ...]:
+    """The bins by default: half, .7, .9, and right everywhere as a bin of its own; none without a count in it."""
+    fewest = {math.ceil(edge * num_other - 1e-9): edge for edge in (0.9, 0.7, 0.5)}
+    return (*(edge for count, edge in sorted(fewest.items()) if count < num_other), 1 - 0.5 / num_other)
