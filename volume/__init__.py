@@ -6,15 +6,9 @@ The names below load on first use, so that ``volume --help`` and a mistyped opti
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-
-# In a checkout samplers/ and models/ stand beside this folder; a wheel has them inside it.
-_root = Path(__file__).resolve().parent.parent
-if (_root / "pyproject.toml").is_file():
-    __path__.append(str(_root))
+from volume.common.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from volume import models as models

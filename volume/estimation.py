@@ -12,11 +12,11 @@ from typing import Any
 
 from volume.common.progress import Progress, rich_progress
 from volume.common.seeds import to_key
-from volume.method import Facts, Method, R_co, Report, Run
+from volume.method import Method, R_co, Run, is_parted
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
+from volume.reports.facts import Facts, Report
 from volume.reports.pooled import as_asked
-from volume.runs.parts import is_parted
 
 
 class Interrupted(KeyboardInterrupt):

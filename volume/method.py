@@ -5,66 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from volume.common.progress import Progress
-from volume.common.provenance import commit, device_record, versions
-from volume.reports.entries import ClassEstimate
+from volume.reports.facts import Facts, Report
+from volume.runs.parts import Part, StoredPart
 
 if TYPE_CHECKING:
     from jax import Array
 
     from volume.queries.query import Query
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the caller of a run knows and the run does not; a report states it."""
-
-    query: Query
-    seed: int | list[int]  # a number, or the two words of a JAX key
-    level: float  # coverage of the intervals, pointwise
-    seconds: float  # wall time so far
-    complete: bool  # False: stopped before its target
-
-    def run_record(self, devices: list[Any] | None = None, **more: Any) -> dict[str, Any]:
-        """The ``run`` of a report: versions, commit, devices (None: no accelerator was asked), times, and ``more``."""
-        return {
-            "versions": versions(),
-            "commit": commit(),
-            "device": device_record(devices),
-            "wall_seconds": self.seconds,
-            **more,
-            "complete": self.complete,
-        }
-
-
-class Report(Protocol):
-    """The answer of any method: entries by label, and what has to be said beside them."""
-
-    @property
-    def description(self) -> dict[str, Any]: ...  # "model", "prior", "domain", "classifier": what was asked
-    @property
-    def method(self) -> dict[str, Any]: ...
-    @property
-    def seed(self) -> int | list[int]: ...
-    @property
-    def run(self) -> dict[str, Any]: ...
-    @property
-    def conventions(self) -> dict[str, Any]: ...
-    @property
-    def level(self) -> float: ...
-    @property
-    def warnings(self) -> list[str]: ...
-
-    def __getitem__(self, label: Any) -> ClassEstimate: ...
-    def classes(self, top: int | None = None) -> Iterable[ClassEstimate]: ...
-    def summary(self, k: int = 10) -> str: ...
-    def to_dict(self, top: int | None = None) -> dict[str, Any]: ...
-    def save(self, path: str | Path) -> Path: ...
 
 
 R_co = TypeVar("R_co", bound=Report, covariant=True)
@@ -98,3 +49,38 @@ class Method(Protocol[R_co]):
         """Begin; the key is consumed. ValueError or TypeError, before anything is traced, for a query that this method
         cannot answer: the sentence names a method that can."""
         ...
+
+
+class Parted(Run[R_co], Protocol[R_co]):
+    """A run that can be kept in a directory, part by part.
+
+    Whoever keeps a run calls `restore` before the first advance, perhaps with nothing, and `collect` after every one; a
+    run that nobody restores keeps no parts. What a part holds is a function of the query, the method, the seed and the
+    part's name alone, so that a run that restored parts ends bit for bit as one that was never stopped, and a part that
+    is lost is made again. A part with the name of an earlier one replaces it.
+
+    A method whose runs differ when they are kept has ``start_kept(query, key)`` beside ``start``.
+    """
+
+    def constants(self) -> dict[str, Any]:
+        """All that the meaning of parts depends on beyond query, method and seed, as JSON; a run with other constants
+        is refused the parts."""
+        ...
+
+    def restore(self, parts: Sequence[StoredPart]) -> None:
+        """Before the first advance: what need not be done again; parts may be missing anywhere."""
+        ...
+
+    def collect(self, *, all: bool = False) -> list[Part]:
+        """Parts finished since the last call; the run decides how large they get. ``all``: small ones as well."""
+        ...
+
+    def restrict(self, index: int, count: int) -> None:
+        """After `restore`: do share ``index`` of ``count`` of what is left; `done` then means that the share is done,
+        and a report speaks of this process's parts alone."""
+        ...
+
+
+def is_parted(run: Run[Any]) -> bool:
+    """Whether a run has what `Parted` asks for."""
+    return all(callable(getattr(run, name, None)) for name in ("constants", "restore", "collect", "restrict"))

@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from volume.common.seeds import to_key
-from volume.method import Facts
-from volume.runs.parts import Part, StoredPart, is_parted
+from volume.method import is_parted
+from volume.reports.facts import Facts
+from volume.runs.parts import Part, StoredPart
 
 
 class Kept:

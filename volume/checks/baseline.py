@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volume.common.records import plain, short
+from volume.common.version import __version__
 
 if TYPE_CHECKING:
-    from volume.method import Report
+    from volume.reports.facts import Report
 
 FORMAT = "param-volume baseline"
 VERSION = 1
@@ -175,9 +176,7 @@ def elsewhere(made: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> 
 
 def _version(name: str, recorded: Mapping[str, str]) -> str | None:
     if name == "volume":
-        import volume
-
-        return recorded.get(name, volume.__version__)
+        return recorded.get(name, __version__)
     if name in recorded:
         return recorded[name]
     try:

@@ -25,9 +25,9 @@ from volume.checks.baseline import COUNTS, Baseline, differences, elsewhere, mad
 from volume.checks.baseline_counts import CountedAnswer
 from volume.checks.rows import TriedClass, smallest_changes
 from volume.common.logs import finite, volume_text
-from volume.method import Report
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_text import MANY_NEAR_TIES
+from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
 
 ALPHA = 1e-6  # family-wise false-alarm rate

@@ -23,7 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from volume.checks.check import Checked
     from volume.checks.guards import Program
-    from volume.method import Report
+    from volume.reports.facts import Report
 
 PROGRAM = "param-volume program"  # format of a guard's file
 VERSION = 1

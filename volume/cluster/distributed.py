@@ -18,10 +18,9 @@ from volume.cluster.hosts import Hosts, sigterm_stops
 from volume.cluster.process_group import ProcessGroup
 from volume.common.progress import Progress, rich_progress
 from volume.estimation import Interrupted, Watched, keep
-from volume.method import Method, R_co
+from volume.method import Method, Parted, R_co, is_parted
 from volume.queries.query import Query
 from volume.runs.directory import RunDirectory
-from volume.runs.parts import Parted, is_parted
 
 
 def estimate_distributed(

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from volume.checks.baseline import Baseline
     from volume.checks.check import Checked
     from volume.checks.guards import Program
-    from volume.method import Method, Report
+    from volume.method import Method
     from volume.queries.query import Query
+    from volume.reports.facts import Report
 
 DONE, FAILED = 0, 1
 # Of `volume estimate`, but no part of a question: name -> flag.

@@ -11,8 +11,9 @@ from volume.commands.usage import UsageError
 
 if TYPE_CHECKING:
     from volume.cluster.hosts import Hosts
-    from volume.method import Method, Report
+    from volume.method import Method
     from volume.queries.query import Query
+    from volume.reports.facts import Report
 
 OPTIONS = ("coordinator", "num_processes", "process_id", "process_timeout")
 

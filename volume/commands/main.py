@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import volume
 from volume.commands import check as check_command
 from volume.commands import distributed as distributed_words
 from volume.commands import local as local_command
@@ -29,6 +28,7 @@ from volume.commands.methods import one_of
 from volume.commands.options import add_network, add_query, add_run, add_top
 from volume.commands.resume import own_words, resumed
 from volume.commands.usage import UsageError
+from volume.common.version import __version__
 from volume.errors import unknown
 
 DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 3
@@ -137,7 +137,7 @@ def _build() -> tuple[_Parser, dict[str, _Parser]]:
         epilog="Exit codes: 0 done, 1 failed (compare: the reports disagree), 2 usage, 3 stopped before the target.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"volume {volume.__version__}")
+    parser.add_argument("--version", action="version", version=f"volume {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands: dict[str, _Parser] = {}
 

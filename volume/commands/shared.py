@@ -18,8 +18,9 @@ from volume.commands import specs
 from volume.commands.usage import UsageError
 
 if TYPE_CHECKING:
-    from volume.method import Method, Report
+    from volume.method import Method
     from volume.queries.query import Query
+    from volume.reports.facts import Report
 
 SHOWN = 20  # rows of a table on a screen
 # JSON lists every class up to here; a truth-table run has millions, nearly all seen once.

@@ -21,7 +21,7 @@ from volume.commands.shared import (
 from volume.commands.usage import UsageError
 
 if TYPE_CHECKING:
-    from volume.method import Report
+    from volume.reports.facts import Report
 
 DONE, FAILED, STOPPED = 0, 1, 3
 

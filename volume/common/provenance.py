@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import volume
+from volume.common.version import __version__
 
 
 @cache
 def versions() -> dict[str, str]:
-    found = {"volume": volume.__version__, "python": platform.python_version()}
+    found = {"volume": __version__, "python": platform.python_version()}
     for package in ("jax", "jaxlib", "flax", "numpy", "scipy", "duckdb"):
         try:
             found[package] = importlib.metadata.version(package)
@@ -26,7 +26,7 @@ def versions() -> dict[str, str]:
 @cache
 def commit() -> str | None:
     """The checkout's commit, with a ``+`` when tracked files differ from it; None outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

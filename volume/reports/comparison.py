@@ -27,11 +27,11 @@ from volume.common.records import short
 from volume.common.seeds import seeds_of
 from volume.errors import whole
 from volume.functions.domains import BooleanCube
-from volume.method import Report
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_comparison import MIN_COUNT, compare_counts
 from volume.reports.counted_entries import ClassVolume
 from volume.reports.entries import ClassEstimate
+from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
-    from volume.method import Facts
+    from volume.reports.facts import Facts
 
 NONFINITE = "nonfinite"
 

@@ -17,9 +17,9 @@ from volume.functions.table_names import table_name
 from volume.reports.counted_entries import ClassTable, ClassVolume
 
 if TYPE_CHECKING:
-    from volume.method import Report
     from volume.reports.comparison import Comparison
     from volume.reports.counted import VolumeReport
+    from volume.reports.facts import Report
 
 WIDTH = 120  # columns of the terminal assumed
 MAX_WRITTEN = 10**7  # orders of groups up to here are written as numbers

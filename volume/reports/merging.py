@@ -23,9 +23,9 @@ import numpy as np
 
 from volume.common.records import short
 from volume.common.seeds import seed_words
-from volume.method import Report
 from volume.reports.counted import VolumeReport
 from volume.reports.entries import PART_OF, ReplicatedVolume, replicated_volume
+from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
 from volume.reports.trained import TrainedReport
 from volume.runs.files import difference

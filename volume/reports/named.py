@@ -12,8 +12,8 @@ from typing import Any
 
 from volume.common.records import plain, short
 from volume.errors import unknown, whole
-from volume.method import Facts
 from volume.reports.entries import ClassEstimate
+from volume.reports.facts import Facts
 
 
 @dataclass(frozen=True, eq=False, repr=False)

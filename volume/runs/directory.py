@@ -26,15 +26,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import volume
 from volume.common.provenance import commit, versions
 from volume.common.records import plain, short
+from volume.common.version import __version__
+from volume.method import is_parted
 from volume.runs.files import Lock, Manifest, difference, flush_folder, packed, replace, sha256
-from volume.runs.parts import Part, StoredPart, is_parted
+from volume.runs.parts import Part, StoredPart
 
 if TYPE_CHECKING:
-    from volume.method import Method, Report
+    from volume.method import Method
     from volume.queries.query import Query
+    from volume.reports.facts import Report
 
 FORMAT = "param-volume run directory"
 VERSION = 1
@@ -273,7 +275,7 @@ def describe(
         "seed": seed,
         "level": level,
         "constants": run.constants() if is_parted(run) else {},
-        "volume": volume.__version__,
+        "volume": __version__,
         "versions": {**versions(), "device": f"{device.platform} {device.device_kind}"},
         "commit": commit(),
         "command": command,

@@ -7,13 +7,12 @@ tables that other tools read. docs/run_directories.md lists the parts of every m
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from volume.common.records import plain
-from volume.method import R_co, Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,38 +60,3 @@ class StoredPart:
         # Not read_table, which would take folders named like a=b on the way there for columns.
         with pq.ParquetFile(self.path) as file:
             return file.read()
-
-
-class Parted(Run[R_co], Protocol[R_co]):
-    """A run that can be kept in a directory, part by part.
-
-    Whoever keeps a run calls `restore` before the first advance, perhaps with nothing, and `collect` after every one; a
-    run that nobody restores keeps no parts. What a part holds is a function of the query, the method, the seed and the
-    part's name alone, so that a run that restored parts ends bit for bit as one that was never stopped, and a part that
-    is lost is made again. A part with the name of an earlier one replaces it.
-
-    A method whose runs differ when they are kept has ``start_kept(query, key)`` beside ``start``.
-    """
-
-    def constants(self) -> dict[str, Any]:
-        """All that the meaning of parts depends on beyond query, method and seed, as JSON; a run with other constants
-        is refused the parts."""
-        ...
-
-    def restore(self, parts: Sequence[StoredPart]) -> None:
-        """Before the first advance: what need not be done again; parts may be missing anywhere."""
-        ...
-
-    def collect(self, *, all: bool = False) -> list[Part]:
-        """Parts finished since the last call; the run decides how large they get. ``all``: small ones as well."""
-        ...
-
-    def restrict(self, index: int, count: int) -> None:
-        """After `restore`: do share ``index`` of ``count`` of what is left; `done` then means that the share is done,
-        and a report speaks of this process's parts alone."""
-        ...
-
-
-def is_parted(run: Run[Any]) -> bool:
-    """Whether a run has what `Parted` asks for."""
-    return all(callable(getattr(run, name, None)) for name in ("constants", "restore", "collect", "restrict"))

@@ -41,9 +41,9 @@ from volume.estimators.direct.plan import (
     why_not_on_disk,
 )
 from volume.functions.tables import bits_per_input, num_words
-from volume.method import Facts
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
+from volume.reports.facts import Facts
 from volume.runs.parts import Part, StoredPart
 from volume.samplers import draw_block, over_blocks
 from volume.statistics.counts import Counts

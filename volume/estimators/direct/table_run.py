@@ -13,8 +13,8 @@ from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.accumulate import PassedTables
 from volume.estimators.direct.direct import DirectRun
 from volume.functions.tables import bits_per_input
-from volume.method import Facts
 from volume.reports.counted import VolumeReport
+from volume.reports.facts import Facts
 from volume.reports.on_disk import TableReport
 from volume.runs.parts import StoredPart
 from volume.runs.table_merge import check_room

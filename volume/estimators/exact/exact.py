@@ -33,11 +33,11 @@ from volume.estimators.exact.enumeration import Blocks, Outcome, Question
 from volume.estimators.exact.parts import ORDER, OpenSteps, counts_part, read_counts, without
 from volume.estimators.exact.sums import MAX_HITS, Pairs, Product, Terms, halves, multisets, terms
 from volume.functions.tables import num_words
-from volume.method import Facts
 from volume.models import Symmetry
 from volume.queries.query import Query
 from volume.queries.quotient import declared, weighs_draws
 from volume.reports.counted import VolumeReport
+from volume.reports.facts import Facts
 from volume.runs.parts import Part, StoredPart
 from volume.samplers import checked_devices
 from volume.statistics.counts import Counts

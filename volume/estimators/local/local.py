@@ -35,8 +35,8 @@ from volume.estimators.local.copies import copies_of, statement
 from volume.estimators.local.divergence import DivergenceFunction, bind
 from volume.estimators.local.rays import Ground, RaysRun, Setting
 from volume.estimators.local.splitting import CHAINS, STARTS, LocalSplitting
-from volume.method import Facts
 from volume.queries.query import Query
+from volume.reports.facts import Facts
 from volume.reports.local_entries import LocalVolume, effective_rays, lower_bound, rays_volume
 from volume.reports.named import EstimateReport
 from volume.runs.parts import Part, StoredPart

@@ -34,10 +34,10 @@ from volume.estimators.splitting import lines as line_moves
 from volume.estimators.splitting.class_run import ClassRun
 from volume.estimators.splitting.guides import Seen, guide
 from volume.estimators.splitting.parts import ORDER
-from volume.method import Facts
 from volume.models import Model
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
+from volume.reports.facts import Facts
 from volume.reports.named import EstimateReport
 from volume.runs.parts import Part, StoredPart
 from volume.samplers import Prior, arcs, block_mesh, can_share_heads, checked_devices, lines, standard_normal

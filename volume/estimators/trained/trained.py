@@ -37,8 +37,8 @@ from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.trained.parts import ORDER, FreshRuns, read_runs, runs_part
 from volume.estimators.trained.pool import Domain, Landed, Plan, Pool, Queue
 from volume.functions.tables import num_words
-from volume.method import Facts
 from volume.queries.query import Query
+from volume.reports.facts import Facts
 from volume.reports.trained import Outcomes, TrainedReport, training_record
 from volume.runs.parts import Part, StoredPart
 from volume.samplers import Data, Objective, Optimiser, Prior, Training, block_mesh, checked_devices, objective
