@@ -21,7 +21,7 @@ import pytest
 import volume
 from volume.__main__ import main
 
-STORED = Path(__file__).resolve().parent / "stored"
+STORED = Path(__file__).resolve().parent.parent / "stored"
 BASELINES = STORED.parent / "baselines"
 
 # How far the numbers of a resumed run may lie from the stored ones; log volumes are in nats. Whole numbers are always
