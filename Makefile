@@ -12,10 +12,10 @@ LOCK = requirements.lock
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 export UV_SYSTEM_CERTS ?= 1
 
-.PHONY: help setup demo test test-slow test-all lint format coverage bench lock build clean
+.PHONY: help setup demo test test-slow test-all lint format coverage bench docs lock build clean
 
 help:
-	@echo "make demo | test | test-slow | test-all | lint | format | coverage | bench | lock | build | clean"
+	@echo "make demo | test | test-slow | test-all | lint | format | coverage | bench | docs | lock | build | clean"
 
 setup: $(READY)
 
@@ -61,6 +61,10 @@ coverage: $(READY)
 # `make bench` is a quarter of an hour; `make bench BENCH=throughput` the full figures of one (docs/benchmarks.md).
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# Minutes; `make docs DOCS=--quick` remakes the outputs that take seconds (docs/outputs.py).
+docs: $(READY)
+	$(BIN)/python docs/outputs.py $(DOCS)
 
 # Names no index, and serves every Python and platform at once. `make lock UPGRADE=--upgrade` takes the newest of all.
 lock: $(BIN)/uv
