@@ -211,7 +211,7 @@ def test_a_state_holds_all_that_changes(chain):
 
 def test_states_are_kept_now_and_then(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("volume.runs.states.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("volume.runs.checkpoints.time.monotonic", lambda: clock[0])
     run = begin(*CHAINS["levels"])
     run.advance()
     assert [part.name for part in run.collect()] == ["law-000"]
@@ -327,7 +327,7 @@ KILLED = """
     import os, signal, time
     from tests_here import QUERY, SMALL, local
     import volume
-    from volume.runs import states as state_parts
+    from volume.runs import checkpoints as state_parts
     state_parts.STATE_SECONDS, state_parts.STATE_RATE = 0.0, 1e12
     left = {steps}
     def stop(_):
