@@ -2,8 +2,8 @@
 
     python tests/stored/make.py
 
-replaces them, in about two minutes. They are meant to be kept: tests/runs/test_stored.py loads, shows, resumes and merges
-them with the library as it is now, so make them anew only when a change of numbers is intended.
+replaces them, in about two minutes. They are meant to be kept: tests/runs/test_stored.py loads, shows, resumes and
+merges them with the library as it is now, so make them anew only when a change of numbers is intended.
 
     finished/NAME/    a run directory of a finished run       reports/NAME      a report saved by itself
     half/NAME/        a run directory of a stopped run        studies/NAME      the record of a study
