@@ -271,16 +271,16 @@ def test_a_full_disk_stops_the_run_and_spoils_nothing(where, questions, straight
     full = OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as patch:
         if where == "parts":
-            from volume.runs import files as run_files
+            from volume.common import atomic_files
 
-            def replace(path, content, replace=run_files.replace, calls=[]):  # noqa: B006 - counts calls
+            def write(path, content, write=atomic_files.write_bytes, calls=[]):  # noqa: B006 - counts calls
                 calls.append(path)
                 if path.parent.name == "parts" and len(calls) > 3:
                     (path.parent / f".{path.name}.1.tmp").write_bytes(content[: len(content) // 2])
                     raise full
-                replace(path, content)
+                write(path, content)
 
-            patch.setattr("volume.runs.directory.replace", replace)
+            patch.setattr("volume.runs.directory.write_bytes", write)
         elif where == "manifest":
 
             def append(self, record, append=Manifest.append, calls=[]):  # noqa: B006 - counts calls
