@@ -22,9 +22,9 @@ from volume.common.seeds import to_key
 from volume.estimation import Interrupted
 from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.direct import DirectRun
+from volume.runs.columns import key_words
 from volume.runs.directory import RunDirectory, RunStopped, clear, read_config
 from volume.runs.files import Manifest
-from volume.runs.report_files import key_words
 
 GAUSSIAN = samplers.Gaussian(weight_std=1.0, bias_std=0.3)
 COUNTS = ("keys", "offsets", "unit", "hits", "nonfinite")

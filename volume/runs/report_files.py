@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from volume.classifiers.recorded import Recorded
+from volume.runs.columns import key_words
 from volume.statistics.counts import Counts
 
 if TYPE_CHECKING:
@@ -281,13 +282,6 @@ def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
     return Counts(
         keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite, complete, copies
     )
-
-
-def key_words(column: pa.Array, words: int) -> np.ndarray:
-    """Keys [R, W] of a column of big-endian bytes."""
-    data = column.buffers()[1]
-    octets = np.frombuffer(data, np.uint8, count=len(column) * 8 * words, offset=column.offset * 8 * words)
-    return octets.view(">u8").reshape(-1, words).astype(np.uint64)
 
 
 class _Replaced:

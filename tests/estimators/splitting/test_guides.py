@@ -14,9 +14,10 @@ import volume
 from volume import models, samplers
 from volume.classifiers.defects import Defects, OnTrigger
 from volume.classifiers.descriptions import Accuracy, Argmax, Fits, Given, LempelZiv, Ones, Predicate, TruthTable
-from volume.estimators.splitting.guides import TIE_MARGIN, Every, InTurn, Seen, guide
+from volume.estimators.splitting.guides import guide
 from volume.estimators.splitting.splitting import Splitting, look
 from volume.functions.domains import BooleanCube, Points
+from volume.functions.importance import TIE_MARGIN, Every, InTurn, Seen
 
 CUBE = BooleanCube(3)
 X = np.asarray(CUBE.inputs)
