@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from volume.checks.baseline import Baseline as Baseline
     from volume.checks.check import Checked as Checked
     from volume.checks.check import check_report as check_report
-    from volume.classifiers.descriptions import Accuracy as Accuracy
-    from volume.classifiers.descriptions import Argmax as Argmax
-    from volume.classifiers.descriptions import Defects as Defects
-    from volume.classifiers.descriptions import Fits as Fits
-    from volume.classifiers.descriptions import Given as Given
-    from volume.classifiers.descriptions import Ones as Ones
-    from volume.classifiers.descriptions import Predicate as Predicate
-    from volume.classifiers.descriptions import Product as Product
-    from volume.classifiers.descriptions import TruthTable as TruthTable
+    from volume.classifiers.argmax import Argmax as Argmax
+    from volume.classifiers.base import Product as Product
+    from volume.classifiers.defects import Defects as Defects
+    from volume.classifiers.given import Given as Given
+    from volume.classifiers.labels import Accuracy as Accuracy
+    from volume.classifiers.labels import Fits as Fits
     from volume.classifiers.lempel_ziv import LempelZiv as LempelZiv
     from volume.classifiers.npn import NPN as NPN
+    from volume.classifiers.ones import Ones as Ones
+    from volume.classifiers.predicate import Predicate as Predicate
+    from volume.classifiers.truth_table import TruthTable as TruthTable
     from volume.cluster.distributed import estimate_distributed as estimate_distributed
     from volume.cluster.hosts import Hosts as Hosts
     from volume.cluster.process_group import ProcessLost as ProcessLost
@@ -94,20 +94,20 @@ _HOME = {
     "ClassEstimate": "reports.entries",
     "LimitVolume": "reports.entries",
     "ReplicatedVolume": "reports.entries",
-    "Accuracy": "classifiers.descriptions",
+    "Accuracy": "classifiers.labels",
     "Baseline": "checks.baseline",
     "Checked": "checks.check",
     "check_report": "checks.check",
     "Addition": "studies.addition",
     "count_additions": "studies.addition",
-    "Argmax": "classifiers.descriptions",
-    "Defects": "classifiers.descriptions",
-    "Fits": "classifiers.descriptions",
-    "Given": "classifiers.descriptions",
-    "Ones": "classifiers.descriptions",
-    "Predicate": "classifiers.descriptions",
-    "Product": "classifiers.descriptions",
-    "TruthTable": "classifiers.descriptions",
+    "Argmax": "classifiers.argmax",
+    "Defects": "classifiers.defects",
+    "Fits": "classifiers.labels",
+    "Given": "classifiers.given",
+    "Ones": "classifiers.ones",
+    "Predicate": "classifiers.predicate",
+    "Product": "classifiers.base",
+    "TruthTable": "classifiers.truth_table",
     "Comparison": "reports.comparison",
     "compare": "reports.comparison",
     "Counting": "functions.counting",

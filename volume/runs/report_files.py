@@ -184,12 +184,12 @@ def _asked(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _classifier(record: Mapping[str, Any]) -> Classifier:
-    from volume.classifiers import descriptions as classifiers
+    from volume.classifiers.base import from_description
 
     description = record["description"]["classifier"]
     if "labels" in record:
         return Recorded(json.dumps(description), tuple(record["labels"]))
-    return classifiers.from_description(description)
+    return from_description(description)
 
 
 def _write_record(path: Path, kind: str, body: dict[str, Any]) -> Path:

@@ -20,8 +20,8 @@ import numpy as np
 from jax import Array
 from scipy import optimize
 
-from volume.classifiers.descriptions import BoundTruthTable
 from volume.classifiers.labels import BoundFits
+from volume.classifiers.truth_table import BoundTruthTable
 from volume.common.progress import Progress
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, exact, log_orthant, shared_out
