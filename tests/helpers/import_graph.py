@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from checkout import ROOT
+
 PACKAGES = {"volume": "volume", "samplers": "volume.samplers", "models": "volume.models"}  # folder -> package
 FOLDERS = (*PACKAGES, "benchmarks", "tests")
 

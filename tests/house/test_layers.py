@@ -36,7 +36,6 @@ LAYERS = (
 UPWARD: dict[tuple[str, str], str] = {
     ("volume.common.records", "volume.reports.counted"): "records know reports",
     ("volume.common.records", "volume.reports.counted_entries"): "records know reports",
-    ("volume.functions.data_files", "volume.commands.usage"): "an error of the command line",
     ("volume.plots.data", "volume.reports.counted"): "figures read reports: to be given plain arrays",
     ("volume.plots.figures", "volume.reports.counted"): "figures read reports: to be given plain arrays",
     ("volume.plots.figures", "volume.reports.trained_comparison"): "figures read reports: to be given plain arrays",
@@ -53,19 +52,9 @@ UPWARD: dict[tuple[str, str], str] = {
 }
 
 # Modules that are in a circle today. Likewise: one that is in none any more fails.
-IN_A_CIRCLE = {
+IN_A_CIRCLE: set[str] = {
     "volume.checks.check",
     "volume.checks.check_summary",
-    "volume.classifiers.argmax",
-    "volume.classifiers.base",
-    "volume.classifiers.defects",
-    "volume.classifiers.descriptions",
-    "volume.classifiers.given",
-    "volume.classifiers.labels",
-    "volume.classifiers.lempel_ziv",
-    "volume.classifiers.npn",
-    "volume.classifiers.predicate",
-    "volume.classifiers.product",
     "volume.commands.asking",
     "volume.commands.check",
     "volume.commands.main",
@@ -82,13 +71,8 @@ IN_A_CIRCLE = {
     "volume.estimators.splitting.lines",
     "volume.estimators.splitting.windows",
     "volume.method",
-    "volume.models.stabiliser",
-    "volume.models.symmetry",
     "volume.plots.data",
     "volume.plots.figures",
-    "volume.queries.pooling",
-    "volume.queries.query",
-    "volume.queries.quotient",
     "volume.reports.comparison",
     "volume.reports.counted",
     "volume.reports.counted_comparison",
@@ -105,6 +89,7 @@ IN_A_CIRCLE = {
     "volume.reports.shares",
     "volume.reports.trained",
     "volume.reports.trained_comparison",
+    "volume.runs.columns",
     "volume.runs.directory",
     "volume.runs.parts",
     "volume.runs.report_files",
@@ -174,7 +159,7 @@ def test_no_circles():
     edges = {module: others - facades for module, others in graph().items() if module not in facades}
     found = circles(edges)
     caught = set().union(*found)
-    new = [sorted(circle) for circle in found if circle - IN_A_CIRCLE]
+    new = [f"{sorted(circle - IN_A_CIRCLE)} of {sorted(circle)}" for circle in found if circle - IN_A_CIRCLE]
     assert new == [], "these modules import each other in a circle"
     assert caught >= IN_A_CIRCLE, f"in no circle now, take them out: {sorted(IN_A_CIRCLE - caught)}"
 

@@ -10,8 +10,8 @@ import pytest
 import volume
 from volume import models, samplers
 from volume.commands import main as cli
-from volume.queries.query import PriorMass
 from volume.queries.quotient import Quotient, log_shift, weighs_draws
+from volume.queries.weighting import PriorMass
 from volume.reports.entries import LimitVolume, replicated_volume
 from volume.samplers import Initializer, Lattice
 

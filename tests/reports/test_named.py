@@ -11,7 +11,7 @@ from example_reports import make, table_counts
 from scipy import stats
 
 import volume
-from volume.classifiers.descriptions import Fits
+from volume.classifiers.labels import Fits
 from volume.common.logs import volume_text
 from volume.reports.comparison import compare, interval_z
 from volume.reports.entries import LimitVolume, ReplicatedVolume, entry_from_dict, replicated_volume

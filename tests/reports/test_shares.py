@@ -9,7 +9,9 @@ from example_reports import make, table_counts
 from scipy import stats
 
 import volume
-from volume.classifiers.descriptions import Accuracy, Fits, Given, Ones
+from volume.classifiers.given import Given
+from volume.classifiers.labels import Accuracy, Fits
+from volume.classifiers.ones import Ones
 from volume.functions.domains import BooleanCube
 from volume.reports.shares import ratio_limits
 from volume.statistics.counts import Counts

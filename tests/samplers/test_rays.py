@@ -18,7 +18,7 @@ from volume.commands import main as cli
 from volume.estimators.local import local
 from volume.estimators.local.anchor import Anchor
 from volume.estimators.local.copies import copies_of
-from volume.estimators.local.curve import Curve
+from volume.estimators.local.curve import LocalCurve
 from volume.models import MLP
 from volume.samplers import Gaussian, log_radial, log_radial_centred
 
@@ -151,7 +151,7 @@ def test_the_command_measures_and_draws(tmp_path, capsys):
     assert [entry["kind"] for entry in record["classes"]] == ["local", "local"]
     assert record["run"]["slopes"]["rays"][0]["slope"] > 0
     assert (tmp_path / "out" / "curve.pdf").stat().st_size > 1000
-    curve = Curve.of(volume.load(tmp_path / "out"))
+    curve = LocalCurve.of(volume.load(tmp_path / "out"))
     assert "d log V / d log cutoff" in curve.summary()
     assert "Copies: log|G|" in curve.summary()
 

@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     check_question(args)
     folder, resume = check_run(args)
     from volume.estimation import Interrupted, keep
-    from volume.estimators.local.curve import Curve
+    from volume.estimators.local.curve import LocalCurve
     from volume.runs.directory import RunStopped
 
     query = build_query(args)
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"volume: kept in {stop.out}: volume local --resume {stop.out} goes on.", file=sys.stderr)
         if report is None:
             return code
-    curve = Curve.of(report)
+    curve = LocalCurve.of(report)
     if folder is not None:
         drawn = [curve.plot(Path(folder) / "curve.pdf")] if len(args.cutoff) > 1 else []
         print(f"volume: saved in {', '.join(map(str, [folder, *drawn]))}", file=sys.stderr)

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from volume.classifiers import lempel_ziv
-from volume.classifiers.descriptions import Ones, TruthTable
-from volume.functions import tables
+from volume.classifiers.ones import Ones
+from volume.classifiers.truth_table import TruthTable
+from volume.functions import lempel_ziv, tables
 from volume.functions.domains import BooleanCube
 from volume.reports.counted import VolumeReport
 from volume.statistics.counts import Counts, Tally

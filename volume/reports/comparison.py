@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 import numpy as np
 from scipy import special
 
-from volume.classifiers.descriptions import TruthTable
+from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import finite
 from volume.common.records import short
 from volume.common.seeds import seeds_of

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classifier
-from volume.classifiers.descriptions import TruthTable
+from volume.classifiers.truth_table import TruthTable
 from volume.common.records import plain
 from volume.errors import whole
 from volume.functions.domains import Domain

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from volume.classifiers.descriptions import TruthTable
+from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import volume_text
 from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
@@ -161,7 +161,7 @@ def _table(report: VolumeReport, shown: ClassTable) -> Table:
 
 
 def _complexity(report: VolumeReport, shown: ClassTable) -> np.ndarray | None:
-    from volume.classifiers import lempel_ziv
+    from volume.functions import lempel_ziv
 
     if not 2 <= report.domain.num_inputs <= lempel_ziv.MAX_INPUTS:
         return None

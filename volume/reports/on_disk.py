@@ -26,7 +26,7 @@ from volume.statistics.ratios import share_limits
 from volume.statistics.unseen import Unseen, missing_mass
 
 if TYPE_CHECKING:
-    from volume.classifiers.descriptions import BoundClassifier
+    from volume.classifiers.base import BoundClassifier
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import numpy as np
 
 from volume.classifiers.base import Classifier
-from volume.classifiers.descriptions import BoundTruthTable
+from volume.classifiers.truth_table import BoundTruthTable
 from volume.common.logs import finite
 from volume.errors import whole
 from volume.functions.canonical import TableGroup
@@ -242,7 +242,7 @@ def _parts(report: VolumeReport) -> dict[str, Any]:
 
 def unpooled_conventions(conventions: Mapping[str, Any]) -> dict[str, Any]:
     """The conventions of the same draws without pooling."""
-    from volume.queries.query import PriorMass
+    from volume.queries.weighting import PriorMass
 
     kept = {name: value for name, value in conventions.items() if name not in ("symmetry_group", "ties_at_most")}
     return {**kept, "symmetry": "none", **PriorMass().conventions(None)}  # type: ignore[arg-type] - it asks nothing

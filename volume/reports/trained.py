@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from volume.classifiers.descriptions import TruthTable
+from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import volume_text
 from volume.errors import whole
 from volume.functions.domains import BooleanCube

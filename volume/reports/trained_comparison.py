@@ -34,8 +34,9 @@ import numpy as np
 from rich.table import Table
 from scipy import stats
 
-from volume.classifiers.descriptions import Fits, TruthTable
 from volume.classifiers.given import BoundGiven, BoundGivenTables
+from volume.classifiers.labels import Fits
+from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import finite, volume_text
 from volume.errors import whole
 from volume.functions.domains import BooleanCube

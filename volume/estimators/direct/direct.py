@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from volume.classifiers.descriptions import BoundClassifier
+from volume.classifiers.base import BoundClassifier
 from volume.classifiers.given import BoundGivenTables
 from volume.common.progress import Progress
 from volume.common.seeds import block_key, index_words

@@ -25,7 +25,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from volume.classifiers.descriptions import BoundClassifier
+from volume.classifiers.base import BoundClassifier
 from volume.estimators.direct.direct import decide, pack_words
 from volume.estimators.exact.arithmetic import lattice_of
 from volume.functions.tables import bits_per_input
