@@ -55,12 +55,6 @@ UPWARD: dict[tuple[str, str], str] = {
 IN_A_CIRCLE: set[str] = {
     "volume.checks.check",
     "volume.checks.check_summary",
-    "volume.commands.asking",
-    "volume.commands.check",
-    "volume.commands.main",
-    "volume.commands.specs",
-    "volume.commands.stored",
-    "volume.commands.tasks",
     "volume.common.records",
     "volume.estimation",
     "volume.estimators.direct.direct",
