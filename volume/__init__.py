@@ -62,8 +62,9 @@ if TYPE_CHECKING:
     from volume.reports.counted import ClassVolume as ClassVolume
     from volume.reports.counted import VolumeReport as VolumeReport
     from volume.reports.entries import ClassEstimate as ClassEstimate
-    from volume.reports.entries import LimitVolume as LimitVolume
     from volume.reports.entries import ReplicatedVolume as ReplicatedVolume
+    from volume.reports.limit_entries import LimitVolume as LimitVolume
+    from volume.reports.loading import load as load
     from volume.reports.local_entries import LocalVolume as LocalVolume
     from volume.reports.merging import merge as merge
     from volume.reports.named import EstimateReport as EstimateReport
@@ -76,7 +77,6 @@ if TYPE_CHECKING:
     from volume.reports.trained_comparison import TrainingComparison as TrainingComparison
     from volume.reports.trained_comparison import compare_training as compare_training
     from volume.runs.directory import RunStopped as RunStopped
-    from volume.runs.report_files import load as load
     from volume.studies.addition import Addition as Addition
     from volume.studies.addition import count_additions as count_additions
     from volume.studies.extrapolation import Extrapolation as Extrapolation
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ClassEstimate": "reports.entries",
-    "LimitVolume": "reports.entries",
+    "LimitVolume": "reports.limit_entries",
     "ReplicatedVolume": "reports.entries",
     "Accuracy": "classifiers.labels",
     "Baseline": "checks.baseline",
@@ -155,7 +155,7 @@ _HOME = {
     "RunStopped": "runs.directory",
     "merge_directories": "reports.run_union",
     "simplicity_measure": "studies.simplicity",
-    "load": "runs.report_files",
+    "load": "reports.loading",
     "Splitting": "estimators.splitting.splitting",
     "Sweep": "studies.sweep",
     "sweep": "studies.sweep",

@@ -203,7 +203,7 @@ class Watched:
 
 def _stored(out: Path) -> Any:
     """The finished report in a folder, or None."""
-    from volume.runs.report_files import load
+    from volume.reports.loading import load
 
     try:
         report = load(out)
