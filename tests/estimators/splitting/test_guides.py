@@ -15,7 +15,8 @@ from volume import models, samplers
 from volume.classifiers.defects import Defects, OnTrigger
 from volume.classifiers.descriptions import Accuracy, Argmax, Fits, Given, LempelZiv, Ones, Predicate, TruthTable
 from volume.estimators.splitting.guides import TIE_MARGIN, Every, InTurn, Seen, guide
-from volume.estimators.splitting.splitting import Splitting, look
+from volume.estimators.splitting.look import look
+from volume.estimators.splitting.splitting import Splitting
 from volume.functions.domains import BooleanCube, Points
 
 CUBE = BooleanCube(3)

@@ -32,9 +32,11 @@ import numpy as np
 import pyarrow as pa
 
 from volume.estimators.local.cover import Cover
-from volume.estimators.local.group import Group, GroupState, Replicate
+from volume.estimators.local.group import GroupState, Replicate
+from volume.estimators.local.group import RegionGroup as Group
 from volume.estimators.local.pilot import Closing, LocalPilot, PilotState
-from volume.estimators.local.region_moves import Region, RegionStage
+from volume.estimators.local.region_kernel import RegionKernel, RegionStage
+from volume.estimators.smc.scheme import Scheme
 from volume.runs.columns import rows_column, rows_of
 from volume.runs.parts import Part, StoredPart
 from volume.runs.states import LatestState, is_state, like, particle_rows, worded
@@ -44,9 +46,10 @@ COLUMNS = {"ideal": pa.float64()} | dict.fromkeys(("evaluations", "drawn", "nonf
 BY_CUTOFF = ("log_estimates", "change", "deviation")
 
 
-def fingerprint(cover: Cover, pilot: LocalPilot, region: Region) -> str:
+def fingerprint(cover: Cover, pilot: LocalPilot, scheme: Scheme[RegionKernel]) -> str:
     """Of the constants of all replicates; those with others are not mixed."""
-    sizes = [region.num_particles, region.num_moves, region.points, region.guide_points, region.line_points]
+    kernel = scheme.kernel
+    sizes = [scheme.num_particles, scheme.num_moves, kernel.points, kernel.guide_points, kernel.line_points]
     ends = [[end.at, *end.stage, end.factor] for end in pilot.ends]
     pieces = (cover.centre, cover.root, np.array(pilot.stages), np.array(ends), np.array(sizes))
     content = b"".join(np.ascontiguousarray(piece, np.float64).tobytes() for piece in pieces)

@@ -28,10 +28,12 @@ import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
-from volume.estimators.smc.group import Group, GroupState, Replicate
-from volume.estimators.smc.pilot import Pilot, PilotState
-from volume.estimators.smc.step import Target
-from volume.estimators.splitting.windows import Stage
+from volume.estimators.smc.scheme import Scheme as Target
+from volume.estimators.splitting.group import ClassGroup as Group
+from volume.estimators.splitting.group import GroupState, Replicate
+from volume.estimators.splitting.pilot import ClassPilot as Pilot
+from volume.estimators.splitting.pilot import PilotState
+from volume.estimators.splitting.stage import Stage
 from volume.runs.columns import rows_column, rows_of
 from volume.runs.parts import Part, StoredPart
 from volume.runs.states import LatestState, is_state, particle_rows
@@ -110,7 +112,7 @@ class ClassParts:
                 return
         for part in self._stored:
             if is_state(part, f"state-{self._number:03d}-pilot"):
-                facts, target = part.facts, pilot.target
+                facts, target = part.facts, pilot.scheme
                 z = _particles(part.read(), target, (1, target.num_particles))
                 stages = [Stage(*map(_read_level, row[:2], (-math.inf, math.inf)), *row[2:]) for row in facts["stages"]]
                 key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
@@ -253,7 +255,7 @@ def _normals(z: Any, columns: dict[str, Any] | None = None) -> pa.Table:
 
 def _particles(table: pa.Table, target: Target, leading: tuple[int, int]) -> dict[str, np.ndarray]:
     """Particles [G, N, ...] by the names of the parameters."""
-    parameters = target.arcs.model.parameters
+    parameters = target.kernel.model.parameters
     return {
         p.name: rows_of(table.column(f"z_{p.name}"), tuple(p.shape)).reshape(*leading, *p.shape) for p in parameters
     }
