@@ -294,7 +294,7 @@ def test_a_trial_goes_on(tmp_path):
 
 def test_states_are_kept_now_and_then(monkeypatch, tmp_path):
     clock = [0.0]
-    monkeypatch.setattr("volume.runs.states.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("volume.runs.checkpoints.time.monotonic", lambda: clock[0])
     query, method = SPLITTINGS["shares"]
     run = begin(query, method)
     run.advance()
@@ -306,7 +306,7 @@ def test_states_are_kept_now_and_then(monkeypatch, tmp_path):
     run.advance()
     clock[0] = 20.0
     assert run.collect() == []
-    monkeypatch.setattr("volume.runs.states.STATE_RATE", 1.0)  # a state of so many bytes takes a disk long
+    monkeypatch.setattr("volume.runs.checkpoints.STATE_RATE", 1.0)  # a state of so many bytes takes a disk long
     clock[0] = 40.0
     assert run.collect() == []
 

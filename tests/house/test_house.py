@@ -11,10 +11,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 import volume
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("volume", "samplers", "models")
 SOURCES = sorted(path for folder in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

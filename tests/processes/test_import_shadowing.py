@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 import volume
 
-ROOT = Path(volume.__file__).resolve().parent.parent
 FOLDERS = ("models", "samplers")
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import uv
+from checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 HOME = {"volume": "volume", "samplers": "volume/samplers", "models": "volume/models"}  # folder -> place in the wheel
 DRAWS = 100_000  # the README's example may take millions; here it only has to run
 

@@ -22,9 +22,9 @@ from volume.common.seeds import to_key
 from volume.estimation import Interrupted
 from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.direct import DirectRun
+from volume.runs.columns import key_words
 from volume.runs.directory import RunDirectory, RunStopped, clear, read_config
 from volume.runs.files import Manifest
-from volume.runs.report_files import key_words
 
 GAUSSIAN = samplers.Gaussian(weight_std=1.0, bias_std=0.3)
 COUNTS = ("keys", "offsets", "unit", "hits", "nonfinite")
@@ -271,16 +271,16 @@ def test_a_full_disk_stops_the_run_and_spoils_nothing(where, questions, straight
     full = OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as patch:
         if where == "parts":
-            from volume.runs import files as run_files
+            from volume.common import atomic_files
 
-            def replace(path, content, replace=run_files.replace, calls=[]):  # noqa: B006 - counts calls
+            def write(path, content, write=atomic_files.write_bytes, calls=[]):  # noqa: B006 - counts calls
                 calls.append(path)
                 if path.parent.name == "parts" and len(calls) > 3:
                     (path.parent / f".{path.name}.1.tmp").write_bytes(content[: len(content) // 2])
                     raise full
-                replace(path, content)
+                write(path, content)
 
-            patch.setattr("volume.runs.directory.replace", replace)
+            patch.setattr("volume.runs.directory.write_bytes", write)
         elif where == "manifest":
 
             def append(self, record, append=Manifest.append, calls=[]):  # noqa: B006 - counts calls

@@ -19,8 +19,8 @@ from volume import models, samplers
 from volume.estimators.smc.conditional import conditional_runs
 from volume.estimators.smc.scheme import Scheme
 from volume.estimators.smc.step import advance, draw
-from volume.estimators.splitting.guides import guide
 from volume.estimators.splitting.hit_and_run import LineKernel, line_kernel
+from volume.estimators.splitting.importance import importance_function
 from volume.estimators.splitting.stage import Data, Stage
 from volume.reports.entries import ReplicatedVolume
 from volume.samplers import directions, lines, log_mass, quantile, refreshed
@@ -136,7 +136,7 @@ def three(signs):
 
 
 def scheme_of(query, particles, moves):
-    found = guide(query.bound, "fits")
+    found = importance_function(query.bound, "fits")
     inputs = np.asarray(query.domain.inputs, np.float32)[found.rows]
     kernel = line_kernel(query.model, query.prior, found.onto(found.rows))
     assert kernel is not None

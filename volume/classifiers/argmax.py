@@ -81,12 +81,15 @@ class BoundArgmax(BoundClassifier):
             result = result * self.num_outputs + rows[digit]
         return result
 
-    def label(self, index: int) -> str:
+    def required_labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index, digits = in_range(index, self.num_classes), []
         for _ in self.positions:
             index, digit = divmod(index, self.num_outputs)
             digits.append(digit)
-        return tables.label(np.array(digits[::-1]), self.num_outputs)
+        return self.positions, np.array(digits[::-1])
+
+    def label(self, index: int) -> str:
+        return tables.label(self.required_labels(index)[1], self.num_outputs)
 
     def index(self, label: Any) -> int:
         try:

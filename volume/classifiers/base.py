@@ -19,6 +19,7 @@ import numpy as np
 from volume.common.content import ByContent
 from volume.functions import tables
 from volume.functions.domains import Domain, Points
+from volume.functions.importance import ImportanceFunction, InTurn, all_right
 
 if TYPE_CHECKING:
     from volume.classifiers.product import Product
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # Above this many classes a dense counter per block of draws costs more than counting whole tables.
 MAX_DEVICE_CLASSES = 2**16
 MAX_CLASSES = 2**62  # class numbers are int64
+OUTSIDE = "outside"  # the label of what a classifier leaves out
 
 
 class Classifier(ByContent, ABC):
@@ -120,8 +122,56 @@ class BoundClassifier(ByContent, ABC):
         """The labels of keys [K, W] as :meth:`key` makes them."""
         return [self.label(index) for index in np.asarray(keys)[:, 0].tolist()]
 
+    def required_labels(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the inputs [m] and their class numbers [m] that make up class number ``index``.
+
+        A function is in the class exactly when it gives these labels. None where the class is no such set of labels.
+        """
+        return None
+
+    def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
+        """Return a score of the outputs that rises on the way to class number ``index``, and is +inf inside it.
+
+        Args:
+            index: of the class.
+            chain: reach labels one after the other, in the order of the domain, instead of all at once.
+
+        Raises:
+            ValueError: no margin leads to this class.
+        """
+        if (required := self.required_labels(index)) is not None:
+            return all_right(*required, chain=chain)
+        raise ValueError(
+            f"No margin leads to the class {self.label(index)!r} of {self.classifier!r}: give score=, a function of "
+            "one network's outputs that rises on the way to the class, or use volume.Direct."
+        )
+
     def describe(self) -> dict[str, Any]:
         return self.classifier.describe()
+
+
+@dataclass(frozen=True, eq=False)
+class Conditional(BoundClassifier):
+    """A classifier of the functions in one class of another: they are split, and all others are "outside"."""
+
+    within: BoundClassifier
+    split: BoundClassifier
+    wanted: int  # the class number of ``within`` that is split
+
+    @property
+    @abstractmethod
+    def outside_key(self) -> np.ndarray:
+        """The key, uint64 [W], under which all functions outside are counted."""
+
+    @abstractmethod
+    def holds(self, keys: np.ndarray) -> np.ndarray:
+        """Return whether each of the keys [K, W] is that of a class inside, bool [K]."""
+
+    def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
+        if self.label(index) == OUTSIDE:
+            return super().importance_function(index, chain=chain)
+        within = self.within.importance_function(self.wanted, chain=chain)
+        return InTurn((within, self.split.importance_function(index, chain=chain)))
 
 
 def in_range(index: int, num_classes: int) -> int:

@@ -27,6 +27,7 @@ from volume.classifiers.given import Given
 from volume.classifiers.labels import Accuracy, BoundAccuracy, Fits, Labelled
 from volume.errors import unknown
 from volume.functions.domains import Domain, row_keys
+from volume.functions.importance import ImportanceFunction, right_counts
 
 BENIGN, MIXED, DEFECTS = "benign", "mixed", "defects"
 Rows = ArrayLike | Callable[[np.ndarray], ArrayLike]
@@ -139,6 +140,13 @@ class BoundOnTrigger(BoundClassifier):
             return self.right, self._num_rows - np.flatnonzero(self.class_of_wrong() == index)[::-1]
         everything = np.array([self._num_rows])
         return {0: (self.right, everything), self.num_classes - 1: (self.hit, everything)}.get(index)
+
+    def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
+        counted = self.counted(index)
+        if counted is None or not len(counted[1]):
+            return super().importance_function(index, chain=chain)
+        labelled, right = counted
+        return right_counts(labelled.positions, labelled.labels_at, int(right[0]), int(right[-1]))
 
     def label(self, index: int) -> str:
         index = in_range(index, self.num_classes)

@@ -23,6 +23,7 @@ from volume.classifiers.product import Product
 from volume.errors import unknown
 from volume.functions import tables
 from volume.functions.domains import Domain
+from volume.functions.importance import ImportanceFunction, right_counts
 
 __all__ = [
     "NPN",
@@ -81,12 +82,20 @@ class BoundTruthTable(BoundClassifier):
     def labels(self, keys: np.ndarray) -> list[str]:
         return tables.labels(keys, self.num_inputs, self.num_outputs)
 
+    def required_labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        table = tables.unpack(self._key_of(index)[None], self.num_inputs, self.num_outputs)[0]
+        return np.arange(self.num_inputs), table
+
     def index(self, label: Any) -> int:
         return int.from_bytes(self.key(label).astype(">u8").tobytes(), "big")
 
     def label(self, index: int) -> str:
+        return self.labels(self._key_of(index)[None])[0]
+
+    def _key_of(self, index: int) -> np.ndarray:
+        """[W]"""
         words = tables.num_words(self.num_inputs, self.num_outputs)
-        return self.labels(np.frombuffer(int(index).to_bytes(8 * words, "big"), ">u8").astype(np.uint64)[None])[0]
+        return np.frombuffer(int(index).to_bytes(8 * words, "big"), ">u8").astype(np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +125,9 @@ class BoundOnes(BoundClassifier):
         for word in range(keys.shape[1]):  # a sum over the short axis would be slower
             ones += np.bitwise_count(keys[:, word])
         return ones
+
+    def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
+        return right_counts(np.arange(self.num_inputs), np.ones(self.num_inputs, int), index, index)
 
     def label(self, index: int) -> str:
         return str(in_range(index, self.num_classes))

@@ -21,7 +21,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from volume.classifiers.base import MAX_CLASSES, MAX_DEVICE_CLASSES, BoundClassifier, Classifier, as_index, in_range
+from volume.classifiers.base import (
+    MAX_CLASSES,
+    MAX_DEVICE_CLASSES,
+    OUTSIDE,
+    Classifier,
+    Conditional,
+    as_index,
+    in_range,
+)
 from volume.classifiers.labels import BoundFits, Fits
 from volume.classifiers.product import check_decided_together, union_of_inputs
 from volume.errors import unknown
@@ -29,7 +37,6 @@ from volume.functions import tables
 from volume.functions.domains import Domain, Points
 from volume.statistics.counts import Counts
 
-OUTSIDE = "outside"
 _INNER = "inner "
 
 
@@ -118,10 +125,8 @@ def _is_inner(label: str) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class BoundGiven(BoundClassifier):
-    within: BoundClassifier
-    split: BoundClassifier
-    wanted: int  # the class number of ``within`` that is given
+class BoundGiven(Conditional):
+    """Classes that are listed in advance: those of the split, 0..S-1, then "outside"."""
 
     @property
     def num_classes(self) -> int:
@@ -131,6 +136,13 @@ class BoundGiven(BoundClassifier):
     def outside(self) -> int:
         """The number of the class "outside", the last one."""
         return self.num_classes - 1
+
+    @property
+    def outside_key(self) -> np.ndarray:
+        return np.array([self.outside], np.uint64)
+
+    def holds(self, keys: np.ndarray) -> np.ndarray:
+        return keys[:, 0] != self.outside
 
     @property
     def route(self) -> Literal["table", "device"]:
@@ -181,12 +193,8 @@ class BoundGiven(BoundClassifier):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundGivenTables(BoundClassifier):
+class BoundGivenTables(Conditional):
     """The single functions in one class of ``within``. Class numbers are those of `TruthTable`, without bound."""
-
-    within: BoundClassifier
-    split: BoundClassifier  # truth tables
-    wanted: int  # the class number of ``within`` that is given
 
     @property
     def num_classes(self) -> None:
@@ -218,7 +226,6 @@ class BoundGivenTables(BoundClassifier):
         return keys[outside[0]]
 
     def holds(self, keys: np.ndarray) -> np.ndarray:
-        """Whether each of the tables [K, W] is in the class that is given, bool [K]."""
         return self.within.classify_keys(keys) == self.wanted
 
     def joined(self, words: list[np.ndarray]) -> list[np.ndarray]:

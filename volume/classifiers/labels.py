@@ -18,6 +18,7 @@ from volume.classifiers.base import BoundClassifier, Classifier, as_index, in_ra
 from volume.common.content import frozen
 from volume.functions import tables
 from volume.functions.domains import Domain, Points, as_inputs, row_keys
+from volume.functions.importance import ImportanceFunction, right_counts
 
 _SLACK = 1e-9  # accuracies k/m and bin edges closer than this are one number written in two ways
 
@@ -142,6 +143,14 @@ class BoundFits(_BoundRows):
             fits &= (keys[:, word] & mask[0, word]) == target[0, word]
         return fits.astype(np.int64)
 
+    def required_labels(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        return (self.positions, self.labels_at) if index == 1 else None
+
+    def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
+        if index == 1:
+            return super().importance_function(index, chain=chain)
+        return right_counts(self.positions, self.labels_at, 0, len(self.labels_at) - 1)
+
     def label(self, index: int) -> str:
         return ("misses", "fits")[in_range(index, 2)]
 
@@ -242,6 +251,11 @@ class BoundAccuracy(_BoundRows):
         for word in np.flatnonzero(mask[0]):
             right -= np.bitwise_count((keys[:, word] ^ target[0, word]) & mask[0, word])
         return self._class_of[right]
+
+    def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
+        if not len(right := self.counts_in(index)):
+            return super().importance_function(index, chain=chain)
+        return right_counts(self.positions, self.labels_at, int(right[0]), int(right[-1]))
 
     def label(self, index: int) -> str:
         in_range(index, self.num_classes)

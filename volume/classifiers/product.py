@@ -16,6 +16,7 @@ import numpy as np
 
 from volume.classifiers.base import MAX_CLASSES, MAX_DEVICE_CLASSES, BoundClassifier, Classifier, in_range
 from volume.functions.domains import Domain, Points
+from volume.functions.importance import Every
 
 
 def union_of_inputs(classifiers: Sequence[Classifier], what: str) -> Points | None:
@@ -124,6 +125,10 @@ class BoundProduct(BoundClassifier):
 
     def classify_keys(self, keys: np.ndarray, chunk: int | None = None) -> np.ndarray:
         return self._combine([factor.classify_keys(keys, chunk) for factor in self.factors])
+
+    def importance_function(self, index: int, *, chain: bool = False) -> Every:
+        numbered = zip(self.factors, self.digits(index), strict=True)
+        return Every(tuple(factor.importance_function(digit, chain=chain) for factor, digit in numbered))
 
     def label(self, index: int) -> str:
         return ", ".join(factor.label(digit) for factor, digit in zip(self.factors, self.digits(index), strict=True))

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from volume.common.atomic_files import replacing
 from volume.errors import unknown
 from volume.plots.data import RELIABLE_HITS, balance_data, complexity_data, of_tables, rank_data
 
@@ -75,7 +76,9 @@ def _finish(ax: Axes, path: str | Path | None) -> Axes:
         Path(path).parent.mkdir(parents=True, exist_ok=True)  # as a report does when it is saved
         # Embedded TrueType: journals refuse matplotlib's default Type 3 fonts.
         with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
-            ax.figure.get_figure(root=True).savefig(path, dpi=200)  # type: ignore[union-attr]
+            figure: Any = ax.figure.get_figure(root=True)
+            with replacing(path) as beside:
+                figure.savefig(beside, dpi=200, format=Path(path).suffix[1:])
     return ax
 
 

@@ -26,11 +26,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from volume.common.atomic_files import sync_folder, write_bytes, write_text
 from volume.common.provenance import commit, versions
 from volume.common.records import plain, short
 from volume.common.version import __version__
 from volume.method import is_parted
-from volume.runs.files import Lock, Manifest, difference, flush_folder, packed, replace, sha256
+from volume.runs.files import Lock, Manifest, difference, packed, sha256
 from volume.runs.parts import Part, StoredPart
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class RunDirectory:
         file = self.path / "config.json"
         mine = {"format": FORMAT, "version": VERSION, **plain(config, "config")}
         if not file.exists():
-            replace(file, json.dumps({**mine, "sha256": _digest(mine)}, indent=1, allow_nan=False).encode() + b"\n")
+            write_text(file, json.dumps({**mine, "sha256": _digest(mine)}, indent=1, allow_nan=False) + "\n")
             return
         theirs = read_config(self.path)
         if not resume:
@@ -252,7 +253,7 @@ class RunDirectory:
         if earlier is not None and file == earlier.path.name:  # the earlier one counts until the line is there
             file = f"{name}.replaced.parquet"
         path = self.path / "parts" / file
-        replace(path, content)
+        write_bytes(path, content)
         line = {"name": name, "file": file, "facts": facts, "bytes": len(content)}
         line |= {"sha256": hashlib.sha256(content).hexdigest(), "seconds": round(self.seconds, 3), "at": time.time()}
         self._manifest.append(line)
@@ -340,7 +341,7 @@ def clear(path: str | Path) -> None:
         if len(patterns) > len(_OLD):
             for name in _FOLDERS:
                 shutil.rmtree(path / name, ignore_errors=True)
-        flush_folder(path)
+        sync_folder(path)
     finally:
         lock.release()
 

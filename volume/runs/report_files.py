@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from volume.classifiers.recorded import Recorded
+from volume.common.atomic_files import replacing, write_text
+from volume.runs.columns import key_words
 from volume.statistics.counts import Counts
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def save(report: VolumeReport, path: str | Path) -> Path:
     record_path, counts_path = paths(path)
     record_path.parent.mkdir(parents=True, exist_ok=True)
     counts = report.counts
-    with _Replaced(counts_path) as temporary:
+    with replacing(counts_path) as temporary:
         _write_counts(counts, temporary)
         digest = _sha256(temporary)
     body = _body(report)
@@ -193,8 +194,7 @@ def _classifier(record: Mapping[str, Any]) -> Classifier:
 
 def _write_record(path: Path, kind: str, body: dict[str, Any]) -> Path:
     record = {"format": kind, "version": VERSION, "sha256": _body_sha256(body), **body}
-    with _Replaced(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
     return path
 
 
@@ -281,30 +281,6 @@ def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
     return Counts(
         keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite, complete, copies
     )
-
-
-def key_words(column: pa.Array, words: int) -> np.ndarray:
-    """Keys [R, W] of a column of big-endian bytes."""
-    data = column.buffers()[1]
-    octets = np.frombuffer(data, np.uint8, count=len(column) * 8 * words, offset=column.offset * 8 * words)
-    return octets.view(">u8").reshape(-1, words).astype(np.uint64)
-
-
-class _Replaced:
-    """``with _Replaced(path) as temporary``: what was written there takes the path's place unless something failed."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-    def __enter__(self) -> Path:
-        return self._temporary
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            os.replace(self._temporary, self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -23,8 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from volume.runs.columns import function_column
-from volume.runs.report_files import key_words
+from volume.runs.columns import function_column, key_words
 from volume.statistics.counts import Counts, Tally, Units, positions
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from volume.common.atomic_files import replacing
 from volume.common.logs import LN10
 from volume.plots.figures import BLUE, GREY, VERMILLION, check_path
 from volume.studies.columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
@@ -178,5 +179,7 @@ def _finish(ax: Axes, path: str | Path | None) -> Axes:
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
-            ax.figure.get_figure(root=True).savefig(path, dpi=200)  # type: ignore[union-attr]
+            figure: Any = ax.figure.get_figure(root=True)
+            with replacing(path) as beside:
+                figure.savefig(beside, dpi=200, format=Path(path).suffix[1:])
     return ax

@@ -33,6 +33,7 @@ import numpy as np
 from volume.classifiers.defects import BoundOnTrigger
 from volume.classifiers.given import BoundGiven
 from volume.classifiers.labels import BoundAccuracy, BoundFits
+from volume.common.atomic_files import write_text
 from volume.common.progress import Progress
 from volume.common.records import plain, short
 from volume.common.seeds import to_key
@@ -155,7 +156,7 @@ class Measures:
         path = path if path.suffix == ".json" else path / "measures.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         record = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        path.write_text(record + "\n", encoding="utf-8")
+        write_text(path, record + "\n")
         return path
 
     def save_training(self, folder: str | Path) -> list[Path]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkout import ROOT
 from cli_runs import answer, run
 from part_files import Kept, begin, go, report_of
 
@@ -213,7 +214,7 @@ def test_a_state_holds_all_that_changes(chain):
 
 def test_states_are_kept_now_and_then(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("volume.runs.states.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("volume.runs.checkpoints.time.monotonic", lambda: clock[0])
     run = begin(*CHAINS["levels"])
     run.advance()
     assert [part.name for part in run.collect()] == ["law-000"]
@@ -329,7 +330,7 @@ KILLED = """
     import os, signal, time
     from tests_here import QUERY, SMALL, local
     import volume
-    from volume.runs import states as state_parts
+    from volume.runs import checkpoints as state_parts
     state_parts.STATE_SECONDS, state_parts.STATE_RATE = 0.0, 1e12
     left = {steps}
     def stop(_):
@@ -350,7 +351,7 @@ def test_a_kill_costs_the_step_under_way(tmp_path, whole):
     here = Path(__file__).resolve()
     for steps in (6, 6):
         script = textwrap.dedent(KILLED).replace("tests_here", here.stem).format(steps=steps, out=str(tmp_path))
-        paths = os.pathsep.join((str(here.parent), str(here.parents[2] / "helpers")))
+        paths = os.pathsep.join((str(here.parent), str(ROOT / "tests" / "helpers")))
         done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, timeout=200)
         assert done.returncode == -signal.SIGKILL
     steps = 0

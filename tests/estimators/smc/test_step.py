@@ -18,7 +18,7 @@ from volume.estimators.smc.resampling import resample
 from volume.estimators.smc.scheme import Scheme
 from volume.estimators.smc.step import advance, draw, fresh_state, probe
 from volume.estimators.splitting.group import survey
-from volume.estimators.splitting.guides import guide
+from volume.estimators.splitting.importance import importance_function
 from volume.estimators.splitting.stage import Data, Stage
 from volume.estimators.splitting.windows import WindowKernel
 from volume.samplers import arcs
@@ -34,7 +34,7 @@ def sector(labels, angle):
 
 
 def scheme_of(query, label, particles, moves, batch, body_points=3, head_points=4):
-    found = guide(query.bound, label)
+    found = importance_function(query.bound, label)
     around = arcs(query.model, query.prior, body_points=body_points, head_points=head_points)
     inputs = np.asarray(query.domain.inputs, np.float32)[found.rows]
     kernel = WindowKernel(around, found.onto(found.rows))

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
 import numpy as np
-import pyarrow as pa
 from jax import Array
 from scipy import optimize
 
@@ -31,6 +30,7 @@ from volume.queries.query import Query
 from volume.reports.entries import LimitVolume
 from volume.reports.facts import Facts
 from volume.reports.named import EstimateReport
+from volume.runs.columns import Numbers, Schema, Texts
 from volume.runs.parts import Part, StoredPart
 
 _RANK = 1e-13  # eigenvalues of an m x m correlation matrix below m times this are rounding
@@ -290,17 +290,22 @@ class WideRun:
         self._todo = self._todo[index::count]
 
 
+# Of an answered class: its label, and the fields of the estimate but its notes, which are facts.
+CLASSES = Schema(
+    {"label": Texts()} | {field.name: Numbers() for field in fields(OrthantEstimate) if field.name != "notes"}
+)
+
+
 def _class_part(index: int, label: str, found: OrthantEstimate) -> Part:
     """One row: the label and the numbers of the estimate, as its fields are called."""
-    numbers = {name: pa.array([value]) for name, value in vars(found).items() if name != "notes"}
-    table = pa.table({"label": pa.array([label]), **numbers})
+    table = CLASSES.table({"label": [label], **{name: [value] for name, value in vars(found).items()}})
     return Part(f"class-{index:06d}", {"class": index, "notes": list(found.notes)}, table)
 
 
 def _estimate(part: StoredPart) -> OrthantEstimate:
-    row = part.read().to_pylist()[0]
-    del row["label"]
-    return OrthantEstimate(**row, notes=tuple(part.facts["notes"]))
+    columns = CLASSES.read(part)
+    del columns["label"]
+    return OrthantEstimate(**{name: one.tolist()[0] for name, one in columns.items()}, notes=tuple(part.facts["notes"]))
 
 
 _SAMPLERS = "volume.Direct or volume.Splitting"

@@ -46,8 +46,8 @@ from volume.estimators.local.splitting_parts import SplittingParts
 from volume.estimators.local.tempered_pilot import TemperedPilot
 from volume.estimators.smc.scheme import Scheme
 from volume.reports.entries import ReplicatedVolume, replicated_volume
+from volume.runs.checkpoints import like, worded
 from volume.runs.parts import Part, StoredPart
-from volume.runs.states import like, worded
 from volume.samplers import Prior
 from volume.statistics.slopes import Slope, slopes
 

@@ -18,13 +18,13 @@ from jax import Array
 from volume.classifiers.base import BoundClassifier
 from volume.common.logs import LN10
 from volume.estimators.splitting.group import table_shares
-from volume.estimators.splitting.guides import Guide
 from volume.estimators.splitting.parts import ClassParts, Phase, fingerprint
 from volume.estimators.splitting.pilot import ClassPilot
 from volume.estimators.splitting.replicates import ClassReplicates
 from volume.estimators.splitting.schemes import ClassScheme
 from volume.estimators.splitting.stage import Data, Stage
 from volume.estimators.splitting.trial import sized
+from volume.functions.importance import ImportanceFunction
 from volume.runs.parts import Part, StoredPart
 
 PILOT, TRIAL, RUN = 0, 1, 2  # their keys
@@ -51,8 +51,8 @@ class ClassRun:
         *,
         label: str,
         number: int,
-        score: Guide,
-        make_scheme: Callable[[Guide, int, int], ClassScheme],
+        score: ImportanceFunction,
+        make_scheme: Callable[[ImportanceFunction, int, int], ClassScheme],
         inputs: np.ndarray,
         split: BoundClassifier | None,
         key: Array,

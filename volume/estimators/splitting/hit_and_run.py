@@ -22,8 +22,8 @@ import numpy as np
 from jax import Array
 
 from volume.estimators.smc.kernel import Move
-from volume.estimators.splitting.guides import Guide, Right
 from volume.estimators.splitting.stage import Data, Stage, draw_network
+from volume.functions.importance import ImportanceFunction, Right
 from volume.models import Model, Params
 from volume.samplers import Directions, Lines, Prior, directions, lines, log_mass, quantile, refreshed
 
@@ -173,7 +173,7 @@ class LineKernel:
         )
 
 
-def line_kernel(model: Model, prior: Prior, score: Guide) -> LineKernel | None:
+def line_kernel(model: Model, prior: Prior, score: ImportanceFunction) -> LineKernel | None:
     """Make the kernel of a class that is a polyhedron: outputs are linear, all labels of the importance function are
     asked for, and some of them can be missed. None for any other class."""
     if not (isinstance(score, Right) and score.least == len(score.labels) and len(_scored(score)) > 0):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from volume.estimators.splitting.guides import Seen
+from volume.functions.importance import Seen
 from volume.models import Model
 from volume.queries.query import Query
 from volume.samplers import Prior, standard_normal

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from volume.estimators.smc.scheme import Scheme
-from volume.estimators.splitting.guides import Guide
 from volume.estimators.splitting.hit_and_run import LineKernel, line_kernel
 from volume.estimators.splitting.windows import WindowKernel
+from volume.functions.importance import ImportanceFunction
 from volume.queries.query import Query
 from volume.samplers import arcs, block_mesh, can_share_heads
 
@@ -22,7 +22,7 @@ ClassScheme = Scheme[WindowKernel | LineKernel]
 
 def scheme_for(
     query: Query,
-    score: Guide,
+    score: ImportanceFunction,
     *,
     num_particles: int,
     num_replicates: int,

@@ -29,10 +29,11 @@ from volume.errors import unknown, whole
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.splitting.class_run import ClassRun
 from volume.estimators.splitting.entries import class_entry, split_entry
-from volume.estimators.splitting.guides import Guide, Seen, guide
+from volume.estimators.splitting.importance import importance_function
 from volume.estimators.splitting.look import look
 from volume.estimators.splitting.parts import ORDER
 from volume.estimators.splitting.schemes import HEAD_POINTS, ClassScheme, scheme_for
+from volume.functions.importance import ImportanceFunction, Seen
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
 from volume.reports.facts import Facts
@@ -171,14 +172,14 @@ class SplittingRun:
             if len(set(indices)) < len(indices):
                 raise ValueError(f"labels={labels!r} must name each class once.")
             for index in indices:  # errors of any class come before anything is traced
-                guide(bound, bound.label(index), score=method.score, chain=method.chain)
+                importance_function(bound, bound.label(index), score=method.score, chain=method.chain)
             self._runs = [self._class_run(i, bound, index) for i, index in enumerate(indices)]
         self._resolved: dict[str, ClassRun] = {}  # by label of the split's class
 
     def _class_run(self, number: int, bound: Any, index: int, split: Any = None) -> ClassRun:
         method = self._method
         label = bound.label(index)
-        asked = guide(bound, label, score=method.score, chain=method.chain)
+        asked = importance_function(bound, label, score=method.score, chain=method.chain)
         if self._seen is None:
             self._seen = look(self._query, self._inputs, method.precision)
         made = ClassRun(
@@ -200,7 +201,7 @@ class SplittingRun:
         made.restrict(*self._share)
         return made
 
-    def _scheme(self, score: Guide, particles: int, replicates: int) -> ClassScheme:
+    def _scheme(self, score: ImportanceFunction, particles: int, replicates: int) -> ClassScheme:
         method = self._method
         return scheme_for(
             self._query,

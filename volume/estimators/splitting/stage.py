@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from volume.estimators.splitting.guides import Guide
+from volume.functions.importance import ImportanceFunction
 from volume.models import Model, Params
 from volume.samplers import Prior, standard_normal
 
@@ -37,7 +37,7 @@ class Data(NamedTuple):
     inputs: Any  # [M, ...] that the importance function reads
     score: tuple[Any, ...] = ()  # data of a blank importance function; none where it is not blank
 
-    def fill(self, score: Guide) -> Guide:
+    def fill(self, score: ImportanceFunction) -> ImportanceFunction:
         """Put the data into a blank importance function, inside a traced function."""
         return score.filled(iter(self.score)) if self.score else score
 

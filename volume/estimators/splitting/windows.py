@@ -16,8 +16,8 @@ from jax import Array
 
 from volume.estimators.smc.kernel import Move
 from volume.estimators.smc.tuning import MAX_TUNING, alone_inside, turned
-from volume.estimators.splitting.guides import Guide
 from volume.estimators.splitting.stage import Data, Stage, draw_network
+from volume.functions.importance import ImportanceFunction
 from volume.models import Model, Params
 from volume.samplers import Arcs, Prior, Window
 
@@ -28,7 +28,7 @@ OTHERS_INSIDE = 0.1
 class Space(NamedTuple):
     """What the moves of a level share."""
 
-    score: Guide
+    score: ImportanceFunction
     inputs: Array  # [M, ...]
 
 
@@ -55,7 +55,7 @@ class WindowKernel:
     """Moves to a point of a window inside the level, uniformly."""
 
     arcs: Arcs
-    score: Guide  # the importance function, of outputs at the inputs that come along
+    score: ImportanceFunction  # the importance function, of outputs at the inputs that come along
     num_steps = 1
     draw_cost = 1
     max_tuning = MAX_TUNING

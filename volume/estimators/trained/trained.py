@@ -34,12 +34,13 @@ from volume.common.content import digest
 from volume.common.progress import Progress
 from volume.errors import unknown, whole
 from volume.estimators.direct.plan import cast_inputs
-from volume.estimators.trained.parts import ORDER, FreshRuns, read_runs, runs_part
+from volume.estimators.trained.parts import ORDER, read_runs, runs_part
 from volume.estimators.trained.pool import Domain, Landed, Plan, Pool, Queue
 from volume.functions.tables import num_words
 from volume.queries.query import Query
 from volume.reports.facts import Facts
 from volume.reports.trained import Outcomes, TrainedReport, training_record
+from volume.runs.checkpoints import Batch
 from volume.runs.parts import Part, StoredPart
 from volume.samplers import Data, Objective, Optimiser, Prior, Training, block_mesh, checked_devices, objective
 from volume.statistics.counts import Counts
@@ -258,7 +259,7 @@ class TrainedRun:
         words = num_words(query.domain.num_inputs, query.model.num_outputs) if query.bound.route == "table" else 1
         self._keys = np.zeros((method.runs, words), np.uint64)
         self.outcomes = Outcomes.empty(method.runs)
-        self._fresh = FreshRuns()
+        self._fresh = Batch[np.ndarray]()  # numbers of networks that have stopped and are in no part yet
 
     @property
     def done(self) -> bool:
@@ -306,7 +307,7 @@ class TrainedRun:
             self._keys[at] = result.astype(np.uint64)
         self.outcomes.put(at, landed)
         self._left, self._done = self._left - len(at), self._done + len(at)
-        self._fresh.take(at)
+        self._fresh.add(at, len(at))
 
     # --- parts (volume.parts) ---
 
@@ -324,8 +325,8 @@ class TrainedRun:
 
     def collect(self, *, all: bool = False) -> list[Part]:
         """Runs that have ended since the last part, where there are enough of them."""
-        numbers = self._fresh.collect(all=all)
-        return [] if numbers is None else [runs_part(numbers, self._keys, self.outcomes)]
+        numbers = self._fresh.take(all=all)
+        return [runs_part(np.sort(np.concatenate(numbers)), self._keys, self.outcomes)] if numbers else []
 
     def restrict(self, index: int, count: int) -> None:
         """Train this share of the runs that are left."""
