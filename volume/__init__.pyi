@@ -55,8 +55,9 @@ from volume.reports.comparison import compare as compare
 from volume.reports.counted import ClassVolume as ClassVolume
 from volume.reports.counted import VolumeReport as VolumeReport
 from volume.reports.entries import ClassEstimate as ClassEstimate
-from volume.reports.entries import LimitVolume as LimitVolume
 from volume.reports.entries import ReplicatedVolume as ReplicatedVolume
+from volume.reports.limit_entries import LimitVolume as LimitVolume
+from volume.reports.loading import load as load
 from volume.reports.local_entries import LocalVolume as LocalVolume
 from volume.reports.merging import merge as merge
 from volume.reports.named import EstimateReport as EstimateReport
@@ -69,7 +70,6 @@ from volume.reports.trained import TrainedReport as TrainedReport
 from volume.reports.trained_comparison import TrainingComparison as TrainingComparison
 from volume.reports.trained_comparison import compare_training as compare_training
 from volume.runs.directory import RunStopped as RunStopped
-from volume.runs.report_files import load as load
 from volume.studies.addition import Addition as Addition
 from volume.studies.addition import count_additions as count_additions
 from volume.studies.extrapolation import Extrapolation as Extrapolation

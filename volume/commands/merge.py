@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_parts(folder: str) -> Report | None:
     """The report of what a run directory holds; None where nothing can be said yet."""
-    from volume.estimation import keep
+    from volume import estimation
     from volume.runs.directory import read_config
 
     command = read_config(folder)["command"]
@@ -58,4 +58,4 @@ def _of_parts(folder: str) -> Report | None:
     query = build_query(asked)
     method = local.build(asked, query) if asked.command == "local" else build_method(asked, query)
     options = {"seed": asked.seed, "level": asked.level, "progress": None, "command": command}
-    return keep(query, method, **options, out=folder, resume=True, draw=False)
+    return estimation.run(query, method, **options, out=folder, resume=True, draw=False)
