@@ -31,9 +31,11 @@ from jax import Array
 from volume.classifiers.base import Classifier
 from volume.classifiers.given import Given
 from volume.classifiers.labels import Fits
+from volume.common.choices import STOPS
 from volume.common.content import digest
 from volume.common.progress import Progress
-from volume.errors import unknown, whole
+from volume.common.validation import check_arithmetic, check_choice
+from volume.errors import whole
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.trained.parts import ORDER, read_runs, runs_part
 from volume.estimators.trained.pool import Domain, Landed, Plan, Pool, Queue
@@ -122,10 +124,8 @@ class Trained:
         pool: int | None = None,
         devices: Sequence[Any] | None = None,
     ):
-        known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest"), "stop": ("fit", "steps")}
-        for what, given in (("dtype", dtype), ("precision", precision), ("stop", stop)):
-            if given not in known[what]:
-                raise ValueError(unknown(what, given, known[what]))
+        check_arithmetic(dtype, precision)
+        check_choice("stop", stop, STOPS)
         if on is not None and not isinstance(on, Fits):
             raise TypeError(f"on={on!r} is no training set: give volume.Fits(inputs, labels).")
         if initial is not None and (isinstance(initial, type) or not hasattr(initial, "draw")):
