@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from volume.checks.baseline import Baseline as Baseline
     from volume.checks.check import Checked as Checked
     from volume.checks.check import check_report as check_report
-    from volume.classifiers.descriptions import Accuracy as Accuracy
-    from volume.classifiers.descriptions import Argmax as Argmax
-    from volume.classifiers.descriptions import Defects as Defects
-    from volume.classifiers.descriptions import Fits as Fits
-    from volume.classifiers.descriptions import Given as Given
-    from volume.classifiers.descriptions import Ones as Ones
-    from volume.classifiers.descriptions import Predicate as Predicate
-    from volume.classifiers.descriptions import Product as Product
-    from volume.classifiers.descriptions import TruthTable as TruthTable
+    from volume.classifiers.argmax import Argmax as Argmax
+    from volume.classifiers.base import Product as Product
+    from volume.classifiers.defects import Defects as Defects
+    from volume.classifiers.given import Given as Given
+    from volume.classifiers.labels import Accuracy as Accuracy
+    from volume.classifiers.labels import Fits as Fits
     from volume.classifiers.lempel_ziv import LempelZiv as LempelZiv
     from volume.classifiers.npn import NPN as NPN
+    from volume.classifiers.ones import Ones as Ones
+    from volume.classifiers.predicate import Predicate as Predicate
+    from volume.classifiers.truth_table import TruthTable as TruthTable
     from volume.cluster.distributed import estimate_distributed as estimate_distributed
     from volume.cluster.hosts import Hosts as Hosts
     from volume.cluster.process_group import ProcessLost as ProcessLost
@@ -62,8 +62,9 @@ if TYPE_CHECKING:
     from volume.reports.counted import ClassVolume as ClassVolume
     from volume.reports.counted import VolumeReport as VolumeReport
     from volume.reports.entries import ClassEstimate as ClassEstimate
-    from volume.reports.entries import LimitVolume as LimitVolume
     from volume.reports.entries import ReplicatedVolume as ReplicatedVolume
+    from volume.reports.limit_entries import LimitVolume as LimitVolume
+    from volume.reports.loading import load as load
     from volume.reports.local_entries import LocalVolume as LocalVolume
     from volume.reports.merging import merge as merge
     from volume.reports.named import EstimateReport as EstimateReport
@@ -76,7 +77,6 @@ if TYPE_CHECKING:
     from volume.reports.trained_comparison import TrainingComparison as TrainingComparison
     from volume.reports.trained_comparison import compare_training as compare_training
     from volume.runs.directory import RunStopped as RunStopped
-    from volume.runs.report_files import load as load
     from volume.studies.addition import Addition as Addition
     from volume.studies.addition import count_additions as count_additions
     from volume.studies.extrapolation import Extrapolation as Extrapolation
@@ -92,22 +92,22 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ClassEstimate": "reports.entries",
-    "LimitVolume": "reports.entries",
+    "LimitVolume": "reports.limit_entries",
     "ReplicatedVolume": "reports.entries",
-    "Accuracy": "classifiers.descriptions",
+    "Accuracy": "classifiers.labels",
     "Baseline": "checks.baseline",
     "Checked": "checks.check",
     "check_report": "checks.check",
     "Addition": "studies.addition",
     "count_additions": "studies.addition",
-    "Argmax": "classifiers.descriptions",
-    "Defects": "classifiers.descriptions",
-    "Fits": "classifiers.descriptions",
-    "Given": "classifiers.descriptions",
-    "Ones": "classifiers.descriptions",
-    "Predicate": "classifiers.descriptions",
-    "Product": "classifiers.descriptions",
-    "TruthTable": "classifiers.descriptions",
+    "Argmax": "classifiers.argmax",
+    "Defects": "classifiers.defects",
+    "Fits": "classifiers.labels",
+    "Given": "classifiers.given",
+    "Ones": "classifiers.ones",
+    "Predicate": "classifiers.predicate",
+    "Product": "classifiers.base",
+    "TruthTable": "classifiers.truth_table",
     "Comparison": "reports.comparison",
     "compare": "reports.comparison",
     "Counting": "functions.counting",
@@ -155,7 +155,7 @@ _HOME = {
     "RunStopped": "runs.directory",
     "merge_directories": "reports.run_union",
     "simplicity_measure": "studies.simplicity",
-    "load": "runs.report_files",
+    "load": "reports.loading",
     "Splitting": "estimators.splitting.splitting",
     "Sweep": "studies.sweep",
     "sweep": "studies.sweep",

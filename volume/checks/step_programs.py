@@ -44,7 +44,7 @@ def programs(steps: Mapping[str, Call], traces: Mapping[str, int]) -> dict[str, 
 
 
 def _direct(run: Any) -> dict[str, Call]:
-    from volume.estimators.direct.direct import step
+    from volume.estimators.direct.step import step
 
     plan, devices = run.plan, run.plan.mesh.size
     words = np.zeros((devices * plan.max_blocks, 2), np.uint32)

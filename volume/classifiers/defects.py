@@ -13,16 +13,17 @@ Shape letters: N inputs of the domain, m monitored rows, t rows of the trigger, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from volume.classifiers.base import BoundClassifier, as_index, in_range, is_whole, look_up
+from volume.classifiers.base import BoundClassifier
+from volume.classifiers.class_numbers import as_index, in_range, is_whole, look_up
 from volume.classifiers.given import Given
 from volume.classifiers.labels import Accuracy, BoundAccuracy, Fits, Labelled
 from volume.errors import unknown
@@ -45,6 +46,7 @@ class OnTrigger(Labelled):
             that err in other ways are "mixed". Default: any wrong label counts.
     """
 
+    kind: ClassVar[str] = "on-trigger"
     bins: int | tuple[float, ...] | None
     target_label: int | None
 
@@ -78,9 +80,14 @@ class OnTrigger(Labelled):
         bins = None if self.bins is None else Accuracy(self.inputs, self.labels, self.bins).bind(domain, num_outputs)
         return BoundOnTrigger(self, domain.num_inputs, num_outputs, right, hit, bins)
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> OnTrigger:
+        options = {name: record[name] for name in ("bins", "target_label")}
+        return cls(record["inputs"], record["labels"], **options)
+
     def describe(self) -> dict[str, Any]:
         return {
-            "name": "on-trigger",
+            "name": self.kind,
             "inputs": self.inputs.tolist(),
             "labels": self.labels.tolist(),
             "bins": list(self.bins) if isinstance(self.bins, tuple) else self.bins,
@@ -177,6 +184,8 @@ class Defects(Given):
         ValueError: no rows, labels that are no class numbers, or a row that is monitored and in the trigger.
     """
 
+    kind: ClassVar[str] = "defects"
+
     def __init__(
         self,
         inputs: ArrayLike,
@@ -237,10 +246,16 @@ class Defects(Given):
         assert isinstance(self.split, OnTrigger)
         return self.split
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Defects:
+        trigger = record["trigger"]
+        options = {name: trigger[name] for name in ("bins", "target_label")}
+        return cls(record["inputs"], record["labels"], trigger["inputs"], trigger["labels"], **options)
+
     def describe(self) -> dict[str, Any]:
         assert isinstance(self.within, Fits)
         return {
-            "name": "defects",
+            "name": self.kind,
             "inputs": self.within.inputs.tolist(),
             "labels": self.within.labels.tolist(),
             "trigger": {key: value for key, value in self.trigger.describe().items() if key != "name"},

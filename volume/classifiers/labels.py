@@ -6,15 +6,16 @@ Shape letters: N inputs of the domain, m rows with labels, C outputs, K tables, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from volume.classifiers.base import BoundClassifier, Classifier, as_index, in_range, look_up, select
+from volume.classifiers.base import BoundClassifier, Classifier
+from volume.classifiers.class_numbers import as_index, in_range, look_up, select
 from volume.common.content import frozen
 from volume.functions import tables
 from volume.functions.domains import Domain, Points, as_inputs, row_keys
@@ -98,12 +99,19 @@ class Fits(Labelled):
         labels: class numbers [m], 0..C-1 (0 and 1 for one output), or a string of digits such as "0110".
     """
 
+    kind: ClassVar[str] = "fits"
+    default_label: ClassVar[str] = "fits"
+
     def bind(self, domain: Domain, num_outputs: int) -> BoundFits:
         positions, labels = self._resolve(domain, num_outputs)
         return BoundFits(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels)
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Fits:
+        return cls(record["inputs"], record["labels"])
+
     def describe(self) -> dict[str, Any]:
-        return {"name": "fits", "inputs": self.inputs.tolist(), "labels": self.labels.tolist()}
+        return {"name": self.kind, "inputs": self.inputs.tolist(), "labels": self.labels.tolist()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +180,7 @@ class Accuracy(Labelled):
             sequence its edges, with 0 and 1 added where missing. A bin holds its lower edge, the last one both.
     """
 
+    kind: ClassVar[str] = "accuracy"
     bins: int | tuple[float, ...] | None
 
     def __init__(
@@ -185,10 +194,14 @@ class Accuracy(Labelled):
         edges = tuple(i / self.bins for i in range(self.bins + 1)) if isinstance(self.bins, int) else self.bins
         return BoundAccuracy(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels, edges)
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Accuracy:
+        return cls(record["inputs"], record["labels"], record["bins"])
+
     def describe(self) -> dict[str, Any]:
         bins = list(self.bins) if isinstance(self.bins, tuple) else self.bins
         return {
-            "name": "accuracy",
+            "name": self.kind,
             "inputs": self.inputs.tolist(),
             "labels": self.labels.tolist(),
             "bins": bins,

@@ -135,6 +135,7 @@ def sweep(args: argparse.Namespace) -> int:
     values = parse_values(over, args.values)
     check_question(args)
     check_out(args.out, force=args.force, name="sweep.json")
+    from volume.common.atomic_files import write_text
     from volume.studies.sweep import sweep as run
     from volume.studies.sweep import sweep_queries
 
@@ -154,7 +155,7 @@ def sweep(args: argparse.Namespace) -> int:
     )
     if args.out:
         folder = Path(args.out)
-        (folder / "sweep.json").write_text(to_json(result.to_dict()) + "\n", encoding="utf-8")
+        write_text(folder / "sweep.json", to_json(result.to_dict()) + "\n")
         result.plot(folder / "sweep.pdf")
         print(f"volume: saved {folder / 'sweep.json'} and {folder / 'sweep.pdf'}", file=sys.stderr)
     print(to_json(result.to_dict()) if args.json else result.summary())

@@ -72,7 +72,7 @@ def keep(query: Query, method: Method[Any], hosts: Hosts | None, *, out: str | N
     if hosts is None:
         from volume import estimation
 
-        return estimation.keep(query, method, out=out, **options)
+        return estimation.run(query, method, out=out, **options)
     from volume.cluster.distributed import share
 
     assert out is not None  # `check`

@@ -138,7 +138,8 @@ def run(args: argparse.Namespace) -> int:
     check(args)
     check_question(args)
     folder, resume = check_run(args)
-    from volume.estimation import Interrupted, keep
+    from volume import estimation
+    from volume.estimation import Interrupted
     from volume.estimators.local.curve import Curve
     from volume.runs.directory import RunStopped
 
@@ -149,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
     code = DONE
     options: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": shown(args)}
     try:
-        report = keep(query, method, **options, out=folder, resume=resume, command=args.begun)
+        report = estimation.run(query, method, **options, out=folder, resume=resume, command=args.begun)
     except (FileExistsError, NotADirectoryError, BlockingIOError) as error:  # nothing was drawn
         raise UsageError(str(error)) from error
     except RunStopped as stop:

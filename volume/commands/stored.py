@@ -34,7 +34,7 @@ def show(args: argparse.Namespace) -> int:
     if args.group_by:
         if not isinstance(report, VolumeReport):
             raise UsageError(f"--group-by needs counted draws of truth tables; {args.path} holds {report!r}.")
-        classifier = specs.build_classifier(args.group_by, report.domain, tuple(report.domain.input_shape))
+        classifier = usage(specs.build_classifier, args.group_by, report.domain, tuple(report.domain.input_shape))
         report = usage(report.group_by, classifier)
     if args.label:
         from volume.reports.comparison import stated
@@ -100,8 +100,8 @@ def merge(args: argparse.Namespace) -> int:
 
 def _of_parts(folder: str) -> Report | None:
     """The report of what a run directory holds; None where nothing can be said yet."""
+    from volume import estimation
     from volume.commands.main import parse
-    from volume.estimation import keep
     from volume.runs.directory import read_config
 
     command = read_config(folder)["command"]
@@ -114,4 +114,4 @@ def _of_parts(folder: str) -> Report | None:
     query = build_query(asked)
     method = local_command.build(asked, query) if asked.command == "local" else build_method(asked, query)
     options = {"seed": asked.seed, "level": asked.level, "progress": None, "command": command}
-    return keep(query, method, **options, out=folder, resume=True, draw=False)
+    return estimation.run(query, method, **options, out=folder, resume=True, draw=False)

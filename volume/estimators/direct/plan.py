@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from volume.classifiers.descriptions import BoundClassifier, TruthTable
+from volume.classifiers.base import BoundClassifier
+from volume.classifiers.truth_table import TruthTable
 from volume.functions.tables import num_words
 from volume.models import Model, Symmetry
 from volume.queries.query import Query

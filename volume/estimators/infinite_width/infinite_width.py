@@ -20,15 +20,15 @@ import numpy as np
 from jax import Array
 from scipy import optimize
 
-from volume.classifiers.descriptions import BoundTruthTable
 from volume.classifiers.labels import BoundFits
+from volume.classifiers.truth_table import BoundTruthTable
 from volume.common.progress import Progress
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, exact, log_orthant, shared_out
 from volume.functions import tables
 from volume.queries.query import Query
-from volume.reports.entries import LimitVolume
 from volume.reports.facts import Facts
+from volume.reports.limit_entries import LimitVolume
 from volume.reports.named import EstimateReport
 from volume.runs.columns import Numbers, Schema, Texts
 from volume.runs.parts import Part, StoredPart

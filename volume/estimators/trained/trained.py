@@ -28,8 +28,9 @@ import jax
 import numpy as np
 from jax import Array
 
-from volume.classifiers.descriptions import Classifier, Fits
+from volume.classifiers.base import Classifier
 from volume.classifiers.given import Given
+from volume.classifiers.labels import Fits
 from volume.common.content import digest
 from volume.common.progress import Progress
 from volume.errors import unknown, whole
