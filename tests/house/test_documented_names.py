@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import ROOT
 
 import volume
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FACADES = {"volume", "volume.models", "volume.samplers"}
 # Named by a page although no facade has them (yet).
