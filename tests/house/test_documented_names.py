@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import contextlib
+import functools
 import importlib
 import inspect
 import re
@@ -18,7 +18,7 @@ import volume
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FACADES = {"volume", "volume.models", "volume.samplers"}
 # Named by a page although no facade has them (yet).
-NOT_PUBLIC = {"volume.checks.guards": "measure", "volume.estimators.local.curve": "Curve"}
+NOT_PUBLIC = {"volume.estimators.local.curve": "Curve"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.M | re.S)
 # `volume.Direct(draws=...)`, but not `volume.py` and not the module of `import:volume.thing:attribute`.
 SPANS = re.compile(r"`([^`\n]+)`")
@@ -52,17 +52,7 @@ def resolved(path: str) -> Any:
     Raises:
         AttributeError: the library has no such name.
     """
-    first, *rest = path.split(".")
-    if first != "volume":
-        rest = [first, *rest]
-    value, module = volume, "volume"
-    for each in rest:
-        module = f"{module}.{each}"
-        if not hasattr(value, each) and module.rsplit(".", 1)[0] == getattr(value, "__name__", ""):
-            with contextlib.suppress(ModuleNotFoundError):
-                importlib.import_module(module)
-        value = getattr(value, each)
-    return value
+    return functools.reduce(getattr, path.removeprefix("volume.").split("."), volume)
 
 
 def wrong_names(tree: ast.AST) -> list[str]:
