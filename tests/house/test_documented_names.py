@@ -14,6 +14,7 @@ import pytest
 from checkout import ROOT
 
 import volume
+from volume.commands.main import main
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FACADES = {"volume", "volume.models", "volume.samplers"}
@@ -114,6 +115,19 @@ def test_names_in_prose_exist(page):
                 resolved(spelled)
             except AttributeError:
                 pytest.fail(f"{name(page)}: `{spelled}` is not there")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_and_their_options_exist(page, capsys):
+    lines = [line for _, block in fences(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    lines += SPANS.findall(FENCE.sub("", page.read_text()))
+    for line in lines:
+        # What stands behind -- are options of another command.
+        for part in re.sub(r" #.*", "", line).replace(" -- ", " -- volume estimate ").split(" -- "):
+            for command, words in re.findall(r"(?:^|\s)volume ([a-z]+)\b([^']*)", part):
+                assert main([command, "--help"]) == 0, f"{name(page)}: {line}"
+                known = re.findall(r"--[a-z-]+", capsys.readouterr().out)
+                assert set(re.findall(r"(?<=\s)--[a-z-]+", words)) <= set(known), f"{name(page)}: {line}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
