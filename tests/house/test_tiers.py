@@ -18,7 +18,11 @@ FILES = sorted(path for path in TESTS.rglob("*.py") if path.name != "conftest.py
 HELPERS = [path for path in FILES if path.parent == TESTS / "helpers"]
 
 # Files with no quick test of their own -> the file that holds the small twin, or why there is none.
-ALL_SLOW: dict[str, str] = {}
+ALL_SLOW: dict[str, str] = {
+    # The same limits, of replicates that are drawn and not run; runs against truths stand beside their estimators.
+    "coverage/test_local.py": "coverage/test_rare.py",
+    "coverage/test_splitting.py": "coverage/test_rare.py",
+}
 
 
 class Tiers(NamedTuple):
