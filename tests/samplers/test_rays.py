@@ -142,6 +142,7 @@ def test_words_are_those_of_the_library():
     assert set(local_command.DIVERGENCES) == set(volume.estimators.local.divergence.KINDS)
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_draws(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", **PARAMS)  # type: ignore[arg-type]  # as above
     words = ["local", "--anchor", str(tmp_path / "a.npz"), "--model", "mlp:3-4-2", "--activation", "tanh"]
