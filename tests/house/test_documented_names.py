@@ -18,8 +18,6 @@ from volume.commands.main import main
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FACADES = {"volume", "volume.models", "volume.samplers"}
-# Named by a page although no facade has them (yet).
-NOT_PUBLIC = {"volume.estimators.local.curve": "Curve"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.M | re.S)
 # `volume.Direct(draws=...)`, but not `volume.py` and not the module of `import:volume.thing:attribute`.
 SPANS = re.compile(r"`([^`\n]+)`")
@@ -63,7 +61,7 @@ def wrong_names(tree: ast.AST) -> list[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "volume":
             module = importlib.import_module(node.module or "")
             for alias in node.names:
-                known = node.module in FACADES or NOT_PUBLIC.get(node.module or "") == alias.name
+                known = node.module in FACADES
                 if not known or not hasattr(module, alias.name):
                     wrong.append(f"from {node.module} import {alias.name}")
         spelled = dotted(node) if isinstance(node, ast.Attribute) else None
