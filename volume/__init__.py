@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from volume.estimation import running as running
     from volume.estimators.direct.direct import Direct as Direct
     from volume.estimators.exact.exact import Exact as Exact
-    from volume.estimators.infinite_width.infinite_width import InfiniteWidth as InfiniteWidth
     from volume.estimators.infinite_width.infinite_width import infinite_width as infinite_width
+    from volume.estimators.infinite_width.method import InfiniteWidth as InfiniteWidth
     from volume.estimators.infinite_width.nngp import nngp_kernel as nngp_kernel
     from volume.estimators.infinite_width.orthant import OrthantEstimate as OrthantEstimate
     from volume.estimators.infinite_width.orthant import log_orthant as log_orthant
@@ -125,7 +125,7 @@ _HOME = {
     "running": "estimation",
     "Exact": "estimators.exact.exact",
     "Hosts": "cluster.hosts",
-    "InfiniteWidth": "estimators.infinite_width.infinite_width",
+    "InfiniteWidth": "estimators.infinite_width.method",
     "infinite_width": "estimators.infinite_width.infinite_width",
     "LabelsCurve": "studies.label_curve",
     "labels_curve": "studies.label_curve",

@@ -6,7 +6,7 @@ file has one row per (class, unit): ``function``, the key's words as big-endian 
 order; a class number where classes are numbered), ``unit`` and ``hits`` (64 bits where every parameterisation was
 counted). Both files are written beside their places and renamed, the record last, so that a record never describes
 counts that are not there. Counts that do not fit in memory stay in the parts of their run directory
-(volume.table_store), and the record names these.
+(table_store.py), and the record names these.
 
 Shape letters: B units, K classes, R rows, W words of a key.
 """
