@@ -33,8 +33,7 @@ LAYERS = (
 )
 
 # Imports that run upward today, and why. The list only ever gets shorter: a line whose import is gone fails.
-UPWARD: dict[tuple[str, str], str] = {
-}
+UPWARD: dict[tuple[str, str], str] = {}
 
 # Modules that are in a circle today. Likewise: one that is in none any more fails.
 IN_A_CIRCLE: set[str] = {
