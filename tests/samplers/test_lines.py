@@ -155,7 +155,7 @@ def ordinary(scheme, data, levels, replicates, key):
     return p
 
 
-@pytest.mark.parametrize("signs", [(1, 1, 0), (0, 1, 1)])
+@pytest.mark.parametrize("signs", [(1, 1, 0), pytest.param((0, 1, 1), marks=pytest.mark.slow)])
 def test_unbiased_with_a_handful_of_particles(signs):
     """2 particles, 1 move, 20,000 replicates: an error of 2 % would be seen."""
     rows, labels, truth = three(signs)
@@ -167,6 +167,7 @@ def test_unbiased_with_a_handful_of_particles(signs):
     assert abs(p.mean() - math.exp(truth)) < 5.5 * error
 
 
+@pytest.mark.slow
 def test_what_no_label_reads_is_drawn_anew():
     """Given two labels in five dimensions, the third label's share: correlations of R, by the closed orthants."""
     rows, labels, log_all = three((1, 1, 0))
@@ -254,6 +255,7 @@ def held_to_truth(case, method, seed):
     return (entry.log_volume - case.log_volume) / math.hypot(error, case.error)
 
 
+@pytest.mark.slow
 def test_unbiased_where_a_line_leaves_an_output_as_it_is():
     """Four points at multiples of 45 degrees, an eighth of the circle fits: moving along one axis changes no margin of
     the point on the other. 5,000 replicates: an error of 3 % would be seen."""
@@ -267,7 +269,9 @@ def test_unbiased_where_a_line_leaves_an_output_as_it_is():
         assert abs(p.mean() - 0.125) < 5.5 * error
 
 
-@pytest.mark.parametrize("name", ["independent signs 20-d", "equicorrelated 100-d"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("independent signs 20-d", marks=pytest.mark.slow), "equicorrelated 100-d"]
+)
 def test_orthants_by_lines(name):
     """2^-20 and 1/101. With 15 degrees of freedom |t| stays below 9 but for 2e-7."""
     case = next(case for case in cases(["orthant"]) if case.name == name)

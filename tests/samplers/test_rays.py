@@ -132,6 +132,7 @@ def test_the_cell_of_an_anchor_is_where_it_is_the_nearest_copy():
                 assert (np.sum((point - row) ** 2) <= nearest + 1e-9) == (radius < end)
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_draws(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", **PARAMS)  # type: ignore[arg-type]  # as above
     words = ["local", "--anchor", str(tmp_path / "a.npz"), "--model", "mlp:3-4-2", "--activation", "tanh"]

@@ -165,7 +165,7 @@ def build(args: argparse.Namespace, query: Query | None = None) -> Method[Any]:
 
         return Splitting(**options)
     if args.method == WIDE:
-        from volume.estimators.infinite_width.infinite_width import InfiniteWidth
+        from volume.estimators.infinite_width.method import InfiniteWidth
 
         return InfiniteWidth(**options)
     if args.method == TRAINED:

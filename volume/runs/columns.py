@@ -126,11 +126,15 @@ class Schema:
 
 
 def columns_of(kind: type[T], records: Sequence[T] | Mapping[int, T]) -> dict[str, Any]:
-    """List the fields of named tuples, each as a column; a mapping is of records by number, which come in order."""
-    if not isinstance(records, Mapping):
-        return {name: [getattr(one, name) for one in records] for name in kind._fields}  # type: ignore[attr-defined]
-    numbers = sorted(records)
-    return {NUMBER: numbers, **columns_of(kind, [records[number] for number in numbers])}
+    """List the fields of named tuples, each as a column, or None where it is None in all of them.
+
+    A mapping is of records by number: they come in order, and their numbers are a column too.
+    """
+    if isinstance(records, Mapping):
+        numbers = sorted(records)
+        return {NUMBER: numbers, **columns_of(kind, [records[number] for number in numbers])}
+    columns = {name: [getattr(one, name) for one in records] for name in kind._fields}  # type: ignore[attr-defined]
+    return {name: None if values and all(one is None for one in values) else values for name, values in columns.items()}
 
 
 def records_of(kind: type[T], columns: Mapping[str, Any]) -> list[T]:

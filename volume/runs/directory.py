@@ -1,7 +1,7 @@
 """A run on disk while it goes on: config, parts, manifests, locks, and at the end the report.
 
     DIR/config.json           what was asked: query, method, seed, level, the run's constants; versions
-    DIR/parts/NAME.parquet    a finished piece of the run (volume.parts), written beside its place, flushed and renamed
+    DIR/parts/NAME.parquet    a checkpoint of the run, written beside its place, flushed and renamed
     DIR/manifest-K.jsonl      the parts of process K, one line each: name, file, facts, bytes, sha256
     DIR/lock, DIR/lock-K      held while a process works here
     DIR/report.json           what `report.save` writes, with counts.parquet where draws were counted
@@ -319,7 +319,7 @@ def _parquet(table: pa.Table) -> memoryview:
     """The file's content. Packed tables hardly repeat within a part: a dictionary of them would only cost."""
     dictionary: Any = [field.name for field in table.schema if not pa.types.is_fixed_size_binary(field.type)]
     sink = pa.BufferOutputStream()
-    # Groups this small let a range of functions be read from every part (volume.table_store), and cost nothing.
+    # Groups this small let a range of functions be read from every part (table_store.py), and cost nothing.
     pq.write_table(
         table, sink, row_group_size=1 << 14, compression="zstd", compression_level=1, use_dictionary=dictionary
     )

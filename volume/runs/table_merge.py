@@ -1,4 +1,4 @@
-"""What a table on disk is added up to, range of keys by range of keys (volume.table_store).
+"""What a table on disk is added up to, range of keys by range of keys (table_store.py).
 
 Beside the parts of a run directory there are then
 

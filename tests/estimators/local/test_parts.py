@@ -123,6 +123,7 @@ def test_splitting_goes_on_from_parts(name, tmp_path, whole):
         assert said(go(mended), query) == whole(name, query, method)
 
 
+@pytest.mark.slow
 def test_a_law_that_is_lost_is_found_again(tmp_path, whole):
     """A pilot under way stands on it: without it, it begins from the last law that a fresh one began from."""
     query, method = CHAINS["tempered"]
@@ -134,6 +135,7 @@ def test_a_law_that_is_lost_is_found_again(tmp_path, whole):
     assert said(mended, query) == whole("tempered", query, method)
 
 
+@pytest.mark.slow
 def test_shares_of_processes_are_the_whole(tmp_path):
     """Groups of other sizes find the same, bit for bit, though replicates die and end some groups early; only the first
     process keeps laws and the pilot."""

@@ -79,6 +79,7 @@ def test_unbiased_with_a_handful_of_particles(particles, moves):
     assert ((factors[0] == 0) & (factors[1] > 0)).any() or particles > 2
 
 
+@pytest.mark.slow
 def test_unbiased_on_a_torus():
     """Body and head turn apart on a ReLU network with ties: P(0111) on 2-3-1, by direct draws to .2 %."""
     query = volume.Query(

@@ -52,6 +52,7 @@ def test_inverse_estimates_average_the_inverse_volume(half_space):
     assert abs(np.mean(inverse) - 0.984) < 5 * error
 
 
+@pytest.mark.slow
 def test_the_retained_path_survives_where_all_others_die(half_space):
     """Levels that end far beyond what two particles reach: every reverse estimate is finite, as the path holds it."""
     _, run, draws = half_space

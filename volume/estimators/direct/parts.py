@@ -2,8 +2,8 @@
 
 One row a (function, block) that occurs, sorted by function and then by block:
 
-    function  fixed-size binary: the packed truth table (volume.tables) in big-endian bytes, so that byte order is
-              label order; 8 bytes with the number of the class where classes are numbered
+    function  fixed-size binary: the packed truth table (volume.functions.tables) in big-endian bytes, so that byte
+              order is label order; 8 bytes with the number of the class where classes are numbered
     unit      int64, the block's number
     hits      int32, draws of the block that fell there (where draws are weighed by symmetry: the hits they brought)
 

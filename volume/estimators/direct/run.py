@@ -104,14 +104,14 @@ class DirectRun:
             classes=classes,
         )
 
-    # --- kept in a directory (volume.parts) ---
+    # --- kept in a directory ---
 
     def constants(self) -> dict[str, Any]:
         """How draws are laid out in blocks."""
         return {"blocks": self.total_blocks, "heads": self.plan.heads, "bodies": self.plan.bodies}
 
     def restore(self, parts: Sequence[StoredPart]) -> None:
-        """Take in the blocks of these parts, and keep parts of the others (volume.block_parts)."""
+        """Take in the blocks of these checkpoints, and hand out others from now on (parts.py)."""
         parts = block_parts.apart(parts)
         for part in parts:
             self._into.restore(part)

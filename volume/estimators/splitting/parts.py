@@ -202,7 +202,7 @@ def _phase_of(part: StoredPart) -> Phase | None:
 def _replicates_table(found: dict[int, Replicate]) -> Any:
     columns = columns_of(Replicate, found)
     split = columns.pop("split")
-    if split[0] is not None:  # [R, K] shares, or [R, V, W] packed tables
+    if split is not None:  # [R, K] shares, or [R, V, W] packed tables
         split = np.array(split)
         words = 0 if split.ndim == 2 else split.shape[2]
         columns["split"] = split.astype(np.uint64).reshape(len(split), -1) if words else split

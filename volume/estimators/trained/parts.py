@@ -8,7 +8,7 @@ One row a network:
     step       int32, updates taken
     fitted     int32, updates taken when the training error first was zero, -1: never
     wrong      int32, training errors at the end
-    finite, otherwise, near_tie   bool, as in volume.trained_report.Outcomes
+    finite, otherwise, near_tie   bool, as in volume.reports.trained.Outcomes
 
 Shape letters: B networks.
 """
