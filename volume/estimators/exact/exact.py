@@ -22,8 +22,10 @@ from typing import Any
 import numpy as np
 from jax import Array
 
+from volume.common.choices import PATHS
 from volume.common.progress import Progress
-from volume.errors import unknown, whole
+from volume.common.validation import check_arithmetic, check_choice
+from volume.errors import whole
 from volume.estimators.direct.parts import share
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.exact.arithmetic import Arithmetic, examine, lattice_of
@@ -40,9 +42,6 @@ from volume.reports.facts import Facts
 from volume.runs.parts import Part, StoredPart
 from volume.samplers import checked_devices
 from volume.statistics.counts import Counts
-
-PATHS = ("auto", "blocks", "sums")
-_KNOWN = {"path": PATHS, "dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +71,8 @@ class Exact:
     name = "exact"
 
     def __post_init__(self) -> None:
-        for what, known in _KNOWN.items():
-            if getattr(self, what) not in known:
-                raise ValueError(unknown(what, getattr(self, what), known))
+        check_choice("path", self.path, PATHS)
+        check_arithmetic(self.dtype, self.precision)
         object.__setattr__(self, "limit", whole("limit", self.limit))
         if self.block is not None:
             object.__setattr__(self, "block", whole("block", self.block, limit=1 << 22))

@@ -33,9 +33,10 @@ import numpy as np
 from jax import Array
 from scipy import special
 
+from volume.common.choices import CHAINS, STARTS
 from volume.common.logs import LN10, finite
 from volume.common.progress import Progress
-from volume.errors import unknown
+from volume.common.validation import check_choice
 from volume.estimators.local.cover import Cover, curved_cover, prior_cover, refitted, space_of
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.group import DRIFT_ROUNDS
@@ -51,8 +52,6 @@ from volume.runs.parts import Part, StoredPart
 from volume.samplers import Prior
 from volume.statistics.slopes import Slope, slopes
 
-STARTS = ("cover", "prior")
-CHAINS = ("auto", "tempered", "levels")
 POINTS = 16  # of a window
 LINE_POINTS = 16  # K
 GUIDE_POINTS = 2  # of them, on the way
@@ -116,10 +115,8 @@ class LocalSplitting:
         floor: float = FLOOR,
         precision: str = "highest",
     ):
-        if start not in STARTS:
-            raise ValueError(unknown("start", start, STARTS))
-        if chain not in CHAINS:
-            raise ValueError(unknown("chain", chain, CHAINS))
+        check_choice("start", start, STARTS)
+        check_choice("chain", chain, CHAINS)
         if chain == "tempered" and divergence.kind == "agreement":
             raise ValueError(
                 "chain='tempered' follows gradients, and the agreement of decisions has none: use chain='levels'."

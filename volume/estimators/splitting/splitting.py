@@ -25,7 +25,8 @@ from volume.classifiers.given import OUTSIDE, BoundGiven, BoundGivenTables
 from volume.classifiers.labels import BoundAccuracy, BoundFits
 from volume.common.logs import LN10
 from volume.common.progress import Progress
-from volume.errors import unknown, whole
+from volume.common.validation import check_arithmetic
+from volume.errors import whole
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.splitting.class_run import ClassRun
 from volume.estimators.splitting.entries import class_entry, split_entry
@@ -94,10 +95,7 @@ class Splitting:
     name = "splitting"
 
     def __post_init__(self) -> None:
-        known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
-        for what, names in known.items():
-            if getattr(self, what) not in names:
-                raise ValueError(unknown(what, getattr(self, what), names))
+        check_arithmetic(self.dtype, self.precision)
         for name, least in (("particles", 2), ("replicates", 2), ("moves", 1), ("body_points", 2), ("head_points", 2)):
             if name == "body_points" and self.body_points is None:
                 continue
