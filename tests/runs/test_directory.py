@@ -21,7 +21,7 @@ from volume import models, samplers
 from volume.common.seeds import to_key
 from volume.estimation import Interrupted
 from volume.estimators.direct import parts as block_parts
-from volume.estimators.direct.direct import DirectRun
+from volume.estimators.direct.run import DirectRun
 from volume.runs.columns import key_words
 from volume.runs.directory import RunDirectory, RunStopped, clear, read_config
 from volume.runs.files import Manifest
@@ -334,7 +334,7 @@ def test_shares_of_a_run_are_together_the_run(questions, straight, tmp_path):
     done = []
     for index in range(3):
         with RunDirectory(tmp_path / "a", read_config_body(tmp_path / "a"), resume=True, process=index) as directory:
-            run = DirectRun(query, method, key)
+            run = method.start(query, key)
             run.restore(directory.parts() if index == 0 else done[0])
             done.append(directory.parts())
             run.restrict(index, 3)
@@ -398,8 +398,7 @@ def test_methods_without_parts_keep_their_report(tmp_path, capsys, monkeypatch):
     """Until it is there they start anew, and then it is given back."""
     fits = volume.Fits(np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [0, 1, 1])
     query, method = volume.Query(models.MLP((2, 3, 1), bias=False), samplers.Gaussian(1.0), classifier=fits), Numbered()
-    monkeypatch.setattr("volume.estimation.is_parted", lambda run: False)
-    monkeypatch.setattr("volume.runs.directory.is_parted", lambda run: False)
+    monkeypatch.setattr("volume.estimation.is_resumable", lambda run: False)
     report = volume.estimate(query, method, out=tmp_path)
     assert volume.estimate(query, method, out=tmp_path, resume=True).to_dict() == report.to_dict()
     assert capsys.readouterr().err == ""

@@ -137,7 +137,7 @@ def records_of(kind: type[T], columns: Mapping[str, Any]) -> list[T]:
     """Make named tuples of the columns that `columns_of` gave; a column of None is None in every one."""
     names = [name for name in kind._fields if columns.get(name) is not None]  # type: ignore[attr-defined]
     # Of an array of one number a row, Python's own: records are compared and written as JSON.
-    plain = [column.tolist() if getattr(column, "ndim", 0) == 1 else column for column in map(columns.get, names)]
+    plain = [one.tolist() if getattr(one, "ndim", 0) == 1 else one for one in (columns[name] for name in names)]
     missing = {name: None for name in kind._fields if name not in names}  # type: ignore[attr-defined]
     return [kind(**dict(zip(names, row, strict=True)), **missing) for row in zip(*plain, strict=True)]
 

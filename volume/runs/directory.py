@@ -11,7 +11,6 @@ A part counts when its line is in a manifest and its file has the SHA-256 of tha
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import queue
@@ -19,25 +18,17 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from volume.common.atomic_files import sync_folder, write_bytes, write_text
-from volume.common.provenance import commit, versions
 from volume.common.records import plain, short
-from volume.common.version import __version__
-from volume.method import is_parted
 from volume.runs.files import Lock, Manifest, difference, packed, sha256
 from volume.runs.parts import Part, StoredPart
-
-if TYPE_CHECKING:
-    from volume.method import Method
-    from volume.queries.query import Query
-    from volume.reports.facts import Report
 
 FORMAT = "param-volume run directory"
 VERSION = 1
@@ -57,7 +48,7 @@ class RunDirectory:
 
     Args:
         path: the folder; made when it is not there.
-        config: what the run is, see :func:`describe`.
+        config: what the run is, as JSON; ``versions``, ``command`` and ``commit`` may differ when it is resumed.
         resume: go on with a run that is there. Without it a folder that holds a run is refused.
         process: the number of this process among those that share the run; None when there is one alone.
 
@@ -194,10 +185,10 @@ class RunDirectory:
         self._queue.join()
         self._raise()
 
-    def save(self, report: Report) -> None:
-        """Write the report beside the parts; RunStopped when that cannot be."""
+    def save(self, write: Callable[[Path], Any]) -> None:
+        """Call ``write`` with this folder, to put the report beside the parts; RunStopped when that cannot be."""
         try:
-            report.save(self.path)
+            write(self.path)
         except OSError as failure:
             self._failure = failure
             self._raise()
@@ -261,40 +252,6 @@ class RunDirectory:
         self._stored[name], self._checked[file] = stored, (line["sha256"], stored)
         if earlier is not None:
             earlier.path.unlink(missing_ok=True)
-
-
-def describe(
-    query: Query, method: Method[Any], run: Any, *, seed: Any, level: float, command: list[str] | None = None
-) -> dict[str, Any]:
-    """The config of a run; ``command``: the words of `volume estimate` where it was begun there."""
-    import jax
-
-    device = jax.local_devices()[0]
-    return {
-        "query": query.describe(),
-        "method": _settings(method),
-        "seed": seed,
-        "level": level,
-        "constants": run.constants() if is_parted(run) else {},
-        "volume": __version__,
-        "versions": {**versions(), "device": f"{device.platform} {device.device_kind}"},
-        "commit": commit(),
-        "command": command,
-    }
-
-
-def _settings(method: Method[Any]) -> dict[str, Any]:
-    """A method's fields, as JSON; but not where it runs, on which nothing depends."""
-    found: dict[str, Any] = {"name": method.name}
-    for field in dataclasses.fields(method) if dataclasses.is_dataclass(method) else ():
-        value = getattr(method, field.name)
-        if field.name in ("devices", "memory"):
-            continue
-        try:
-            found[field.name] = plain(value.describe() if hasattr(value, "describe") else value)
-        except TypeError:
-            found[field.name] = repr(value)
-    return found
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

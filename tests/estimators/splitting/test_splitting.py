@@ -118,7 +118,7 @@ def test_same_seed_same_answer_and_round_trip(tmp_path):
     # Two groups of replicates instead of one: the same replicates.
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("volume.estimators.splitting.class_run.STATE_BYTES", 6 * 4 * 13 * 64 * 4)
+        patch.setattr("volume.estimators.smc.replicates.STATE_BYTES", 6 * 4 * 13 * 64 * 4)
         grouped = estimate(query, SMALL, seed=6, progress=lambda progress: seen.append(progress.words))
         np.testing.assert_allclose(grouped["fits"].log_estimates, first["fits"].log_estimates, rtol=1e-4)
 

@@ -26,7 +26,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from volume.classifiers.base import BoundClassifier
-from volume.estimators.direct.direct import decide, pack_words
+from volume.estimators.direct.step import decide, pack_words
 from volume.estimators.exact.arithmetic import lattice_of
 from volume.functions.tables import bits_per_input
 from volume.models import ACTIVATIONS, MLP, Head, Model, Parameter, Symmetry
