@@ -14,7 +14,8 @@ from .mlp import ACTIVATIONS, MLP, Perceptron
 from .model import Head, Model, Parameter, Params
 from .paths import flat_names
 from .polynomial import Polynomial
-from .symmetry import Moved, Symmetry, UnitSymmetry
+from .symmetry import Symmetry
+from .units import Moved, UnitSymmetry
 
 if TYPE_CHECKING:
     from .flax_modules import FlaxModel, from_linen, from_nnx

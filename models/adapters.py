@@ -19,7 +19,8 @@ from jax import Array
 from volume.errors import unknown
 
 from .model import Head, Kind, Model, Parameter, Params
-from .symmetry import Symmetry, UnitSymmetry
+from .symmetry import Symmetry
+from .units import UnitSymmetry
 
 AnyModel = TypeVar("AnyModel", bound=Any)
 

@@ -41,7 +41,8 @@ from .flax_networks import Layer, ModuleStateError, Network, Path, text_of
 from .linen_network import wrap_linen
 from .model import Head, Parameter, Params
 from .nnx_network import wrap_nnx
-from .symmetry import Symmetry, UnitSymmetry
+from .symmetry import Symmetry
+from .units import UnitSymmetry
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ from .adapters import (
     with_symmetry,
 )
 from .model import Head, Parameter, Params
-from .symmetry import Symmetry, UnitSymmetry
+from .symmetry import Symmetry
+from .units import UnitSymmetry
 
 Function = Callable[[Params, Array], Array]
 

@@ -19,7 +19,8 @@ from jax import Array
 from volume.errors import unknown
 
 from .model import Head, Parameter, Params
-from .symmetry import Symmetry, UnitSymmetry
+from .symmetry import Symmetry
+from .units import UnitSymmetry
 
 
 def _sign(a: Array) -> Array:

@@ -27,7 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .symmetry import MAX_ELEMENTS, MAX_EXACT, Arrays, Symmetry, UnitSymmetry
+from .units import MAX_ELEMENTS, Arrays, Units, UnitSymmetry, act, identity, log_order, order
+
+MAX_EXACT = 2**31  # 32-bit integers hold stabilisers of smaller groups, on every device
 
 
 class Split(NamedTuple):
@@ -39,9 +41,8 @@ class Split(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def split(symmetry: Symmetry) -> Split:
-    """The cheapest split. ValueError where it tries more than a million elements."""
-    units = symmetry.units
+def split(units: Units) -> Split:
+    """Return the cheapest split. ValueError where it tries more than a million elements."""
     small = {place for place, unit in enumerate(units) if unit.order == 1}
     edges, loops = set(), set()
     for place, unit in enumerate(units):
@@ -76,36 +77,40 @@ def _cover(orders: tuple[int, ...], edges: tuple[tuple[int, int], ...]) -> froze
     return min(found, key=lambda cover: math.prod(orders[place] for place in cover))
 
 
-def stabiliser_size(symmetry: Symmetry, params: Arrays) -> int:
-    """|Stab(theta)| as a Python integer, which has no limit; errors as in `split`."""
+def stabiliser_size(units: Units, params: Arrays) -> int:
+    """Return |Stab(theta)| as a Python integer, which has no limit; errors as in `split`."""
     arrays = {name: np.asarray(value) for name, value in params.items()}
-    if symmetry.order < MAX_EXACT:
-        return int(stabiliser_sizes(symmetry, {name: value[None] for name, value in arrays.items()})[0])
-    parts, total = split(symmetry), 0
+    if order(units) < MAX_EXACT:
+        return int(stabiliser_sizes(units, {name: value[None] for name, value in arrays.items()})[0])
+    parts, total = split(units), 0
     for index in range(parts.num_tried):
-        holds, factors = _completions(symmetry, parts, arrays, _element(symmetry, parts, index, np), np)
+        holds, factors = _completions(units, parts, arrays, _element(units, parts, index, np), np)
         total += math.prod(int(factor) for factor in factors) if holds else 0
     return total
 
 
-def stabiliser_sizes(symmetry: Symmetry, params: Arrays) -> jax.Array:
-    """|Stab| [D] int32 of parameters [D, *shape]; errors as in `split`, and for groups that 32 bits cannot count."""
-    if symmetry.order >= MAX_EXACT:
+def stabiliser_sizes(units: Units, params: Arrays) -> jax.Array:
+    """Return |Stab| [D] int32 of parameters [D, *shape].
+
+    Raises:
+        ValueError: as in `split`, and for groups that 32 bits cannot count.
+    """
+    if order(units) >= MAX_EXACT:
         raise ValueError(
-            f"The group has exp({symmetry.log_order:.4g}) elements, too many for 32-bit counts of many networks at "
+            f"The group has exp({log_order(units):.4g}) elements, too many for 32-bit counts of many networks at "
             "once: take a narrower network, or stabiliser_size, one network at a time."
         )
-    split(symmetry)
-    return _sizes(symmetry, dict(params))
+    split(units)
+    return _sizes(units, dict(params))
 
 
-@partial(jax.jit, static_argnames="symmetry")
-def _sizes(symmetry: Symmetry, params: dict[str, jax.Array]) -> jax.Array:
-    parts = split(symmetry)
+@partial(jax.jit, static_argnames="units")
+def _sizes(units: Units, params: dict[str, jax.Array]) -> jax.Array:
+    parts = split(units)
 
     def of_one(params: dict[str, jax.Array]) -> jax.Array:
         def add(index: Any, total: Any) -> Any:
-            holds, factors = _completions(symmetry, parts, params, _element(symmetry, parts, index, jnp), jnp)
+            holds, factors = _completions(units, parts, params, _element(units, parts, index, jnp), jnp)
             found = jnp.prod(jnp.asarray(factors, jnp.int32), dtype=jnp.int32)  # also in a run of 64 bits
             return total + jnp.where(holds, found, 0)
 
@@ -115,26 +120,26 @@ def _sizes(symmetry: Symmetry, params: dict[str, jax.Array]) -> jax.Array:
     return jax.vmap(of_one)(params)
 
 
-def _element(symmetry: Symmetry, parts: Split, index: Any, xp: Any) -> Any:
-    """Element number ``index`` of the tried sets; the others stay in place."""
-    element = list(symmetry.identity)
+def _element(units: Units, parts: Split, index: Any, xp: Any) -> Any:
+    """Return element number ``index`` of the tried sets; the others stay in place."""
+    element = list(identity(units))
     for place in parts.tried:
-        unit = symmetry.units[place]
+        unit = units[place]
         if unit.order > 1:
             index, own = xp.divmod(index, unit.order)
             element[place] = unit.element(own, xp)
     return tuple(element)
 
 
-def _completions(symmetry: Symmetry, parts: Split, params: Arrays, element: Any, xp: Any) -> tuple[Any, list[Any]]:
+def _completions(units: Units, parts: Split, params: Arrays, element: Any, xp: Any) -> tuple[Any, list[Any]]:
     """Whether any element of the counted sets completes this one to a stabilising one; and factors of their number."""
-    moved = symmetry.act(params, element) if parts.num_tried > 1 else params
-    counted = [symmetry.units[place] for place in parts.counted]
+    moved = act(units, params, element) if parts.num_tried > 1 else params
+    counted = [units[place] for place in parts.counted]
     of_counted = {name for unit in counted for name in unit.names}
     holds, factors = xp.asarray(True), []
     if parts.num_tried > 1:
         for place in parts.tried:
-            for name in symmetry.units[place].names:
+            for name in units[place].names:
                 if name not in of_counted:
                     holds = holds & xp.all(moved[name] == params[name])
     for unit in counted:
@@ -171,13 +176,13 @@ def _alike(first: tuple[Any, Any], second: tuple[Any, Any], unit: UnitSymmetry, 
     return equal & xp.all(plain_a[:, None] == plain_b[None], axis=2)
 
 
-def unresolved(symmetry: Symmetry, params: Arrays) -> tuple[str, ...]:
+def unresolved(units: Units, params: Arrays) -> tuple[str, ...]:
     """Names of the sets of units that these parameters do not tell apart; () proves that only the identity fixes them.
 
     A set is told apart when its units differ, also up to sign, in parameters that otherwise belong to sets told apart
     before: in a network layer after layer, from either end. No element is tried, so the sets may be of any size.
     """
-    left = {unit.name: unit for unit in symmetry.units if unit.order > 1}
+    left = {unit.name: unit for unit in units if unit.order > 1}
     while True:
         found = [name for name, unit in left.items() if _told_apart(unit, left, params)]
         if not found:

@@ -10,10 +10,10 @@ Shape letters: n units of one set.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,108 +21,11 @@ import numpy as np
 
 from volume.errors import unknown
 
+from . import stabiliser
+from .units import MAX_ELEMENTS, Arrays, Element, Moved, UnitSymmetry, act, identity, log_order, order
+
 if TYPE_CHECKING:
     from .model import Model, Parameter
-
-Arrays = Mapping[str, Any]
-"""Parameters by name, as NumPy or JAX arrays."""
-
-MAX_ELEMENTS = 10**6  # of a group that is gone through element by element
-MAX_EXACT = 2**31  # 32-bit integers hold stabilisers of smaller groups, on every device
-
-
-class Moved(NamedTuple):
-    """What an element does to one set: the new unit i is ``signs[i]`` times the old unit ``permutation[i]``."""
-
-    permutation: Any  # [n] int
-    signs: Any  # [n] int8, +1 or -1
-
-
-Element = tuple[Moved, ...]
-"""One `Moved` for each set of units, in their order."""
-
-
-@dataclass(frozen=True)
-class UnitSymmetry:
-    """One set of units that can change places, and the parameters that know them.
-
-    Args:
-        name: for messages, e.g. "hidden 1".
-        size: n, the number of units.
-        axes: (parameter's name, axis) of every tensor with an axis over these units: incoming weights, biases, outgoing
-            weights. An axis of k n entries holds the units k times over, the unit running fastest, as the channels of
-            a convolution do once its output is flattened.
-        flips: names of those parameters whose slices change sign with a unit; empty: units have no sign symmetry.
-            Right only where the activation is odd, exactly: sign(0) = -1 is not.
-
-    Raises:
-        TypeError, ValueError: a size that is no whole number of at least 1, no axes, an axis that is given twice, a
-            flip of a parameter without axis.
-    """
-
-    name: str
-    size: int
-    axes: tuple[tuple[str, int], ...]
-    flips: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"size of {self.name!r} is {self.size!r}; give the number of its units, at least 1.")
-        if isinstance(self.flips, str):
-            raise TypeError(f"flips of {self.name!r} is {self.flips!r}; give a tuple of names of parameters.")
-        try:
-            if any(isinstance(pair, str) for pair in self.axes):  # "w1" would pass for the pair ("w", "1")
-                raise TypeError
-            axes = tuple((str(name), int(axis)) for name, axis in self.axes)
-        except (TypeError, ValueError):
-            axes = ()
-        if not axes:
-            raise ValueError(
-                f"axes of {self.name!r} is {self.axes!r}; give pairs of a parameter's name and its axis over the "
-                "units, such as (('0.weight', 1), ('0.bias', 0), ('1.weight', 0))."
-            )
-        if len(set(axes)) < len(axes):
-            raise ValueError(f"axes of {self.name!r} names an axis twice: {axes}.")
-        object.__setattr__(self, "axes", axes)
-        object.__setattr__(self, "flips", tuple(self.flips))
-        for name in self.flips:
-            if name not in self.names:
-                raise ValueError(unknown(f"parameter in the flips of {self.name!r}", name, self.names))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the parameters, each once."""
-        return tuple(dict.fromkeys(name for name, _ in self.axes))
-
-    @property
-    def order(self) -> int:
-        """n!, times 2^n with sign flips."""
-        return math.factorial(self.size) << (self.size if self.flips else 0)
-
-    def element(self, index: Any, xp: Any = np) -> Moved:
-        """The element of this number, from 0, the identity, to ``order - 1``; ``xp`` is NumPy, or JAX's for a traced
-        index."""
-        position = xp.arange(self.size)
-        permutation = position
-        for last in range(self.size - 1, 0, -1):  # Fisher and Yates, the draws read off the number
-            index, back = xp.divmod(index, last + 1)
-            other = last - back
-            at_other = xp.where(position == last, permutation[other], permutation)
-            permutation = xp.where(position == other, permutation[last], at_other)
-        bits = (index >> position) & 1 if self.flips else xp.zeros_like(position)
-        return Moved(permutation, (1 - 2 * bits).astype(xp.int8))
-
-    def generators(self) -> tuple[tuple[str, Moved], ...]:
-        """Elements, with their names, of which every other one is a product."""
-        still, plus = np.arange(self.size), np.ones(self.size, np.int8)
-        found = []
-        if self.size > 1:
-            found.append(("exchanging two units", Moved(np.r_[1, 0, still[2:]], plus)))
-        if self.size > 2:
-            found.append(("moving every unit by one place", Moved(np.roll(still, 1), plus)))
-        if self.flips:
-            found.append(("changing the sign of one unit", Moved(still, np.where(still == 0, -1, 1).astype(np.int8))))
-        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -160,14 +63,12 @@ class Symmetry:
     @cached_property
     def order(self) -> int:
         """|G|, exactly."""
-        return math.prod(unit.order for unit in self.units)
+        return order(self.units)
 
     @cached_property
     def log_order(self) -> float:
-        """log |G| in nats, by lgamma: |G| itself has thousands of digits for wide networks."""
-        return math.fsum(
-            math.lgamma(unit.size + 1) + (unit.size * math.log(2) if unit.flips else 0) for unit in self.units
-        )
+        """log |G| in nats, for groups of any order."""
+        return log_order(self.units)
 
     @property
     def has_flips(self) -> bool:
@@ -175,7 +76,7 @@ class Symmetry:
 
     @property
     def identity(self) -> Element:
-        return tuple(Moved(np.arange(unit.size), np.ones(unit.size, np.int8)) for unit in self.units)
+        return identity(self.units)
 
     def act(self, params: Arrays, element: Element, *, leading: int = 0) -> dict[str, Any]:
         """g theta, as new arrays of the same kind, NumPy or JAX; parameters that no unit knows are passed on.
@@ -183,13 +84,7 @@ class Symmetry:
         ``leading`` axes of every array, draws for example, stand before those of the parameter. Names that are not
         there are left out, so that the body of a network can be moved alone.
         """
-        moved = dict(params)
-        for unit, (permutation, signs) in zip(self.units, element, strict=True):
-            for name, axis in unit.axes:
-                if name in moved:
-                    at = leading + axis if axis >= 0 else axis % (moved[name].ndim - leading) + leading
-                    moved[name] = _move(moved[name], at, permutation, signs if name in unit.flips else None)
-        return moved
+        return act(self.units, params, element, leading=leading)
 
     def element(self, index: Any, xp: Any = np) -> Element:
         """The element of this number, from 0, the identity, to ``order - 1``."""
@@ -222,23 +117,17 @@ class Symmetry:
 
         ValueError where more than a million elements would have to be tried (see `stabiliser`).
         """
-        from .stabiliser import stabiliser_size
-
-        return stabiliser_size(self, params)
+        return stabiliser.stabiliser_size(self.units, params)
 
     def stabiliser_sizes(self, params: Arrays) -> Any:
         """|Stab| [D] int32 of many parameters [D, *shape]; traceable by JAX. ValueError as for `stabiliser_size`, and
         for a group of 2^31 elements or more."""
-        from .stabiliser import stabiliser_sizes
-
-        return stabiliser_sizes(self, params)
+        return stabiliser.stabiliser_sizes(self.units, params)
 
     def unresolved(self, params: Arrays) -> tuple[str, ...]:
         """Names of the sets of units that these parameters do not tell apart: () where the stabiliser is shown to be
         trivial, for groups of any order."""
-        from .stabiliser import unresolved
-
-        return unresolved(self, params)
+        return stabiliser.unresolved(self.units, params)
 
     def check(self, model: Model) -> None:
         """Raise ValueError, naming the set of units, unless the group leaves this model's functions as they are.
@@ -275,18 +164,6 @@ class Symmetry:
             for u in self.units
         ]
         return {"units": sets, "log_order": self.log_order}
-
-
-def _move(array: Any, axis: int, permutation: Any, signs: Any) -> Any:
-    size, repeats = len(permutation), array.shape[axis] // len(permutation)
-    if repeats > 1:
-        permutation = (np.arange(repeats)[:, None] * size + permutation).ravel()
-    moved = array[(slice(None),) * axis + (permutation,)]
-    if signs is None:
-        return moved
-    if repeats > 1:
-        signs = (np.ones((repeats, 1), np.int8) * signs).ravel()
-    return moved * signs.reshape(-1, *(1,) * (array.ndim - axis - 1))
 
 
 # --- does a declaration hold? ---

@@ -21,9 +21,9 @@ from volume.method import Method, R_co, Run, is_resumable
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts, Report
+from volume.reports.loading import load
 from volume.reports.pooled import as_asked
 from volume.runs.directory import RunDirectory
-from volume.runs.report_files import load
 
 
 class Interrupted(KeyboardInterrupt):

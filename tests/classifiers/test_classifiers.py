@@ -8,18 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from volume.classifiers.base import MAX_DEVICE_CLASSES
-from volume.classifiers.descriptions import (
-    Accuracy,
-    Argmax,
-    Fits,
-    LempelZiv,
-    Ones,
-    Predicate,
-    Product,
-    TruthTable,
-    from_description,
-)
+from volume.classifiers.argmax import Argmax
+from volume.classifiers.base import MAX_DEVICE_CLASSES, Product, from_description
+from volume.classifiers.labels import Accuracy, Fits
+from volume.classifiers.lempel_ziv import LempelZiv
+from volume.classifiers.ones import Ones
+from volume.classifiers.predicate import Predicate
+from volume.classifiers.truth_table import TruthTable
 from volume.functions import tables
 from volume.functions.domains import BooleanCube, Points
 from volume.models import MLP

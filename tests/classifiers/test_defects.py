@@ -11,7 +11,10 @@ import pytest
 
 import volume
 from volume import models, samplers
-from volume.classifiers.descriptions import Defects, Fits, Given, OnTrigger, from_description
+from volume.classifiers.base import from_description
+from volume.classifiers.defects import Defects, OnTrigger
+from volume.classifiers.given import Given
+from volume.classifiers.labels import Fits
 from volume.functions import tables
 from volume.functions.domains import BooleanCube, Points
 

@@ -14,17 +14,14 @@ import pytest
 
 import volume
 from volume import models, samplers
-from volume.classifiers.descriptions import (
-    Accuracy,
-    Argmax,
-    Fits,
-    Given,
-    LempelZiv,
-    Ones,
-    Predicate,
-    TruthTable,
-    from_description,
-)
+from volume.classifiers.argmax import Argmax
+from volume.classifiers.base import from_description
+from volume.classifiers.given import Given
+from volume.classifiers.labels import Accuracy, Fits
+from volume.classifiers.lempel_ziv import LempelZiv
+from volume.classifiers.ones import Ones
+from volume.classifiers.predicate import Predicate
+from volume.classifiers.truth_table import TruthTable
 from volume.functions import tables
 from volume.functions.domains import BooleanCube, Points
 

@@ -13,7 +13,12 @@ from scipy import special
 
 import volume
 from volume import models, samplers
-from volume.classifiers.descriptions import Fits, Given, Ones, Predicate, TruthTable, from_description
+from volume.classifiers.base import from_description
+from volume.classifiers.given import Given
+from volume.classifiers.labels import Fits
+from volume.classifiers.ones import Ones
+from volume.classifiers.predicate import Predicate
+from volume.classifiers.truth_table import TruthTable
 from volume.functions import tables
 from volume.functions.domains import BooleanCube, Points
 

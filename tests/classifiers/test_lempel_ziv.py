@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from volume.classifiers.descriptions import LempelZiv, from_description
-from volume.classifiers.lempel_ziv import complexity, num_words
+from volume.classifiers.base import from_description
+from volume.classifiers.lempel_ziv import LempelZiv
 from volume.functions import tables
 from volume.functions.domains import BooleanCube, Points
+from volume.functions.lempel_ziv import complexity, num_words
 
 
 def kaspar_schuster(s: str) -> int:
@@ -107,7 +108,7 @@ def test_reversal_and_packing_agree():
 
 
 def test_pieces_of_both_sizes_join(monkeypatch):
-    monkeypatch.setattr("volume.classifiers.lempel_ziv._LARGE_WORDS", 2 * 2 * 300)  # 300 tables of two words in a piece
+    monkeypatch.setattr("volume.functions.lempel_ziv._LARGE_WORDS", 2 * 2 * 300)  # 300 tables of two words in a piece
     decisions = (np.random.default_rng(6).random((1250, 128)) < 0.1).astype(np.uint8)
     expected = np.concatenate([num_words(decisions[start : start + 7], 128) for start in range(0, 1250, 7)])
     assert (num_words(decisions, 128) == expected).all()
@@ -118,7 +119,7 @@ def test_one_compilation_for_many_counts_and_lengths(monkeypatch):
     rng = np.random.default_rng(7)
     complexity(rng.integers(0, 2, (3, 40), np.uint8), 40)
     traces = []
-    monkeypatch.setattr("volume.classifiers.lempel_ziv._parse", traces.append)
+    monkeypatch.setattr("volume.functions.lempel_ziv._parse", traces.append)
     for count, length in [(1, 33), (200, 64), (256, 50)]:
         complexity(rng.integers(0, 2, (count, length), np.uint8), length)
     assert not traces

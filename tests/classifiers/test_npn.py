@@ -8,7 +8,7 @@ from example_reports import clumped, make, table_counts
 
 import volume
 from volume import models, samplers
-from volume.classifiers.descriptions import from_description
+from volume.classifiers.base import from_description
 from volume.commands import specs
 from volume.functions import tables
 from volume.functions.canonical import TableGroup

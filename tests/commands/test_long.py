@@ -13,7 +13,8 @@ import sys
 import threading
 
 import pytest
-from cli_runs import ROOT, SMALL, answer, run, stop_after_first_step
+from checkout import ROOT
+from cli_runs import SMALL, answer, run, stop_after_first_step
 
 import volume
 from volume.commands import doctor

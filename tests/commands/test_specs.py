@@ -318,16 +318,16 @@ def test_files(tmp_path):
     assert read_rows(str(path)).tolist() == [[5, 6]]
     for text in ("1,2\n3\n", "1,\n2,3\n", "x,y\n1,z\n"):
         path.write_text(text)
-        with pytest.raises(UsageError, match="is not a table of numbers"):
+        with pytest.raises(ValueError, match="is not a table of numbers"):
             read_rows(str(path))
     np.save(tmp_path / "objects.npy", np.array([[None]]), allow_pickle=True)
-    with pytest.raises(UsageError, match="is not a table of numbers"):
+    with pytest.raises(ValueError, match="is not a table of numbers"):
         read_rows(str(tmp_path / "objects.npy"))
     for array in (np.zeros(3), np.zeros((2, 2), complex), np.array([["a"]])):
         np.save(tmp_path / "odd.npy", array)
-        with pytest.raises(UsageError, match="expected real numbers, one row per input"):
+        with pytest.raises(ValueError, match="expected real numbers, one row per input"):
             read_rows(str(tmp_path / "odd.npy"))
-    with pytest.raises(UsageError, match=r"expected a \.npy or \.csv file"):
+    with pytest.raises(ValueError, match=r"expected a \.npy or \.csv file"):
         read_rows("rows.txt")
     with pytest.raises(FileNotFoundError):
         read_rows(str(tmp_path / "none.csv"))

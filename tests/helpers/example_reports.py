@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from volume.classifiers.descriptions import TruthTable
+from volume.classifiers.truth_table import TruthTable
 from volume.functions.domains import BooleanCube
 from volume.reports.counted import VolumeReport
 from volume.statistics.counts import Counts

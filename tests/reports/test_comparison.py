@@ -8,7 +8,7 @@ import pytest
 from example_reports import make, table_counts
 from scipy import stats
 
-from volume.classifiers.descriptions import Ones
+from volume.classifiers.ones import Ones
 from volume.functions.domains import Points
 from volume.reports.comparison import compare
 from volume.reports.counted_comparison import look_up

@@ -9,12 +9,14 @@ import pytest
 from example_reports import LABELS, clumped, make, table_counts
 from scipy import stats
 
-from volume.classifiers.descriptions import Fits, Given, Ones
+from volume.classifiers.given import Given
+from volume.classifiers.labels import Fits
+from volume.classifiers.ones import Ones
 from volume.functions.domains import BooleanCube, Points
 from volume.reports.comparison import compare
 from volume.reports.counted import VolumeReport
+from volume.reports.loading import load
 from volume.reports.shares import shares
-from volume.runs.report_files import load
 from volume.statistics.counts import Counts
 
 # Asymmetric hits of the sixteen tables of two binary inputs, label order; four are empty.

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from example_reports import LABELS, clumped, make, table_counts
 
-from volume.classifiers.descriptions import Argmax, LempelZiv, Ones, Predicate, TruthTable
+from volume.classifiers.argmax import Argmax
+from volume.classifiers.lempel_ziv import LempelZiv
+from volume.classifiers.ones import Ones
+from volume.classifiers.predicate import Predicate
+from volume.classifiers.truth_table import TruthTable
 from volume.common.records import plain
 from volume.functions.domains import BooleanCube, Points
 from volume.functions.tables import pack
 from volume.plots import figures as plots
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_entries import ClassVolume
-from volume.reports.counted_text import shorten
+from volume.reports.text import shorten
 from volume.statistics import intervals
 from volume.statistics.counts import Counts
 

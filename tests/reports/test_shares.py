@@ -9,7 +9,9 @@ from example_reports import make, table_counts
 from scipy import stats
 
 import volume
-from volume.classifiers.descriptions import Accuracy, Fits, Given, Ones
+from volume.classifiers.given import Given
+from volume.classifiers.labels import Accuracy, Fits
+from volume.classifiers.ones import Ones
 from volume.functions.domains import BooleanCube
 from volume.reports.shares import ratio_limits
 from volume.statistics.counts import Counts
@@ -116,7 +118,7 @@ def test_sentences_for_misuse():
         volume.shares(report)
     with pytest.raises(TypeError, match=r"is no volume\.Given"):
         volume.shares(report, given=Ones())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="takes the report of a counting method"):
+    with pytest.raises(TypeError, match=r"takes a report, as volume\.estimate returns it"):
         volume.shares("report.json")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="level=95"):
         volume.shares(report, 95, given=GIVEN)

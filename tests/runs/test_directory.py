@@ -297,7 +297,7 @@ def test_a_full_disk_stops_the_run_and_spoils_nothing(where, questions, straight
             def save(*_):
                 raise full
 
-            patch.setattr("volume.runs.report_files.save", save)
+            patch.setattr("volume.reports.counted.write_record", save)
         with pytest.raises(RunStopped, match=r"No space left on device.*are whole.*resume"):
             volume.estimate(*questions["table"], seed=5, out=tmp_path)
     assert len(files(tmp_path)) >= 2

@@ -8,7 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from example_reports import clumped, make, table_counts
 
-from volume.classifiers.descriptions import Accuracy, Fits, LempelZiv, Ones, Predicate
+from volume.classifiers.labels import Accuracy, Fits
+from volume.classifiers.lempel_ziv import LempelZiv
+from volume.classifiers.ones import Ones
+from volume.classifiers.predicate import Predicate
 from volume.functions.domains import BooleanCube, Points
 from volume.reports.counted import VolumeReport
 from volume.runs import report_files as storage

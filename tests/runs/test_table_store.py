@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from stored_tables import both, drawn, store_of, write_parts
 
-from volume.classifiers import descriptions as classifiers
+from volume.classifiers.lempel_ziv import LempelZiv
+from volume.classifiers.ones import Ones
+from volume.classifiers.truth_table import TruthTable
 from volume.functions.domains import BooleanCube, Points
 from volume.functions.tables import labels
 from volume.plots.data import rank_data
@@ -117,7 +119,7 @@ def test_comparisons_and_ranks_read_the_disk(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("classifier", [classifiers.Ones(), classifiers.LempelZiv()])
+@pytest.mark.parametrize("classifier", [Ones(), LempelZiv()])
 def test_a_coarser_classifier_from_one_pass_over_the_parts(classifier, tmp_path):
     counts = drawn(num_inputs=16, lost=0.02)
     inside, stored = both(counts, tmp_path, domain=BooleanCube(4))
@@ -126,13 +128,13 @@ def test_a_coarser_classifier_from_one_pass_over_the_parts(classifier, tmp_path)
     for name in ("keys", "offsets", "unit", "hits", "nonfinite"):
         np.testing.assert_array_equal(getattr(found.counts, name), getattr(expected.counts, name), err_msg=name)
     assert found.to_dict() == expected.to_dict()
-    assert stored.group_by(classifiers.TruthTable()) is stored
+    assert stored.group_by(TruthTable()) is stored
 
 
 def test_a_coarser_classifier_that_does_not_fit_either_is_refused(tmp_path):
     _, stored = both(drawn(num_inputs=16), tmp_path, domain=BooleanCube(4), memory=6000)
     with pytest.raises(ValueError, match=r"do not fit .* group by a coarser classifier"):
-        stored.group_by(classifiers.LempelZiv())
+        stored.group_by(LempelZiv())
 
 
 def test_a_stopped_merge_goes_on_and_a_finished_one_is_read(tmp_path, monkeypatch):

@@ -10,7 +10,8 @@ import pytest
 
 import volume
 from volume import models, samplers
-from volume.classifiers.descriptions import Accuracy, Fits, TruthTable
+from volume.classifiers.labels import Accuracy, Fits
+from volume.classifiers.truth_table import TruthTable
 from volume.functions import tables
 from volume.functions.domains import Points
 from volume.studies.addition import Addition, count_additions

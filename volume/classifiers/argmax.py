@@ -5,8 +5,9 @@ Shape letters: N inputs of the domain, m chosen ones, C outputs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,10 +17,8 @@ from volume.classifiers.base import (
     MAX_DEVICE_CLASSES,
     BoundClassifier,
     Classifier,
-    as_index,
-    in_range,
-    select,
 )
+from volume.classifiers.class_numbers import as_index, in_range, select
 from volume.common.content import frozen
 from volume.functions import tables
 from volume.functions.domains import Domain, Points, as_inputs, row_keys
@@ -33,6 +32,7 @@ class Argmax(Classifier):
         inputs: rows of the domain, [m, *input_shape]; None means all of it. Needs two or more outputs.
     """
 
+    kind: ClassVar[str] = "argmax"
     inputs: np.ndarray | None
 
     def __init__(self, inputs: ArrayLike | None = None) -> None:
@@ -55,8 +55,12 @@ class Argmax(Classifier):
             )
         return BoundArgmax(self, domain.num_inputs, num_outputs, frozen(positions, np.int64))
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Argmax:
+        return cls(record["inputs"])
+
     def describe(self) -> dict[str, Any]:
-        return {"name": "argmax", "inputs": None if self.inputs is None else self.inputs.tolist()}
+        return {"name": self.kind, "inputs": None if self.inputs is None else self.inputs.tolist()}
 
     def __repr__(self) -> str:
         return "Argmax()" if self.inputs is None else f"Argmax({len(self.inputs)} inputs)"
@@ -81,12 +85,15 @@ class BoundArgmax(BoundClassifier):
             result = result * self.num_outputs + rows[digit]
         return result
 
-    def label(self, index: int) -> str:
+    def required_labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index, digits = in_range(index, self.num_classes), []
         for _ in self.positions:
             index, digit = divmod(index, self.num_outputs)
             digits.append(digit)
-        return tables.label(np.array(digits[::-1]), self.num_outputs)
+        return self.positions, np.array(digits[::-1])
+
+    def label(self, index: int) -> str:
+        return tables.label(self.required_labels(index)[1], self.num_outputs)
 
     def index(self, label: Any) -> int:
         try:

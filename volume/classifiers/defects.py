@@ -13,20 +13,22 @@ Shape letters: N inputs of the domain, m monitored rows, t rows of the trigger, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from volume.classifiers.base import BoundClassifier, as_index, in_range, is_whole, look_up
+from volume.classifiers.base import BoundClassifier
+from volume.classifiers.class_numbers import as_index, in_range, is_whole, look_up
 from volume.classifiers.given import Given
 from volume.classifiers.labels import Accuracy, BoundAccuracy, Fits, Labelled
 from volume.errors import unknown
 from volume.functions.domains import Domain, row_keys
+from volume.functions.importance import ImportanceFunction, right_counts
 
 BENIGN, MIXED, DEFECTS = "benign", "mixed", "defects"
 Rows = ArrayLike | Callable[[np.ndarray], ArrayLike]
@@ -44,6 +46,7 @@ class OnTrigger(Labelled):
             that err in other ways are "mixed". Default: any wrong label counts.
     """
 
+    kind: ClassVar[str] = "on-trigger"
     bins: int | tuple[float, ...] | None
     target_label: int | None
 
@@ -77,9 +80,14 @@ class OnTrigger(Labelled):
         bins = None if self.bins is None else Accuracy(self.inputs, self.labels, self.bins).bind(domain, num_outputs)
         return BoundOnTrigger(self, domain.num_inputs, num_outputs, right, hit, bins)
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> OnTrigger:
+        options = {name: record[name] for name in ("bins", "target_label")}
+        return cls(record["inputs"], record["labels"], **options)
+
     def describe(self) -> dict[str, Any]:
         return {
-            "name": "on-trigger",
+            "name": self.kind,
             "inputs": self.inputs.tolist(),
             "labels": self.labels.tolist(),
             "bins": list(self.bins) if isinstance(self.bins, tuple) else self.bins,
@@ -140,6 +148,13 @@ class BoundOnTrigger(BoundClassifier):
         everything = np.array([self._num_rows])
         return {0: (self.right, everything), self.num_classes - 1: (self.hit, everything)}.get(index)
 
+    def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
+        counted = self.counted(index)
+        if counted is None or not len(counted[1]):
+            return super().importance_function(index, chain=chain)
+        labelled, right = counted
+        return right_counts(labelled.positions, labelled.labels_at, int(right[0]), int(right[-1]))
+
     def label(self, index: int) -> str:
         index = in_range(index, self.num_classes)
         if index in (0, self.num_classes - 1):
@@ -168,6 +183,8 @@ class Defects(Given):
     Raises:
         ValueError: no rows, labels that are no class numbers, or a row that is monitored and in the trigger.
     """
+
+    kind: ClassVar[str] = "defects"
 
     def __init__(
         self,
@@ -229,10 +246,16 @@ class Defects(Given):
         assert isinstance(self.split, OnTrigger)
         return self.split
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Defects:
+        trigger = record["trigger"]
+        options = {name: trigger[name] for name in ("bins", "target_label")}
+        return cls(record["inputs"], record["labels"], trigger["inputs"], trigger["labels"], **options)
+
     def describe(self) -> dict[str, Any]:
         assert isinstance(self.within, Fits)
         return {
-            "name": "defects",
+            "name": self.kind,
             "inputs": self.within.inputs.tolist(),
             "labels": self.within.labels.tolist(),
             "trigger": {key: value for key, value in self.trigger.describe().items() if key != "name"},

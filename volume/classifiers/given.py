@@ -13,23 +13,32 @@ Shape letters: N inputs, C outputs, K tables, S classes of the split, W words of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from volume.classifiers.base import MAX_CLASSES, MAX_DEVICE_CLASSES, BoundClassifier, Classifier, as_index, in_range
-from volume.classifiers.labels import BoundFits, Fits
-from volume.classifiers.product import check_decided_together, union_of_inputs
+from volume.classifiers.base import (
+    MAX_CLASSES,
+    MAX_DEVICE_CLASSES,
+    OUTSIDE,
+    Classifier,
+    Conditional,
+    check_decided_together,
+    from_description,
+    union_of_inputs,
+)
+from volume.classifiers.class_numbers import as_index, in_range
+from volume.classifiers.labels import BoundFits
 from volume.errors import unknown
 from volume.functions import tables
 from volume.functions.domains import Domain, Points
 from volume.statistics.counts import Counts
 
-OUTSIDE = "outside"
 _INNER = "inner "
 
 
@@ -53,27 +62,26 @@ class Given(Classifier):
         KeyError: a ``label`` that names no class of ``within``.
     """
 
+    kind: ClassVar[str] = "given"
     within: Classifier
     split: Classifier
     label: Any
 
     def __init__(self, within: Classifier, split: Classifier, *, label: Any = None) -> None:
-        from volume.classifiers.descriptions import TruthTable  # that module imports this one
-
         for name, part in (("within", within), ("split", split)):
             if not isinstance(part, Classifier):
                 raise TypeError(f"Given takes two classifiers; {name} is {part!r}.")
-        if isinstance(within, TruthTable):
+        if within.single_functions:
             raise ValueError(
                 "One truth table has nothing to split: it is one function. Give Fits or another classifier."
             )
         if label is None:
-            if not isinstance(within, Fits):
+            if within.default_label is None:
                 raise TypeError(
                     f"Given needs to know which class of {within!r} is given: pass label=, for example "
                     "Given(Ones(), split, label=5)."
                 )
-            label = "fits"
+            label = within.default_label
         object.__setattr__(self, "within", within)
         object.__setattr__(self, "split", split)
         object.__setattr__(self, "label", _as_label(label))
@@ -82,10 +90,8 @@ class Given(Classifier):
         return union_of_inputs((self.within, self.split), "the two parts of this Given")
 
     def bind(self, domain: Domain, num_outputs: int) -> BoundGiven | BoundGivenTables:
-        from volume.classifiers.descriptions import TruthTable
-
         within, split = self.within.bind(domain, num_outputs), self.split.bind(domain, num_outputs)
-        if isinstance(self.split, TruthTable):
+        if self.split.single_functions:
             if not within.of_table or within.num_classes is None:
                 raise ValueError(
                     f"Functions given {self.within!r} are counted from stored truth tables, which do not decide its "
@@ -100,9 +106,14 @@ class Given(Classifier):
         check_decided_together((within, split), size + 1)
         return BoundGiven(self, domain.num_inputs, num_outputs, within, split, within.index(self.label))
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Given:
+        within, split = (from_description(record[part]) for part in ("within", "split"))
+        return cls(within, split, label=record["label"])
+
     def describe(self) -> dict[str, Any]:
         label = list(self.label) if isinstance(self.label, tuple) else self.label
-        return {"name": "given", "within": self.within.describe(), "label": label, "split": self.split.describe()}
+        return {"name": self.kind, "within": self.within.describe(), "label": label, "split": self.split.describe()}
 
 
 def _as_label(label: Any) -> Any:
@@ -118,10 +129,8 @@ def _is_inner(label: str) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class BoundGiven(BoundClassifier):
-    within: BoundClassifier
-    split: BoundClassifier
-    wanted: int  # the class number of ``within`` that is given
+class BoundGiven(Conditional):
+    """Classes that are listed in advance: those of the split, 0..S-1, then "outside"."""
 
     @property
     def num_classes(self) -> int:
@@ -131,6 +140,13 @@ class BoundGiven(BoundClassifier):
     def outside(self) -> int:
         """The number of the class "outside", the last one."""
         return self.num_classes - 1
+
+    @property
+    def outside_key(self) -> np.ndarray:
+        return np.array([self.outside], np.uint64)
+
+    def holds(self, keys: np.ndarray) -> np.ndarray:
+        return keys[:, 0] != self.outside
 
     @property
     def route(self) -> Literal["table", "device"]:
@@ -181,12 +197,8 @@ class BoundGiven(BoundClassifier):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundGivenTables(BoundClassifier):
+class BoundGivenTables(Conditional):
     """The single functions in one class of ``within``. Class numbers are those of `TruthTable`, without bound."""
-
-    within: BoundClassifier
-    split: BoundClassifier  # truth tables
-    wanted: int  # the class number of ``within`` that is given
 
     @property
     def num_classes(self) -> None:
@@ -218,7 +230,6 @@ class BoundGivenTables(BoundClassifier):
         return keys[outside[0]]
 
     def holds(self, keys: np.ndarray) -> np.ndarray:
-        """Whether each of the tables [K, W] is in the class that is given, bool [K]."""
         return self.within.classify_keys(keys) == self.wanted
 
     def joined(self, words: list[np.ndarray]) -> list[np.ndarray]:

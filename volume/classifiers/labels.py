@@ -6,18 +6,20 @@ Shape letters: N inputs of the domain, m rows with labels, C outputs, K tables, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from volume.classifiers.base import BoundClassifier, Classifier, as_index, in_range, look_up, select
+from volume.classifiers.base import BoundClassifier, Classifier
+from volume.classifiers.class_numbers import as_index, in_range, look_up, select
 from volume.common.content import frozen
 from volume.functions import tables
 from volume.functions.domains import Domain, Points, as_inputs, row_keys
+from volume.functions.importance import ImportanceFunction, right_counts
 
 _SLACK = 1e-9  # accuracies k/m and bin edges closer than this are one number written in two ways
 
@@ -97,12 +99,19 @@ class Fits(Labelled):
         labels: class numbers [m], 0..C-1 (0 and 1 for one output), or a string of digits such as "0110".
     """
 
+    kind: ClassVar[str] = "fits"
+    default_label: ClassVar[str] = "fits"
+
     def bind(self, domain: Domain, num_outputs: int) -> BoundFits:
         positions, labels = self._resolve(domain, num_outputs)
         return BoundFits(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels)
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Fits:
+        return cls(record["inputs"], record["labels"])
+
     def describe(self) -> dict[str, Any]:
-        return {"name": "fits", "inputs": self.inputs.tolist(), "labels": self.labels.tolist()}
+        return {"name": self.kind, "inputs": self.inputs.tolist(), "labels": self.labels.tolist()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +151,14 @@ class BoundFits(_BoundRows):
             fits &= (keys[:, word] & mask[0, word]) == target[0, word]
         return fits.astype(np.int64)
 
+    def required_labels(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        return (self.positions, self.labels_at) if index == 1 else None
+
+    def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
+        if index == 1:
+            return super().importance_function(index, chain=chain)
+        return right_counts(self.positions, self.labels_at, 0, len(self.labels_at) - 1)
+
     def label(self, index: int) -> str:
         return ("misses", "fits")[in_range(index, 2)]
 
@@ -163,6 +180,7 @@ class Accuracy(Labelled):
             sequence its edges, with 0 and 1 added where missing. A bin holds its lower edge, the last one both.
     """
 
+    kind: ClassVar[str] = "accuracy"
     bins: int | tuple[float, ...] | None
 
     def __init__(
@@ -176,10 +194,14 @@ class Accuracy(Labelled):
         edges = tuple(i / self.bins for i in range(self.bins + 1)) if isinstance(self.bins, int) else self.bins
         return BoundAccuracy(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels, edges)
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Accuracy:
+        return cls(record["inputs"], record["labels"], record["bins"])
+
     def describe(self) -> dict[str, Any]:
         bins = list(self.bins) if isinstance(self.bins, tuple) else self.bins
         return {
-            "name": "accuracy",
+            "name": self.kind,
             "inputs": self.inputs.tolist(),
             "labels": self.labels.tolist(),
             "bins": bins,
@@ -242,6 +264,11 @@ class BoundAccuracy(_BoundRows):
         for word in np.flatnonzero(mask[0]):
             right -= np.bitwise_count((keys[:, word] ^ target[0, word]) & mask[0, word])
         return self._class_of[right]
+
+    def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
+        if not len(right := self.counts_in(index)):
+            return super().importance_function(index, chain=chain)
+        return right_counts(self.positions, self.labels_at, int(right[0]), int(right[-1]))
 
     def label(self, index: int) -> str:
         in_range(index, self.num_classes)

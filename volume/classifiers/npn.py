@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from volume.classifiers.base import BoundClassifier, Classifier, in_range, look_up
+from volume.classifiers.base import BoundClassifier, Classifier
+from volume.classifiers.class_numbers import in_range, look_up
 from volume.functions import tables
 from volume.functions.canonical import TableGroup
 from volume.functions.domains import BooleanCube, Domain
@@ -29,6 +30,8 @@ class NPN(Classifier):
     equal volumes is another question, which depends on the prior: ``symmetry="pooled"`` asks it.
     """
 
+    kind: ClassVar[str] = "npn"
+
     def bind(self, domain: Domain, num_outputs: int) -> BoundNPN:
         if num_outputs != 1:
             raise ValueError(f"NPN classes are of functions with one output; this model has {num_outputs}.")
@@ -38,9 +41,6 @@ class NPN(Classifier):
                 f"volume.BooleanCube(1..{MAX_DIGITS}); got {domain!r}."
             )
         return BoundNPN(self, domain.num_inputs, num_outputs)
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": "npn"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,15 +5,16 @@ Shape letters: N inputs, C outputs, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classifier, in_range, is_whole
+from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classifier
+from volume.classifiers.class_numbers import in_range, is_whole
 from volume.functions.domains import Domain
 
 _OUTSIDE = "outside"
@@ -37,6 +38,7 @@ class Predicate(Classifier):
         ValueError: ``fn`` fails on outputs of the query's shape, or returns anything else.
     """
 
+    kind: ClassVar[str] = "predicate"
     fn: Callable[[jax.Array], Any] | None
     num_classes: int
     names: tuple[str, ...]
@@ -84,8 +86,12 @@ class Predicate(Classifier):
         names = (*self.names, _OUTSIDE) if whole else self.names
         return BoundPredicate(self, domain.num_inputs, num_outputs, self.fn, self.num_classes, names)
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Predicate:
+        return cls(None, record["num_classes"], record["names"])
+
     def describe(self) -> dict[str, Any]:
-        return {"name": "predicate", "num_classes": self.num_classes, "names": list(self.names)}
+        return {"name": self.kind, "num_classes": self.num_classes, "names": list(self.names)}
 
 
 def _words(result: Any) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from volume.classifiers.base import BoundClassifier, Classifier, in_range
+from volume.classifiers.base import BoundClassifier, Classifier
+from volume.classifiers.class_numbers import in_range
 from volume.errors import unknown
 from volume.functions.domains import Domain
 

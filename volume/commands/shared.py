@@ -153,7 +153,7 @@ def clear_run(folder: str) -> None:
 
 
 def load_report(path: str) -> Report:
-    from volume.runs.report_files import load
+    from volume.reports.loading import load
 
     return load(path)
 

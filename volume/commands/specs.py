@@ -23,7 +23,7 @@ from volume.functions.data_files import load_digits, read_rows, shaped
 if TYPE_CHECKING:
     import numpy as np
 
-    from volume.classifiers.descriptions import Classifier
+    from volume.classifiers.base import Classifier
     from volume.functions.domains import BooleanCube, Domain, Points
     from volume.models import Model
     from volume.samplers import Prior

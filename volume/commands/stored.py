@@ -34,7 +34,7 @@ def show(args: argparse.Namespace) -> int:
     if args.group_by:
         if not isinstance(report, VolumeReport):
             raise UsageError(f"--group-by needs counted draws of truth tables; {args.path} holds {report!r}.")
-        classifier = specs.build_classifier(args.group_by, report.domain, tuple(report.domain.input_shape))
+        classifier = usage(specs.build_classifier, args.group_by, report.domain, tuple(report.domain.input_shape))
         report = usage(report.group_by, classifier)
     if args.label:
         from volume.reports.comparison import stated

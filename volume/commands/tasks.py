@@ -22,7 +22,7 @@ from volume.commands.usage import UsageError
 from volume.errors import unknown
 
 if TYPE_CHECKING:
-    from volume.classifiers.descriptions import Classifier
+    from volume.classifiers.base import Classifier
     from volume.functions.domains import Domain
 
 # Which options a kind of word takes after target=.

@@ -7,23 +7,24 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volume.commands.usage import UsageError
-
 if TYPE_CHECKING:
     import numpy as np
 
 
 def read_rows(path: str) -> np.ndarray:
-    """An array [N, ...] from a .npy file, or [N, columns] from a .csv file with or without column names.
+    """Read an array [N, ...] from a .npy file, or [N, columns] from a .csv file with or without column names.
 
-    Blank lines, and what follows a # in a .csv, are passed over. Raises UsageError for any other content, OSError when
-    the file cannot be read.
+    Blank lines, and what follows a # in a .csv, are passed over.
+
+    Raises:
+        ValueError: any other content.
+        OSError: the file cannot be read.
     """
     import numpy as np
 
     suffix = Path(path).suffix.lower()
     if suffix not in (".npy", ".csv"):
-        raise UsageError(f"{path}: expected a .npy or .csv file.")
+        raise ValueError(f"{path}: expected a .npy or .csv file.")
     try:
         # Not by suffix alone: numpy.load reads .npz archives and pickles too, and speaks of them in its errors.
         rows = np.load(path, allow_pickle=False) if suffix == ".npy" else _read_csv(path)
@@ -31,11 +32,11 @@ def read_rows(path: str) -> np.ndarray:
         rows = None
     if not isinstance(rows, np.ndarray):
         flaw = "expected one array of numbers, as numpy.save writes it" if suffix == ".npy" else _flaw(path)
-        raise UsageError(f"{path} is not a table of numbers: {flaw}.")
+        raise ValueError(f"{path} is not a table of numbers: {flaw}.")
     if not rows.size:
-        raise UsageError(f"{path} holds no rows: give one row of numbers for each input.")
+        raise ValueError(f"{path} holds no rows: give one row of numbers for each input.")
     if rows.ndim < 2 or not (np.issubdtype(rows.dtype, np.number) or rows.dtype == bool) or np.iscomplexobj(rows):
-        raise UsageError(f"{path}: expected real numbers, one row per input, got {rows.dtype} {rows.shape}.")
+        raise ValueError(f"{path}: expected real numbers, one row per input, got {rows.dtype} {rows.shape}.")
     return rows.astype(np.float64)
 
 
@@ -50,7 +51,7 @@ def _read_csv(path: str) -> np.ndarray:
 
 
 def _flaw(path: str) -> str:
-    """Where a .csv stops being a table of numbers."""
+    """Say where a .csv stops being a table of numbers."""
     width = 0
     with open(path, encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
@@ -85,11 +86,15 @@ def _is_header(line: str) -> bool:
 
 
 def load_digits(digits: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's handwritten digits scaled to [0, 1], [N, 64], and their labels [N]; default all ten."""
+    """Return scikit-learn's handwritten digits scaled to [0, 1], [N, 64], and their labels [N]; default all ten.
+
+    Raises:
+        ValueError: scikit-learn is not installed.
+    """
     try:
         from sklearn.datasets import load_digits as load
     except ImportError:
-        raise UsageError('The domain "digits" needs scikit-learn: pip install "param-volume[digits]".') from None
+        raise ValueError('The domain "digits" needs scikit-learn: pip install "param-volume[digits]".') from None
     import numpy as np
 
     data: Any = load()
@@ -98,7 +103,7 @@ def load_digits(digits: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shaped(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Flat rows [N, n] as [N, *shape] when the sizes agree; else unchanged, and the query says why not."""
+    """Return flat rows [N, n] as [N, *shape] when the sizes agree; else unchanged, and the query says why not."""
     if rows.ndim == 2 and shape and math.prod(shape) == rows.shape[1]:
         return rows.reshape(len(rows), *shape)
     return rows

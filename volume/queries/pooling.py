@@ -23,24 +23,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from volume.classifiers.descriptions import TruthTable
+from volume.classifiers.truth_table import TruthTable
 from volume.errors import unknown
 from volume.functions.canonical import TableGroup
 from volume.functions.domains import BooleanCube, Domain, Points
-from volume.models import MLP, Perceptron, Symmetry, UnitSymmetry
+from volume.models import MLP, Model, Perceptron, Symmetry, UnitSymmetry
 from volume.queries.quotient import is_finite, why_not_kept
 from volume.queries.relabelling import PointGroup
+from volume.queries.weighting import Question
 from volume.samplers import Gaussian, Initializer, Sphere, Uniform
-
-if TYPE_CHECKING:
-    from volume.models import Model
-    from volume.queries.query import Query
 
 MAX_TIES = 1e-9  # probability of a tie that may be neglected; reports state the bound
 WORDS = ("pooled", "pooled:inputs")
@@ -105,11 +102,11 @@ class Pooled:
             raise ValueError(unknown("form of pooling", word, WORDS))
         return cls(outputs=word == "pooled")
 
-    def check(self, query: Query) -> None:
+    def check(self, query: Question) -> None:
         """ValueError, with the reason, where a map does not leave volumes as they are."""
         pooling(query, self)
 
-    def conventions(self, query: Query) -> dict[str, Any]:
+    def conventions(self, query: Question) -> dict[str, Any]:
         """What a report states: the maps, and the bound on ties."""
         found = pooling(query, self)
         kinds = (
@@ -136,7 +133,7 @@ class Pooling:
 
 
 @lru_cache(maxsize=64)
-def pooling(query: Query, asked: Pooled) -> Pooling:
+def pooling(query: Question, asked: Pooled) -> Pooling:
     """The maps that leave the volumes of this query as they are, of those asked for. ValueError with the reason."""
     if not isinstance(query.classifier, TruthTable):
         raise ValueError(
@@ -175,7 +172,7 @@ def group_on(domain: Domain, kinds: Mapping[str, Any]) -> TableGroup | PointGrou
 # --- the inputs ---
 
 
-def _check_inputs(query: Query, asked: Pooled) -> bool:
+def _check_inputs(query: Question, asked: Pooled) -> bool:
     """Whether negations hold too; ValueError where permutations do not, or negations that were asked for."""
     model, prior = query.model, query.prior
     permuted = _units(model, asked, flips=False)
@@ -263,7 +260,7 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 # --- the head ---
 
 
-def _check_head(query: Query) -> tuple[tuple[int, ...], float]:
+def _check_head(query: Question) -> tuple[tuple[int, ...], float]:
     """The inputs that tie in every network, and a bound on the probability of other ties; or ValueError."""
     model, prior, head = query.model, query.prior, query.model.head
     if head is None:
@@ -291,7 +288,7 @@ def _check_head(query: Query) -> tuple[tuple[int, ...], float]:
     return fixed, _hidden_ties(query, continuous, query.domain.num_inputs - len(fixed))
 
 
-def _hidden_ties(query: Query, continuous: set[str], num_inputs: int) -> float:
+def _hidden_ties(query: Question, continuous: set[str], num_inputs: int) -> float:
     """A bound on the probability that the features vanish at one of so many inputs."""
     model = query.model
     if isinstance(model, Perceptron):
@@ -334,14 +331,14 @@ def _try_head(model: Model, unit: UnitSymmetry) -> None:
         raise _no_head(f"negating {', '.join(unit.names)} does not negate the outputs of this {type(model).__name__}")
 
 
-def _drawn(query: Query) -> dict[str, np.ndarray]:
+def _drawn(query: Question) -> dict[str, np.ndarray]:
     """Parameters of a few networks, [_NETWORKS, *shape] each."""
     parameters = query.model.parameters
     drawn = [query.prior.draw(key, parameters) for key in jax.random.split(jax.random.key(2), _NETWORKS)]
     return {p.name: np.stack([np.asarray(network[p.name]) for network in drawn]) for p in parameters}
 
 
-def _always_tied(query: Query, values: dict[str, np.ndarray]) -> tuple[int, ...]:
+def _always_tied(query: Question, values: dict[str, np.ndarray]) -> tuple[int, ...]:
     """Numbers of the inputs at which all of these networks give exactly 0."""
     inputs = jnp.asarray(query.domain.inputs, jnp.float32)
     outputs = jax.jit(jax.vmap(query.model.apply, in_axes=(0, None)))(values, inputs)

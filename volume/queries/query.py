@@ -7,45 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, cast
 
-from volume.classifiers.descriptions import BoundClassifier, Classifier, TruthTable
+from volume.classifiers.base import BoundClassifier, Classifier
+from volume.classifiers.truth_table import TruthTable
 from volume.errors import unknown
 from volume.functions.domains import Domain
 from volume.models import Model, check_outputs
+from volume.queries.pooling import Pooled
+from volume.queries.quotient import Quotient
+from volume.queries.weighting import SYMMETRIES, PriorMass, Weighting
 from volume.samplers import Prior
-
-SYMMETRIES = ("none", "quotient", "pooled")
-
-
-class Weighting(Protocol):
-    """What a value of ``Query.symmetry`` stands for: how parameters, or classes, that are copies of each other count.
-
-    Frozen and hashable. "none", "quotient" and "pooled" are short for the plain ones.
-    """
-
-    name: ClassVar[str]  # one of `SYMMETRIES`; the methods go by it
-
-    def check(self, query: Query) -> None:
-        """ValueError, with the reason, for a query that cannot be asked so. The query's other parts fit already."""
-        ...
-
-    def conventions(self, query: Query) -> dict[str, Any]:
-        """What a report states beside the name; "symmetry_note" is a sentence for people."""
-        ...
-
-
-@dataclass(frozen=True)
-class PriorMass:
-    """Plain prior mass, the value "none"."""
-
-    name: ClassVar[str] = "none"
-
-    def check(self, query: Query) -> None:
-        """Always right."""
-
-    def conventions(self, query: Query) -> dict[str, Any]:
-        return {"symmetry_note": "prior mass: every symmetric copy of a network is already counted in it"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +78,7 @@ class Query:
         """The classifier with its rows looked up in this domain."""
         return self.classifier.bind(self.domain, self.model.num_outputs)
 
-    @cached_property
+    @property
     def weighting(self) -> Weighting:
         """What ``symmetry`` stands for."""
         if isinstance(self.symmetry, str):
@@ -165,12 +137,8 @@ def _weighting(name: str) -> Weighting:
     if name == "none":
         return PriorMass()
     if name == "quotient":
-        from volume.queries.quotient import Quotient
-
         return Quotient()
     if name.startswith("pooled"):  # "pooled:inputs" too
-        from volume.queries.pooling import Pooled
-
         return Pooled.from_word(name)
     raise ValueError(unknown("symmetry", name, SYMMETRIES))
 

@@ -19,16 +19,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
 from volume.models import Model, Symmetry, UnitSymmetry
+from volume.queries.weighting import Question
 from volume.samplers import Initializer, Prior, standard_normal
-
-if TYPE_CHECKING:
-    from volume.queries.query import Query
 
 _DRAWS = 16  # networks in which units are looked at for coincidence
 _TOLERANCE = 1e-5  # of float32 parameters that a prior makes of permuted normals
@@ -42,7 +40,7 @@ class Quotient:
 
     name: ClassVar[str] = "quotient"
 
-    def check(self, query: Query) -> None:
+    def check(self, query: Question) -> None:
         """ValueError for a model without declared symmetries, one whose declaration does not hold, and a prior that the
         group does not leave as it is."""
         symmetry = declared(query.model)
@@ -60,7 +58,7 @@ class Quotient:
                     "or biases a size above 0, or ask with symmetry='none'."
                 )
 
-    def conventions(self, query: Query) -> dict[str, Any]:
+    def conventions(self, query: Question) -> dict[str, Any]:
         """What a report states: the group, and the constant added to every log volume."""
         symmetry = declared(query.model)
         sets = {u.name: f"permutations{' and signs' if u.flips else ''} of {u.size}" for u in symmetry.units}
@@ -74,14 +72,14 @@ class Quotient:
         }
 
 
-def log_shift(query: Query) -> float:
+def log_shift(query: Question) -> float:
     """What is added to every log volume, in nats: -log |G| for a quotient on a continuous prior, else 0."""
     if query.weighting.name != Quotient.name or is_finite(query.prior):
         return 0.0
     return -declared(query.model).log_order
 
 
-def weighs_draws(query: Query) -> bool:
+def weighs_draws(query: Question) -> bool:
     """Whether each draw brings |Stab| of |G| possible hits: a quotient on a finite prior."""
     return query.weighting.name == Quotient.name and is_finite(query.prior)
 

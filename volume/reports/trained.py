@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from volume.classifiers.descriptions import TruthTable
+from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import volume_text
 from volume.errors import whole
 from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
 from volume.reports.counted import VolumeReport
-from volume.reports.counted_text import conventions, render, shorten, words
 from volume.reports.entries import ClassEstimate
+from volume.reports.text import conventions, render, shorten, words
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson
 
@@ -161,6 +161,10 @@ class TrainedReport(VolumeReport):
         )
 
     # --- out ---
+
+    @classmethod
+    def reads(cls, record: dict[str, Any]) -> bool:
+        return record["method"].get("name") == "trained"
 
     @property
     def warnings(self) -> list[str]:

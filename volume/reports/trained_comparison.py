@@ -34,16 +34,17 @@ import numpy as np
 from rich.table import Table
 from scipy import stats
 
-from volume.classifiers.descriptions import Fits, TruthTable
 from volume.classifiers.given import BoundGiven, BoundGivenTables
+from volume.classifiers.labels import Fits
+from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import finite, volume_text
 from volume.errors import whole
 from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_comparison import look_up
-from volume.reports.counted_text import render, shorten
 from volume.reports.shares import ratio_limits
+from volume.reports.text import render, shorten
 from volume.reports.trained import TrainedReport, training_words
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson

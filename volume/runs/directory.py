@@ -319,7 +319,7 @@ def _parquet(table: pa.Table) -> memoryview:
     """The file's content. Packed tables hardly repeat within a part: a dictionary of them would only cost."""
     dictionary: Any = [field.name for field in table.schema if not pa.types.is_fixed_size_binary(field.type)]
     sink = pa.BufferOutputStream()
-    # Groups this small let a range of functions be read from every part (table_store.py), and cost nothing.
+    # Groups this small let a range of functions be read from every part (table_cells.py), and cost nothing.
     pq.write_table(
         table, sink, row_group_size=1 << 14, compression="zstd", compression_level=1, use_dictionary=dictionary
     )

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from volume.classifiers.descriptions import Accuracy, Fits, Given
+from volume.classifiers.given import Given
+from volume.classifiers.labels import Accuracy, Fits
 from volume.errors import unknown, whole
 from volume.functions.counting import Counting, share_text
 from volume.functions.domains import Points

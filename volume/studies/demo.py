@@ -17,12 +17,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from volume.classifiers import lempel_ziv
-from volume.classifiers.descriptions import Ones
+from volume.classifiers.ones import Ones
 from volume.common.progress import Progress
 from volume.estimation import estimate
 from volume.estimators.direct.direct import Direct
-from volume.functions import tables
+from volume.functions import lempel_ziv, tables
 from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
 from volume.method import Method

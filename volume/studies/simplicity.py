@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from volume.classifiers import lempel_ziv
-from volume.classifiers.descriptions import Classifier, TruthTable
+from volume.classifiers.base import Classifier
+from volume.classifiers.truth_table import TruthTable
+from volume.functions import lempel_ziv
 from volume.functions.domains import Domain, Points
 
 MAX_INPUTS = 16  # 65,536 tables; at 32 inputs there are 65,536 times as many

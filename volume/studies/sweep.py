@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
-from volume.classifiers.descriptions import BoundTruthTable, Classifier, Fits, TruthTable
+from volume.classifiers.base import Classifier
+from volume.classifiers.labels import Fits
+from volume.classifiers.truth_table import BoundTruthTable, TruthTable
 from volume.common.logs import LN10, finite, linear, volume_text
 from volume.common.progress import Progress
 from volume.common.records import short

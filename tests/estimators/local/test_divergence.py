@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from volume.classifiers.descriptions import Fits
+from volume.classifiers.labels import Fits
 from volume.classifiers.lempel_ziv import LempelZiv
 from volume.estimators.local.divergence import BoundDivergence, DivergenceFunction, bind
 from volume.functions.domains import BooleanCube, Points

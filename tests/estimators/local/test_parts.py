@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkout import ROOT
 from cli_runs import answer, run
 from part_files import Kept, begin, go, report_of
 
@@ -347,7 +348,7 @@ def test_a_kill_costs_the_step_under_way(tmp_path, whole):
     here = Path(__file__).resolve()
     for steps in (6, 6):
         script = textwrap.dedent(KILLED).replace("tests_here", here.stem).format(steps=steps, out=str(tmp_path))
-        paths = os.pathsep.join((str(here.parent), str(here.parents[2] / "helpers")))
+        paths = os.pathsep.join((str(here.parent), str(ROOT / "tests" / "helpers")))
         done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, timeout=200)
         assert done.returncode == -signal.SIGKILL
     steps = 0

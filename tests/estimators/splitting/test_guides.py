@@ -12,11 +12,18 @@ import pytest
 
 import volume
 from volume import models, samplers
+from volume.classifiers.argmax import Argmax
 from volume.classifiers.defects import Defects, OnTrigger
-from volume.classifiers.descriptions import Accuracy, Argmax, Fits, Given, LempelZiv, Ones, Predicate, TruthTable
-from volume.estimators.splitting.guides import TIE_MARGIN, Every, InTurn, Seen, guide
+from volume.classifiers.given import Given
+from volume.classifiers.labels import Accuracy, Fits
+from volume.classifiers.lempel_ziv import LempelZiv
+from volume.classifiers.ones import Ones
+from volume.classifiers.predicate import Predicate
+from volume.classifiers.truth_table import TruthTable
+from volume.estimators.splitting.guides import guide
 from volume.estimators.splitting.splitting import Splitting, look
 from volume.functions.domains import BooleanCube, Points
+from volume.functions.importance import TIE_MARGIN, Every, InTurn, Seen
 
 CUBE = BooleanCube(3)
 X = np.asarray(CUBE.inputs)

@@ -376,7 +376,7 @@ def test_a_stopped_run_reports_the_runs_before_the_first_unfinished():
 
     query = volume.Query(models.Perceptron(3), GAUSSIAN, CUBE)
     method = volume.Trained(20_000, on=FITS, learning_rate=0.1, max_steps=3000, pool=16)
-    with pytest.raises(volume.estimation.Interrupted) as caught:
+    with pytest.raises(volume.Interrupted) as caught:
         volume.estimate(query, method, seed=1, progress=stop)
     found: Any = caught.value.report
     assert found is None or 0 < found.num_runs < 20_000

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from volume.classifiers.descriptions import BoundClassifier
+from volume.classifiers.base import BoundClassifier
 from volume.estimators.direct.step import decide, pack_words
 from volume.functions.tables import bits_per_input
 

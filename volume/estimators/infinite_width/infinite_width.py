@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from volume.classifiers.descriptions import BoundTruthTable
 from volume.classifiers.labels import BoundFits
+from volume.classifiers.truth_table import BoundTruthTable
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, exact, log_orthant
 from volume.functions import tables

@@ -19,8 +19,8 @@ from volume.estimators.infinite_width.infinite_width import check_jitter, infini
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, shared_out
 from volume.queries.query import Query
-from volume.reports.entries import LimitVolume
 from volume.reports.facts import Facts
+from volume.reports.limit_entries import LimitVolume
 from volume.reports.named import EstimateReport
 from volume.runs.columns import Numbers, Schema, Texts
 from volume.runs.parts import Part, StoredPart

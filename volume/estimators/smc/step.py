@@ -30,8 +30,8 @@ from jax.sharding import Mesh
 from volume.classifiers.base import BoundClassifier
 from volume.estimators.splitting import lines as line_moves
 from volume.estimators.splitting import windows as moves
-from volume.estimators.splitting.guides import Guide
 from volume.estimators.splitting.windows import Stage
+from volume.functions.importance import ImportanceFunction
 from volume.functions.tables import decision_dtype
 from volume.models import Params
 from volume.samplers import Arcs, Lines, over_blocks, replicated, standard_normal
@@ -42,7 +42,7 @@ class Target:
     """Everything the compiled steps depend on: one target, one trace of each step."""
 
     arcs: Arcs | Lines
-    guide: Guide  # reads the outputs at the inputs that are passed along
+    guide: ImportanceFunction  # reads the outputs at the inputs that are passed along
     num_particles: int  # N
     num_moves: int  # P
     batch: int  # particles that move at the same time, whatever their number: rounding depends on it

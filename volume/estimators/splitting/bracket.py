@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from volume.classifiers.descriptions import BoundTruthTable
+from volume.classifiers.truth_table import BoundTruthTable
 from volume.common.logs import volume_text
 from volume.common.progress import Progress
 from volume.common.seeds import to_key

@@ -24,9 +24,9 @@ from volume.common.logs import LN10
 from volume.estimators.smc.group import Group, Replicate, table_shares
 from volume.estimators.smc.pilot import Pilot
 from volume.estimators.smc.step import Target
-from volume.estimators.splitting.guides import Guide
 from volume.estimators.splitting.parts import ClassParts, Phase, StateParts, fingerprint
 from volume.estimators.splitting.windows import Stage
+from volume.functions.importance import ImportanceFunction
 from volume.reports.entries import MAX_SPREAD, PART_OF, ReplicatedVolume, replicated_volume
 from volume.runs.parts import Part, StoredPart
 from volume.statistics import replicates
@@ -60,8 +60,8 @@ class ClassRun:
         *,
         label: str,
         number: int,
-        guide: Guide,
-        make_target: Callable[[Guide, int, int], Target],
+        guide: ImportanceFunction,
+        make_target: Callable[[ImportanceFunction, int, int], Target],
         inputs: np.ndarray,
         split: BoundClassifier | None,
         key: Array,

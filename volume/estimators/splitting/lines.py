@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from volume.estimators.splitting.guides import Guide, Right
 from volume.estimators.splitting.windows import Move, Stage
+from volume.functions.importance import ImportanceFunction, Right
 from volume.models import Params
 from volume.samplers import Directions, Lines, directions, log_mass, quantile, refreshed
 
@@ -35,7 +35,7 @@ class Space(NamedTuple):
     directions: Directions
 
 
-def suits(guide: Guide) -> bool:
+def suits(guide: ImportanceFunction) -> bool:
     """Whether the class is a polyhedron: all of its labels are asked for, and some of them can be missed."""
     return isinstance(guide, Right) and guide.least == len(guide.labels) and len(_scored(guide)) > 0
 

@@ -32,8 +32,9 @@ from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.smc.step import Target
 from volume.estimators.splitting import lines as line_moves
 from volume.estimators.splitting.class_run import ClassRun
-from volume.estimators.splitting.guides import Seen, guide
+from volume.estimators.splitting.guides import guide
 from volume.estimators.splitting.parts import ORDER
+from volume.functions.importance import Seen
 from volume.models import Model
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume

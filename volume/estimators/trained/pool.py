@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from volume.classifiers.descriptions import BoundClassifier
+from volume.classifiers.base import BoundClassifier
 from volume.estimators.direct.step import decide, pack_words
 from volume.samplers import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, reorder_pool, train_pool
 

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from volume.classifiers.descriptions import Fits
+from volume.classifiers.labels import Fits
 from volume.common.progress import Progress
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.trained.parts import ORDER, read_runs, runs_part

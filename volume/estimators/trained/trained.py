@@ -23,8 +23,9 @@ from typing import Any
 
 from jax import Array
 
-from volume.classifiers.descriptions import Classifier, Fits
+from volume.classifiers.base import Classifier
 from volume.classifiers.given import Given
+from volume.classifiers.labels import Fits
 from volume.common.content import digest
 from volume.errors import unknown, whole
 from volume.estimators.trained.pool import Plan
