@@ -31,6 +31,7 @@ from volume.estimators.infinite_width.method import InfiniteWidth as InfiniteWid
 from volume.estimators.infinite_width.nngp import nngp_kernel as nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate as OrthantEstimate
 from volume.estimators.infinite_width.orthant import log_orthant as log_orthant
+from volume.estimators.local.curve import LocalCurve as LocalCurve
 from volume.estimators.local.divergence import DivergenceFunction as DivergenceFunction
 from volume.estimators.local.local import Local as Local
 from volume.estimators.splitting.bracket import bracket as bracket

@@ -12,7 +12,7 @@ from volume import models
 from volume.classifiers.argmax import Argmax
 from volume.classifiers.labels import Accuracy, Fits
 from volume.classifiers.lempel_ziv import LempelZiv
-from volume.commands import specs
+from volume.commands import specs, values
 from volume.commands.usage import UsageError
 from volume.functions.data_files import load_digits, read_rows, shaped
 from volume.functions.domains import BooleanCube, Points
@@ -23,7 +23,7 @@ from volume.samplers import Gaussian, Sphere, Uniform
     ("text", "value"), [("1e7", 10_000_000), ("12", 12), ("1_000", 1000), ("2.5e1", 25), ("1.0", 1)]
 )
 def test_whole_numbers(text, value):
-    number = specs.parse_whole(text)
+    number = values.parse_whole(text)
     assert number == value
     assert type(number) is int
 
@@ -31,43 +31,43 @@ def test_whole_numbers(text, value):
 @pytest.mark.parametrize("text", ["1.5", "", "many", "nan", "inf", "1e-3", "1e999999999"])
 def test_not_whole(text):
     with pytest.raises(UsageError, match=r"expected a whole number such as 1000 or 1e7, got"):
-        specs.parse_whole(text)
+        values.parse_whole(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "-1e7"])
 def test_too_small(text):
     with pytest.raises(UsageError, match="expected 1 or more"):
-        specs.parse_whole(text)
+        values.parse_whole(text)
 
 
 def test_seed_range():
-    assert specs.parse_seed("0") == 0
-    assert specs.parse_seed(str(2**64 - 1)) == 2**64 - 1
+    assert values.parse_seed("0") == 0
+    assert values.parse_seed(str(2**64 - 1)) == 2**64 - 1
     with pytest.raises(UsageError, match="below 2"):
-        specs.parse_seed(str(2**64))
+        values.parse_seed(str(2**64))
     with pytest.raises(UsageError, match="expected 0 or more"):
-        specs.parse_seed("-1")
+        values.parse_seed("-1")
 
 
 def test_level_and_numbers():
-    assert specs.parse_level("0.9") == 0.9
+    assert values.parse_level("0.9") == 0.9
     for text in ("0", "1", "95"):
         with pytest.raises(UsageError, match="between 0 and 1"):
-            specs.parse_level(text)
-    assert specs.parse_per_layer("1") == 1.0
-    assert specs.parse_per_layer("1,1.4,1") == (1.0, 1.4, 1.0)
+            values.parse_level(text)
+    assert values.parse_per_layer("1") == 1.0
+    assert values.parse_per_layer("1,1.4,1") == (1.0, 1.4, 1.0)
     for text in ("1,", "a", "nan", "inf"):
         with pytest.raises(UsageError, match="expected a number"):
-            specs.parse_per_layer(text)
+            values.parse_per_layer(text)
 
 
 def test_coding():
-    assert specs.parse_coding("0,1") == (0, 1)
-    assert specs.parse_coding("-1,1") == (-1, 1)
-    assert specs.parse_coding("0.5,-0.5") == (0.5, -0.5)
+    assert values.parse_coding("0,1") == (0, 1)
+    assert values.parse_coding("-1,1") == (-1, 1)
+    assert values.parse_coding("0.5,-0.5") == (0.5, -0.5)
     for text in ("1,1", "0", "0,1,2"):
         with pytest.raises(UsageError, match="two different numbers"):
-            specs.parse_coding(text)
+            values.parse_coding(text)
 
 
 def test_models():
@@ -171,7 +171,7 @@ def test_digits():
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(UsageError, match="needs scikit-learn: pip install"):
+    with pytest.raises(ValueError, match="needs scikit-learn: pip install"):
         specs.parse_domain("digits").build()
 
 
@@ -269,7 +269,7 @@ def test_split_given_fits(tmp_path):
     ],
 )
 def test_tasks_misspelt(text, sentence):
-    with pytest.raises(UsageError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         specs.parse_classifier(text)
 
 
@@ -287,7 +287,7 @@ def test_tasks_misspelt(text, sentence):
     ],
 )
 def test_tasks_that_do_not_fit_the_domain(text, domain, sentence):
-    with pytest.raises(UsageError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         build(text, domain)
 
 
@@ -349,7 +349,7 @@ def test_files(tmp_path):
 def test_files_of_no_table_are_named_with_their_flaw(tmp_path, text, sentence):
     path = tmp_path / "rows.csv"
     path.write_text(text)
-    with pytest.raises(UsageError) as found:
+    with pytest.raises(ValueError) as found:
         read_rows(str(path))
     assert str(found.value).startswith(f"{path} ")
     assert sentence in str(found.value)
@@ -368,12 +368,12 @@ def test_files_that_only_bear_the_name_of_an_array(tmp_path):
     np.save(whole, np.zeros((50, 2)))
     for content in (b"1,2\n", b"", (tmp_path / "rows.npz").read_bytes(), whole.read_bytes()[:-8]):
         path.write_bytes(content)
-        with pytest.raises(UsageError) as found:
+        with pytest.raises(ValueError) as found:
             read_rows(str(path))
         flaw = "is not a table of numbers: expected one array of numbers, as numpy.save writes it."
         assert str(found.value) == f"{path} {flaw}"
     np.save(path, np.zeros((0, 2)))
-    with pytest.raises(UsageError, match="holds no rows"):
+    with pytest.raises(ValueError, match="holds no rows"):
         read_rows(str(path))
 
 

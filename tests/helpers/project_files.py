@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from import_graph import ROOT
+from checkout import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import contextlib
+import functools
 import importlib
 import inspect
 import re
@@ -14,11 +14,10 @@ import pytest
 from checkout import ROOT
 
 import volume
+from volume.commands.main import main
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FACADES = {"volume", "volume.models", "volume.samplers"}
-# Named by a page although no facade has them (yet).
-NOT_PUBLIC = {"volume.checks.guards": "measure", "volume.estimators.local.curve": "Curve"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.M | re.S)
 # `volume.Direct(draws=...)`, but not `volume.py` and not the module of `import:volume.thing:attribute`.
 SPANS = re.compile(r"`([^`\n]+)`")
@@ -52,17 +51,7 @@ def resolved(path: str) -> Any:
     Raises:
         AttributeError: the library has no such name.
     """
-    first, *rest = path.split(".")
-    if first != "volume":
-        rest = [first, *rest]
-    value, module = volume, "volume"
-    for each in rest:
-        module = f"{module}.{each}"
-        if not hasattr(value, each) and module.rsplit(".", 1)[0] == getattr(value, "__name__", ""):
-            with contextlib.suppress(ModuleNotFoundError):
-                importlib.import_module(module)
-        value = getattr(value, each)
-    return value
+    return functools.reduce(getattr, path.removeprefix("volume.").split("."), volume)
 
 
 def wrong_names(tree: ast.AST) -> list[str]:
@@ -72,7 +61,7 @@ def wrong_names(tree: ast.AST) -> list[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "volume":
             module = importlib.import_module(node.module or "")
             for alias in node.names:
-                known = node.module in FACADES or NOT_PUBLIC.get(node.module or "") == alias.name
+                known = node.module in FACADES
                 if not known or not hasattr(module, alias.name):
                     wrong.append(f"from {node.module} import {alias.name}")
         spelled = dotted(node) if isinstance(node, ast.Attribute) else None
@@ -124,6 +113,19 @@ def test_names_in_prose_exist(page):
                 resolved(spelled)
             except AttributeError:
                 pytest.fail(f"{name(page)}: `{spelled}` is not there")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_and_their_options_exist(page, capsys):
+    lines = [line for _, block in fences(page, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    lines += SPANS.findall(FENCE.sub("", page.read_text()))
+    for line in lines:
+        # What stands behind -- are options of another command.
+        for part in re.sub(r" #.*", "", line).replace(" -- ", " -- volume estimate ").split(" -- "):
+            for command, words in re.findall(r"(?:^|\s)volume ([a-z]+)\b([^']*)", part):
+                assert main([command, "--help"]) == 0, f"{name(page)}: {line}"
+                known = re.findall(r"--[a-z-]+", capsys.readouterr().out)
+                assert set(re.findall(r"(?<=\s)--[a-z-]+", words)) <= set(known), f"{name(page)}: {line}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from import_graph import FOLDERS, PACKAGES, ROOT, name_of, python_files
+from checkout import ROOT
+from import_graph import FOLDERS, PACKAGES, name_of, python_files
 from project_files import PROJECT
 
 PAGES = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "benchmarks").rglob("*.md"))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import import_alone
 import pytest
-from import_graph import MODULES, ROOT
+from checkout import ROOT
+from import_graph import MODULES
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")

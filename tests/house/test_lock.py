@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 
-from import_graph import PACKAGES, ROOT, imports, python_files
+from checkout import ROOT
+from import_graph import PACKAGES, imports, python_files
 from project_files import LOCK, PROJECT, locked, requirement
 
 import volume

@@ -11,7 +11,7 @@ import sys
 import types
 
 import pytest
-from import_graph import ROOT
+from checkout import ROOT
 
 import volume
 

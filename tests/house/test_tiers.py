@@ -14,11 +14,16 @@ import pytest
 from checkout import ROOT
 
 TESTS = ROOT / "tests"
-FILES = sorted(path for path in TESTS.rglob("*.py") if path.name != "conftest.py")
-HELPERS = [path for path in FILES if path.parent == TESTS / "helpers"]
+HELPERS = sorted((TESTS / "helpers").glob("*.py"))
+NO_TESTS = {*HELPERS, TESTS / "conftest.py", TESTS / "stored" / "make.py"}
+FILES = sorted({*TESTS.rglob("*.py")} - NO_TESTS)
 
 # Files with no quick test of their own -> the file that holds the small twin, or why there is none.
-ALL_SLOW: dict[str, str] = {}
+ALL_SLOW: dict[str, str] = {
+    # The same limits, of replicates that are drawn and not run; runs against truths stand beside their estimators.
+    "coverage/test_local.py": "coverage/test_rare.py",
+    "coverage/test_splitting.py": "coverage/test_rare.py",
+}
 
 
 class Tiers(NamedTuple):
@@ -62,7 +67,7 @@ def test_tiers_are_counted():
     assert tiers("pytestmark = [pytest.mark.slow]\nclass TestX:\n    def test_a(self): pass\n") == Tiers(0, 1)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path not in HELPERS], ids=relative)
+@pytest.mark.parametrize("path", FILES, ids=relative)
 def test_every_file_has_a_tier_and_every_slow_file_a_quick_twin(path):
     assert re.fullmatch(r"test_\w+\.py", path.name), "pytest collects test_*.py: this file would belong to no tier"
     found, twin = tiers(path.read_text()), ALL_SLOW.get(relative(path))

@@ -244,7 +244,8 @@ def columns(folder: Path) -> dict[str, list[str]]:
     """The columns of every kind of part, as "name: type", by the part's name without its numbers."""
     found: dict[str, list[str]] = {}
     for manifest in sorted(folder.glob("manifest-*.jsonl")):
-        for line in map(json.loads, manifest.read_text().splitlines()):
+        latest = {line["name"]: line for line in map(json.loads, manifest.read_text().splitlines())}
+        for line in latest.values():  # earlier lines of a state name files that later ones have taken
             file = folder / "parts" / line["file"]
             if file.exists() and not line["facts"].get("over"):
                 found[re.sub(r"-?\d+", "", line["name"])] = [f"{c.name}: {c.type}" for c in pq.read_schema(file)]

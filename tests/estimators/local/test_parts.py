@@ -24,9 +24,11 @@ from part_files import Kept, begin, go, report_of
 import volume
 from benchmarks.local_truths import quadratic, vector_model
 from volume import models, samplers
-from volume.estimators.local.pilot import LevelPilot, probe
-from volume.estimators.local.region_moves import Space
+from volume.estimators.local.pilot import LevelPilot
+from volume.estimators.local.region_kernel import RegionKernel, Space
 from volume.estimators.local.tempered_pilot import TemperedPilot
+from volume.estimators.smc.pilot import probe
+from volume.estimators.smc.scheme import Scheme
 
 AT = np.array([0.5, -0.3, 0.2])
 HALF = np.diag([30.0, 4.0, 1.0]).astype(np.float32)
@@ -121,6 +123,7 @@ def test_splitting_goes_on_from_parts(name, tmp_path, whole):
         assert said(go(mended), query) == whole(name, query, method)
 
 
+@pytest.mark.slow
 def test_a_law_that_is_lost_is_found_again(tmp_path, whole):
     """A pilot under way stands on it: without it, it begins from the last law that a fresh one began from."""
     query, method = CHAINS["tempered"]
@@ -132,6 +135,7 @@ def test_a_law_that_is_lost_is_found_again(tmp_path, whole):
     assert said(mended, query) == whole("tempered", query, method)
 
 
+@pytest.mark.slow
 def test_shares_of_processes_are_the_whole(tmp_path):
     """Groups of other sizes find the same, bit for bit, though replicates die and end some groups early; only the first
     process keeps laws and the pilot."""
@@ -191,7 +195,7 @@ def test_a_step_cut_short_leaves_no_state(tmp_path, monkeypatch, whole):
         return probe(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr("volume.estimators.local.pilot.probe", cut)
+        patch.setattr("volume.estimators.smc.pilot.probe", cut)
         with pytest.raises(KeyboardInterrupt):
             go(run)
     kept.keep(run.collect(all=True))
@@ -201,12 +205,13 @@ def test_a_step_cut_short_leaves_no_state(tmp_path, monkeypatch, whole):
 @pytest.mark.parametrize("chain", [LevelPilot, TemperedPilot])
 def test_a_state_holds_all_that_changes(chain):
     """What a pilot has beside its state is what it was made of."""
-    region: Any = type("Region", (), {"points": 4})
+    nothing: Any = None
+    scheme = Scheme(RegionKernel(nothing, nothing, 1, 1, points=4), 2, 1, 1, "highest")
     space = Space(None, {}, np.zeros(2, np.float32), None, None)
     more = {"beta": 1.0} if chain is TemperedPilot else {}
-    pilot = chain(region, space, [0.1], None, -1.0, weighted=True, **more)
-    made_of = {"region", "space", "_targets", "_floor", "_dtype", "_beta"}
-    assert set(vars(pilot)) - made_of == {*pilot.NUMBERS, "stages", "ends", "_key", "_x"}
+    pilot = chain(scheme, space, [0.1], None, -1.0, weighted=True, **more)
+    made_of = {"scheme", "data", "_targets", "_floor", "_dtype", "_beta"}
+    assert set(vars(pilot)) - made_of == {*pilot.NUMBERS, "stages", "ends", "_key", "_z"}
 
 
 def test_states_are_kept_now_and_then(monkeypatch):

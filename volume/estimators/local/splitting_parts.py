@@ -1,11 +1,12 @@
-"""The parts of splitting around an anchor (volume.local_splitting).
+"""The parts of splitting around an anchor (volume.estimators.local.splitting).
 
 law-L: a starting law, L > 0 after so many fits to where a pilot was. One row a parameter: ``centre`` float64, and
 ``root``, a list of float64: the rows of the root. Facts: ``log_det``, ``beta``; ``run``, the run's numbers where a
 fresh pilot began from it, None where one that was under way went over to it.
 
 pilot: how the last pilot ended, constants of all replicates. One row a level: the fields of
-volume.region_moves.RegionStage, float64. Facts: where each cutoff's volume is taken (``ends``), ``numbers``.
+volume.estimators.local.region_kernel.RegionStage, float64. Facts: where each cutoff's volume is taken (``ends``),
+``numbers``.
 
 replicates-FIRST: replicates that have ended together, FIRST being the lowest of their numbers. One row a replicate:
 ``replicate`` int64; ``log_estimates``, ``change``, ``deviation``: lists of float64 by cutoff, largest first (-inf, nan:
@@ -31,9 +32,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from volume.estimators.local.cover import Cover
-from volume.estimators.local.group import Group, GroupState, Replicate
+from volume.estimators.local.group import GroupState, RegionGroup, Replicate
 from volume.estimators.local.pilot import Closing, LocalPilot, PilotState
-from volume.estimators.local.region_moves import Region, RegionStage
+from volume.estimators.local.region_kernel import RegionKernel, RegionStage
+from volume.estimators.smc.scheme import Scheme
 from volume.runs.checkpoints import Checkpoints, State, apart, like, particle_rows, worded
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
 from volume.runs.parts import Part, StoredPart
@@ -49,9 +51,10 @@ REPLICATES = Schema(
 PARTICLES = Schema({"replicate": Numbers(np.int64), "x": Rows(), "so_far": Ragged()})
 
 
-def fingerprint(cover: Cover, pilot: LocalPilot, region: Region) -> str:
+def fingerprint(cover: Cover, pilot: LocalPilot, scheme: Scheme[RegionKernel]) -> str:
     """Of the constants of all replicates; those with others are not mixed."""
-    sizes = [region.num_particles, region.num_moves, region.points, region.guide_points, region.line_points]
+    kernel = scheme.kernel
+    sizes = [scheme.num_particles, scheme.num_moves, kernel.points, kernel.guide_points, kernel.line_points]
     ends = [[end.at, *end.stage, end.factor] for end in pilot.ends]
     pieces = (cover.centre, cover.root, np.array(pilot.stages), np.array(ends), np.array(sizes))
     content = b"".join(np.ascontiguousarray(piece, np.float64).tobytes() for piece in pieces)
@@ -117,7 +120,7 @@ class SplittingParts:
         stored = self._kept.stored("state-replicates-")
         return apart([part for part in stored if part.facts["constants"] == constants], numbers)
 
-    def group_into(self, part: StoredPart, group: Group) -> None:
+    def group_into(self, part: StoredPart, group: RegionGroup) -> None:
         """The group of a state's replicates goes on from there."""
         self._kept.resume(part)
         facts, columns = part.facts, PARTICLES.read(part)
@@ -168,7 +171,7 @@ class SplittingParts:
         table = LAW.table({"centre": cover.centre, "root": cover.root})
         return [Part(f"law-{self._law:03d}", law | {"run": dict(run) if fresh else None}, table), *parts]
 
-    def collect(self, group: Group | None, constants: str, *, all: bool) -> list[Part]:
+    def collect(self, group: RegionGroup | None, constants: str, *, all: bool) -> list[Part]:
         """Replicates that have ended, and the state of those under way where one is due."""
         if group is None or group.steps_done == (0, 0):
             return self._kept.collect(all=all)

@@ -27,10 +27,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from volume.estimators.smc.group import Group, GroupState, Replicate
-from volume.estimators.smc.pilot import Pilot, PilotState
-from volume.estimators.smc.step import Target
-from volume.estimators.splitting.windows import Stage
+from volume.estimators.splitting.group import ClassGroup, GroupState, Replicate
+from volume.estimators.splitting.pilot import ClassPilot, PilotState
+from volume.estimators.splitting.schemes import ClassScheme
+from volume.estimators.splitting.stage import Stage
 from volume.runs.checkpoints import Checkpoints, State, apart, floats, particle_rows
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
 from volume.runs.parts import Part, StoredPart
@@ -59,9 +59,9 @@ class Phase(NamedTuple):
     constants: str  # fingerprint of levels, steps, N and P
 
 
-def fingerprint(stages: Sequence[Stage], target: Target) -> str:
+def fingerprint(stages: Sequence[Stage], scheme: ClassScheme) -> str:
     """Of the constants of a run of replicates; those with others are not mixed."""
-    numbers = np.array([*map(tuple, stages), (target.num_particles, target.num_moves, 0, 0)], np.float64)
+    numbers = np.array([*map(tuple, stages), (scheme.num_particles, scheme.num_moves, 0, 0)], np.float64)
     return hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
 
 
@@ -76,9 +76,9 @@ class StateParts:
         """Of its replicates."""
         return self.part.facts["replicates"]
 
-    def read(self, target: Target) -> GroupState:
+    def read(self, scheme: ClassScheme) -> GroupState:
         """Its state."""
-        facts, columns, size = self.part.facts, _read_particles(self.part, target), len(self.numbers)
+        facts, columns, size = self.part.facts, _read_particles(self.part, scheme), len(self.numbers)
         return GroupState(
             level=facts["level"],
             lasted=np.array(facts["lasted"], np.int64),
@@ -106,7 +106,7 @@ class ClassParts:
         """Parts to go on from; those of other classes play no part."""
         self._kept.restore(part for part in parts if part.facts.get("class") == self._number)
 
-    def pilot_into(self, pilot: Pilot) -> None:
+    def pilot_into(self, pilot: ClassPilot) -> None:
         """The pilot as it ended, or where it stood."""
         for part in self._kept.stored(self._pilot_name):
             facts = part.facts
@@ -115,7 +115,7 @@ class ClassParts:
             self._pilot_kept = True
             return
         for part in self._kept.stored(f"state-{self._number:03d}-pilot"):
-            facts, z = part.facts, _normals(_read_particles(part, pilot.target), 1)
+            facts, z = part.facts, _normals(_read_particles(part, pilot.scheme), 1)
             levels, next_levels, *steps = zip(*facts["stages"], strict=True) if facts["stages"] else [[]] * 4
             columns = (floats(levels, -math.inf).tolist(), floats(next_levels, math.inf).tolist(), *steps)
             stages = [Stage(*row) for row in zip(*columns, strict=True)]
@@ -147,7 +147,7 @@ class ClassParts:
         name = f"{kind}-{self._number:03d}{middle}-{min(found):06d}"
         self._kept.add(Part(name, self._facts(phase), _replicates_table(found)))
 
-    def collect_pilot(self, pilot: Pilot, *, all: bool) -> list[Part]:
+    def collect_pilot(self, pilot: ClassPilot, *, all: bool) -> list[Part]:
         """The pilot where it has ended, or its state where one is due."""
         if self._pilot_kept:
             return []
@@ -175,7 +175,7 @@ class ClassParts:
 
         return self._kept.collect(State(name, state.evaluations, size, content), all=all)
 
-    def collect(self, active: tuple[Group, Phase] | None, *, all: bool) -> list[Part]:
+    def collect(self, active: tuple[ClassGroup, Phase] | None, *, all: bool) -> list[Part]:
         """Replicates that have ended, and the state of those under way where one is due."""
         if active is None or not active[0].at:
             return self._kept.collect(all=all)
@@ -223,8 +223,8 @@ def _particles_table(z: Any, **columns: np.ndarray) -> Any:
     return particles({name: value.shape[2:] for name, value in z.items()}).table(normals | columns)
 
 
-def _read_particles(part: StoredPart, target: Target) -> dict[str, Any]:
-    return particles({p.name: p.shape for p in target.arcs.model.parameters}).read(part)
+def _read_particles(part: StoredPart, scheme: ClassScheme) -> dict[str, Any]:
+    return particles({p.name: p.shape for p in scheme.kernel.model.parameters}).read(part)
 
 
 def _normals(columns: dict[str, Any], size: int) -> dict[str, np.ndarray]:

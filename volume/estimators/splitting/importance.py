@@ -55,10 +55,10 @@ class Scored(ImportanceFunction):
         return jnp.asarray(self.user_score(outputs), outputs.dtype)
 
 
-def guide(
+def importance_function(
     bound: BoundClassifier, label: Any, *, score: Callable[[Array], Any] | None = None, chain: bool = False
 ) -> ImportanceFunction:
-    """The guide to one class.
+    """Give the importance function of one class.
 
     Args:
         bound: the query's classifier.

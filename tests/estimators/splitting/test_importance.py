@@ -20,8 +20,8 @@ from volume.classifiers.lempel_ziv import LempelZiv
 from volume.classifiers.ones import Ones
 from volume.classifiers.predicate import Predicate
 from volume.classifiers.truth_table import TruthTable
-from volume.estimators.splitting.guides import guide
-from volume.estimators.splitting.splitting import Splitting, look
+from volume.estimators.splitting.importance import importance_function
+from volume.estimators.splitting.look import look
 from volume.functions.domains import BooleanCube, Points
 from volume.functions.importance import TIE_MARGIN, Every, InTurn, Seen
 
@@ -94,7 +94,7 @@ def test_infinite_exactly_in_the_class(name, chain):
         truth = {label: np.array([table == label for table in tables]) for label in labels or ()}
     zero = np.arange(domain.num_inputs) == 0  # said to be always 0, which it is not: the class must not mind
     for label in labels or truth:
-        plain = guide(bound, label, score=score, chain=chain)
+        plain = importance_function(bound, label, score=score, chain=chain)
         assert (bound.num_classes or 0) > 20 or any(truth[label])
         guides = [plain]
         with contextlib.suppress(ValueError):  # it may be refused
@@ -110,26 +110,26 @@ def test_infinite_exactly_in_the_class(name, chain):
 
 def test_scores_rise_towards_the_class():
     """Raising the worst margin, the k-th, or the first part not reached raises the score; ties count as far off."""
-    fits = guide(Fits(X[[1, 2, 3]], [1, 0, 1]).bind(CUBE, 1), "fits")
+    fits = importance_function(Fits(X[[1, 2, 3]], [1, 0, 1]).bind(CUBE, 1), "fits")
 
     def at(guide, *three):
         return float(guide(jnp.zeros(8, jnp.float32).at[jnp.array([1, 2, 3])].set(jnp.array(three, jnp.float32))))
 
     assert at(fits, 1, 1, -0.2) < at(fits, 1, 0.5, 1) < at(fits, 1, 0.1, 1) < 0 < at(fits, 1, -1, 1) == np.inf
     assert at(fits, 1, -1, 0) == -TIE_MARGIN
-    two = guide(Accuracy(X[[1, 2, 3]], [1, 0, 1]).bind(CUBE, 1), "2/3")
+    two = importance_function(Accuracy(X[[1, 2, 3]], [1, 0, 1]).bind(CUBE, 1), "2/3")
     assert at(two, 1, 1, -0.2) < at(two, 1, 1, -0.1) < 0 < at(two, 1, 1, 0.1) == np.inf
     assert at(two, 1, -1, 1) < at(two, 1, -0.1, 1) < 0  # too many are right: the nearest to being wrong leads
-    chain = guide(Fits(X[[1, 2, 3]], [1, 0, 1]).bind(CUBE, 1), "fits", chain=True)
+    chain = importance_function(Fits(X[[1, 2, 3]], [1, 0, 1]).bind(CUBE, 1), "fits", chain=True)
     chain = chain.seen(Seen(np.zeros(8, bool), np.ones(8)))
     assert isinstance(chain, InTurn)
     assert at(chain, -0.1, -1, 1) < at(chain, 0.1, 3, 1) < at(chain, 0.1, 1, 1) < at(chain, 0.1, -1, -3) < 6
-    both = guide((SOME * Ones()).bind(CUBE, 1), ("fits", 4))
+    both = importance_function((SOME * Ones()).bind(CUBE, 1), ("fits", 4))
     assert type(both) is Every
 
 
 def test_scale_plays_no_part():
-    found = guide(SOME.bind(CUBE, 1), "fits")
+    found = importance_function(SOME.bind(CUBE, 1), "fits")
     outputs = outputs_of(8, 1)[11::2][:50]
     np.testing.assert_allclose(jax.vmap(found)(outputs), jax.vmap(found)(outputs * 1024), rtol=1e-6)
 
@@ -139,32 +139,34 @@ def test_users_scores():
     bound = LARGE.bind(CUBE, 1)
     outputs = jnp.ones(8, jnp.float32)
     for score, expected in ((lambda o: o[0] * jnp.nan, -np.inf), (lambda o: o[0] * jnp.inf, 3.4028235e38)):
-        found = guide(bound, "large", score=score)
+        found = importance_function(bound, "large", score=score)
         assert float(found(outputs)) == np.float32(expected)
         assert float(found(3 * outputs)) == np.inf
     with pytest.raises(ValueError, match=r"score .* failed on outputs of shape \(8,\), with ConcretizationTypeError"):
-        guide(bound, "large", score=lambda outputs: float(outputs[0]))
+        importance_function(bound, "large", score=lambda outputs: float(outputs[0]))
     with pytest.raises(ValueError, match=r"returned shape \(8,\) .* return one number"):
-        guide(bound, "large", score=lambda outputs: outputs)
+        importance_function(bound, "large", score=lambda outputs: outputs)
 
 
 def test_classes_without_a_way():
     with pytest.raises(ValueError, match=r"No margin leads to the class 'large' .* give score="):
-        guide(LARGE.bind(CUBE, 1), "large")
+        importance_function(LARGE.bind(CUBE, 1), "large")
     with pytest.raises(ValueError, match="No margin leads to the class 'outside'"):
-        guide(Given(SOME, Ones()).bind(CUBE, 1), "outside")
+        importance_function(Given(SOME, Ones()).bind(CUBE, 1), "outside")
     complexity = LempelZiv().bind(CUBE, 1)
     with pytest.raises(ValueError, match="decided from stored truth tables"):
-        guide(complexity, complexity.label(5), score=own_score)
+        importance_function(complexity, complexity.label(5), score=own_score)
     with pytest.raises(KeyError, match="no such"):
-        guide(SOME.bind(CUBE, 1), "no such")
+        importance_function(SOME.bind(CUBE, 1), "no such")
 
 
 def test_equal_guides_compile_once():
     again = Fits(X[[6, 1, 3]], [0, 1, 1])
-    assert guide(SOME.bind(CUBE, 1), "fits") == guide(again.bind(CUBE, 1), "fits")
-    assert hash(guide(SOME.bind(CUBE, 1), "fits")) == hash(guide(again.bind(CUBE, 1), "fits"))
-    assert guide(SOME.bind(CUBE, 1), "fits") != guide(SOME.bind(CUBE, 1), "misses")
+    assert importance_function(SOME.bind(CUBE, 1), "fits") == importance_function(again.bind(CUBE, 1), "fits")
+    assert hash(importance_function(SOME.bind(CUBE, 1), "fits")) == hash(
+        importance_function(again.bind(CUBE, 1), "fits")
+    )
+    assert importance_function(SOME.bind(CUBE, 1), "fits") != importance_function(SOME.bind(CUBE, 1), "misses")
 
 
 def threshold(params, inputs):
@@ -185,7 +187,7 @@ def threshold(params, inputs):
 def test_what_is_always_zero(model, domain, zero):
     """Rarely is not never: 2^-10 of the narrow networks are alive, and none of 10^6 draws is above 5."""
     query = volume.Query(model, samplers.Gaussian(1.0, 0.5), domain, TruthTable())
-    seen = look(Splitting(), query, np.asarray(domain.inputs, np.float32))
+    seen = look(query, np.asarray(domain.inputs, np.float32), "highest")
     assert seen.zero.tolist() == zero
     assert np.isfinite(seen.mean_square).all()
 
@@ -196,13 +198,15 @@ def test_labels_of_outputs_that_are_always_zero():
     square = BooleanCube(2)
     bound = TruthTable().bind(square, 1)
     with pytest.raises(ValueError, match="output at input 0 was exactly 0, a tie, which is class 0"):
-        guide(bound, "1000").seen(seen)
+        importance_function(bound, "1000").seen(seen)
     outputs = jnp.array([0.0, -0.3, 1.0, 1.0])
-    assert float(guide(bound, "0011")(outputs)) == np.inf
-    assert float(guide(bound, "0111").seen(seen)(outputs)) == pytest.approx(-0.3 / np.sqrt(2.09 / 3 + 1 / 3))
+    assert float(importance_function(bound, "0011")(outputs)) == np.inf
+    assert float(importance_function(bound, "0111").seen(seen)(outputs)) == pytest.approx(
+        -0.3 / np.sqrt(2.09 / 3 + 1 / 3)
+    )
     accuracy = Accuracy(np.asarray(square.inputs), [1, 1, 1, 1]).bind(square, 1)
     with pytest.raises(ValueError, match="No network"):
-        guide(accuracy, 1.0).seen(seen)
-    assert float(guide(accuracy, 0.75).seen(seen)(outputs)) < 0
-    every = guide(Fits([[0, 0]], [0]).bind(square, 1), "fits").seen(seen)
+        importance_function(accuracy, 1.0).seen(seen)
+    assert float(importance_function(accuracy, 0.75).seen(seen)(outputs)) < 0
+    every = importance_function(Fits([[0, 0]], [0]).bind(square, 1), "fits").seen(seen)
     assert float(every(outputs)) == np.inf
