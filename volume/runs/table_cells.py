@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from volume.runs.checkpoints import StoredCheckpoint
 from volume.runs.columns import function_column, key_words
-from volume.runs.parts import StoredPart
 from volume.statistics.counts import Counts, Units
 
 # Working memory of a row while a range is sorted and added up: its key of 8 W bytes as often as it is held at once
@@ -68,7 +68,7 @@ class TableCells(Units):
 
     def __init__(
         self,
-        parts: Sequence[StoredPart],
+        parts: Sequence[StoredCheckpoint],
         folder: str | Path,
         *,
         num_words: int,
@@ -115,7 +115,7 @@ class TableCells(Units):
                 raise ValueError(
                     f"{path} is missing or damaged: keep the folder together, or resume the run, which draws it again."
                 )
-            parts.append(StoredPart(name, facts, path))
+            parts.append(StoredCheckpoint(name, facts, path))
         options = {name: record[name] for name in ("unit_size", "independent", "copies")}
         return cls(parts, folder, num_words=record["words"], memory=memory, **options)
 
