@@ -171,7 +171,7 @@ def test_digits():
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(UsageError, match="needs scikit-learn: pip install"):
+    with pytest.raises(ValueError, match="needs scikit-learn: pip install"):
         specs.parse_domain("digits").build()
 
 
@@ -349,7 +349,7 @@ def test_files(tmp_path):
 def test_files_of_no_table_are_named_with_their_flaw(tmp_path, text, sentence):
     path = tmp_path / "rows.csv"
     path.write_text(text)
-    with pytest.raises(UsageError) as found:
+    with pytest.raises(ValueError) as found:
         read_rows(str(path))
     assert str(found.value).startswith(f"{path} ")
     assert sentence in str(found.value)
@@ -368,12 +368,12 @@ def test_files_that_only_bear_the_name_of_an_array(tmp_path):
     np.save(whole, np.zeros((50, 2)))
     for content in (b"1,2\n", b"", (tmp_path / "rows.npz").read_bytes(), whole.read_bytes()[:-8]):
         path.write_bytes(content)
-        with pytest.raises(UsageError) as found:
+        with pytest.raises(ValueError) as found:
             read_rows(str(path))
         flaw = "is not a table of numbers: expected one array of numbers, as numpy.save writes it."
         assert str(found.value) == f"{path} {flaw}"
     np.save(path, np.zeros((0, 2)))
-    with pytest.raises(UsageError, match="holds no rows"):
+    with pytest.raises(ValueError, match="holds no rows"):
         read_rows(str(path))
 
 

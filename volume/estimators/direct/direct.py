@@ -23,7 +23,6 @@ import numpy as np
 from jax import Array
 
 from volume.classifiers.base import BoundClassifier
-from volume.classifiers.given import BoundGivenTables
 from volume.common.progress import Progress
 from volume.common.seeds import block_key, index_words
 from volume.errors import unknown, whole
@@ -414,8 +413,7 @@ class DirectRun:
                 ((words[:, :, w].astype(np.uint64) << np.uint64(32)) | words[:, :, w + 1]).ravel()
                 for w in range(0, words.shape[2], 2)
             ]
-            if isinstance(self.plan.bound, BoundGivenTables):
-                keys = self.plan.bound.joined(keys)
+            keys = self.plan.bound.merged_words(keys)
             weight = kept["weight"].ravel() if self.plan.copies > 1 else None
             found = self._into.append(keys, kept["finite"].ravel(), weight, numbers)
         else:

@@ -21,12 +21,9 @@ import pyarrow as pa
 from jax import Array
 from scipy import optimize
 
-from volume.classifiers.labels import BoundFits
-from volume.classifiers.truth_table import BoundTruthTable
 from volume.common.progress import Progress
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, exact, log_orthant, shared_out
-from volume.functions import tables
 from volume.queries.query import Query
 from volume.reports.entries import LimitVolume
 from volume.reports.facts import Facts
@@ -112,24 +109,25 @@ def _check_jitter(jitter: Any) -> None:
         raise ValueError(f"jitter={jitter!r} is not a number of at least 0: give for example jitter=1e-10.")
 
 
-def _labelled(query: Query, label: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in the domain and labels 0 or 1 that make up the class, [m] each."""
+def _check_one_output(query: Query) -> None:
     if query.model.num_outputs != 1:
         raise ValueError(
             f"The wide limit is answered for one output, this model has {query.model.num_outputs}: use volume.Direct."
         )
+
+
+def _labelled(query: Query, label: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in the domain and labels 0 or 1 that make up the class, [m] each."""
+    _check_one_output(query)
     bound = query.bound
-    if isinstance(bound, BoundFits):
-        if bound.index(label) == 0:
-            raise ValueError("The class 'misses' is no sign pattern: ask for 'fits' and take 1 minus its probability.")
-        positions, first = np.unique(bound.positions, return_index=True)  # a row may be given twice
-        return positions, bound.labels_at[first].astype(int)
-    if isinstance(bound, BoundTruthTable):
-        decisions = tables.unpack(bound.key(label)[None], bound.num_inputs, 1)[0]
-        return np.arange(bound.num_inputs), decisions.astype(int)
-    raise ValueError(
-        f"A class of {query.classifier!r} is no sign pattern: ask for TruthTable or Fits, or use volume.Direct."
-    )
+    required = bound.required_labels(bound.index(label))
+    if required is None:
+        raise ValueError(
+            f"The class {label!r} of {query.classifier!r} is no sign pattern: ask for TruthTable or Fits ('misses' has "
+            "1 minus the probability of 'fits'), or use volume.Direct."
+        )
+    positions, first = np.unique(required[0], return_index=True)  # a row may be given twice
+    return positions, required[1][first].astype(int)
 
 
 def _separable(factor: np.ndarray, signs: np.ndarray) -> bool:
@@ -192,13 +190,13 @@ class InfiniteWidth:
         query.refuse_pooling("InfiniteWidth")
         labels = self.labels
         if labels is None:
-            if not isinstance(query.bound, BoundFits):
-                _labelled(query, _any_label(query))  # a query without a limit is refused for that
+            _check_one_output(query)
+            labels = query.bound.default_labels
+            if not labels:
                 raise ValueError(
-                    "InfiniteWidth answers for named classes, and a TruthTable has too many to answer for all: pass "
-                    "labels=, for example volume.InfiniteWidth(labels=['0111']), or use volume.Direct."
+                    "InfiniteWidth answers for named classes, each a sign pattern as those of TruthTable or Fits are: "
+                    "pass labels=, for example volume.InfiniteWidth(labels=['0111']), or use volume.Direct."
                 )
-            labels = ("fits",)
         names = []
         for label in labels:
             _labelled(query, label)
@@ -304,8 +302,3 @@ def _estimate(part: StoredPart) -> OrthantEstimate:
 
 
 _SAMPLERS = "volume.Direct or volume.Splitting"
-
-
-def _any_label(query: Query) -> str:
-    """The label of some class, to see whether a query has a limit at all."""
-    return "0" * query.domain.num_inputs
