@@ -4,9 +4,9 @@ Quantity: the mass, under the query's prior, of the star-shaped region {theta : 
 <= cutoff for all t in [0, 1]}, D a divergence of behaviour on the domain's inputs (`volume.divergence`); log volumes in
 nats. Estimators:
 
-* rays from the anchor (`volume.local_rays`): fast, at any size, each ray unbiased; but in many dimensions few rays
-  carry the mean, and then there is a lower bound and no interval (`volume.local_estimate`);
-* splitting inward (`volume.local_splitting`): an interval from replicates, up to a few hundred parameters. It sees the
+* rays from the anchor (rays.py): fast, at any size, each ray unbiased; but in many dimensions few rays
+  carry the mean, and then there is a lower bound and no interval (volume.reports.entries);
+* splitting inward (splitting.py): an interval from replicates, up to a few hundred parameters. It sees the
   line to the anchor at ``line_points`` points.
 
 Where the query's model has symmetries, the region's copies are counted (`volume.local_copies`). d log V / d log c is
@@ -74,7 +74,7 @@ class Local:
         drift: whether rays lean to where the prior pulls.
         probes: points on each ray where a crossing before the radius is looked for. None: 4, or 64 where the divergence
             jumps ("agreement", ``within_class``) and missed returns made masses some per cent too large.
-        particles, moves, replicates, line_points, chain, start_from: of splitting (`volume.local_splitting`).
+        particles, moves, replicates, line_points, chain, start_from: of splitting (splitting.py).
         dtype, precision: as in `volume.Direct`.
 
     Raises:
@@ -261,7 +261,7 @@ class LocalRun:
             self.splitting.advance()
         self._whole = True
 
-    # --- parts (volume.ray_parts, volume.local_parts) ---
+    # --- checkpoints (ray_parts.py, splitting_parts.py) ---
 
     def constants(self) -> dict[str, Any]:
         """What parts mean beyond query, method and seed: where rays are cut into steps, too."""

@@ -191,7 +191,7 @@ class RaysRun:
         left, (index, count) = np.unique(missing).tolist(), self._share
         self._todo = left[len(left) * index // count : len(left) * (index + 1) // count]
 
-    # --- parts (volume.ray_parts) ---
+    # --- checkpoints (ray_parts.py) ---
 
     @property
     def step(self) -> int:

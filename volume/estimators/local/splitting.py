@@ -6,15 +6,15 @@ which is as large or larger: it holds whatever else is near in D, symmetric copi
 them apart and the moves get there. As K grows the region shrinks to the star-shaped one. On the way only two of the K
 points are looked at (all of them where K is odd); the last factor asks all.
 
-Estimator: p_hat = prod of factors along a chain of measures (volume.region_moves says how a factor is made and why
-p_hat is unbiased), each a constant of the run, as are steps and the starting law (volume.local_cover). Two chains:
+Estimator: p_hat = prod of factors along a chain of measures (region_kernel.py says how a factor is made and why
+p_hat is unbiased), each a constant of the run, as are steps and the starting law (cover.py). Two chains:
 
 * "tempered", for divergences with gradients: exp(-temper D) with rising tempers, moved by gradients
-  (volume.tempered_pilot);
-* "levels", for any: {D <= level} with falling levels (volume.local_pilot), whose moves creep in many dimensions.
+  (tempered_pilot.py);
+* "levels", for any: {D <= level} with falling levels (pilot.py), whose moves creep in many dimensions.
 
-One run has the whole curve log V(c), and its slopes (volume.local_slopes). Interval: R independent replicates
-(volume.replicates), and only where their particles have come to rest (volume.local_group).
+One run has the whole curve log V(c), and its slopes (volume.statistics.slopes). Interval: R independent replicates
+(volume.statistics.replicates), and only where their particles have come to rest (group.py).
 
 Shape letters: R replicates, N particles of one, C cutoffs, n entries of all parameters.
 """
@@ -83,7 +83,7 @@ class LocalSplitting:
         points: G of a window.
         line_points: K.
         chain: "tempered", "levels", or "auto": tempered unless the divergence is "agreement".
-        start: "cover", a Gaussian law around the anchor (volume.local_cover), or "prior".
+        start: "cover", a Gaussian law around the anchor (cover.py), or "prior".
         breadth: how far the starting law reaches, as a multiple of the largest cutoff (1.3 tempered, 3 by levels).
         floor: log10 of the volume at which to give up.
         precision: of matrix products.
@@ -212,7 +212,7 @@ class LocalSplitting:
 
     @property
     def drifts(self) -> np.ndarray:
-        """How far out the particles of every replicate still went at each cutoff (volume.local_group), [R, C]."""
+        """How far out the particles of every replicate still went at each cutoff (group.py), [R, C]."""
         return self.replicates.drifts
 
     @property
@@ -289,7 +289,7 @@ class LocalSplitting:
         if self.cover is not None and self._pilot is not None and self._pilot.done and not self._pilot.problem:
             self.replicates.start(self.cover, self._pilot, self._share)
 
-    # --- parts (volume.local_parts) ---
+    # --- checkpoints (splitting_parts.py) ---
 
     # All that a law or a pilot goes on with, beside itself.
     NUMBERS: ClassVar[tuple[str, ...]] = ("_refits", "_fresh", "settled", "pilot_evaluations")

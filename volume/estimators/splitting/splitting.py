@@ -1,10 +1,10 @@
 """Splitting: volumes of rare classes, down to 1e-1000 and below, by a chain of conditional probabilities.
 
 Quantity: V(C) = P(C) under the prior. Estimator: p_hat = prod_k P_hat(score >= l_k | score >= l_{k-1}), the last factor
-being that of the class itself as its classifier decides it (volume.levels says how a factor is made and why p_hat is
-unbiased). Levels and steps come from a pilot (volume.pilot) whose draws are thrown away. Interval: R independent
+being that of the class itself as its classifier decides it (smc/step.py says how a factor is made and why p_hat is
+unbiased). Levels and steps come from a pilot (smc/pilot.py) whose draws are thrown away. Interval: R independent
 replicates with the same constants, treated as a lognormal sample, and beside it a lower bound that assumes nothing
-(volume.replicates). References: Kahn and Harris 1951; Au and Beck 2001; Del Moral, Doucet and Jasra 2006.
+(volume.statistics.replicates). References: Kahn and Harris 1951; Au and Beck 2001; Del Moral, Doucet and Jasra 2006.
 
 Shape letters: R replicates, N particles of one, P moves, M inputs that the guide reads, K classes of a split.
 """
