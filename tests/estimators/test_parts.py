@@ -204,7 +204,7 @@ def test_splitting_goes_on_from_parts(name, tmp_path, whole_runs):
         assert not run.done
     assert {"pilot-000", "state-000-000000"} <= set(kept.parts)
     begun = begin(query, method, parts=kept.without())
-    assert report_of(begun, query).run["evaluations"] == whole.class_runs[0]._pilot.evaluations  # nothing is done again
+    assert report_of(begun, query).run["evaluations"] == whole.class_runs[0].pilot.evaluations  # nothing is done again
     go(begun, kept)
     assert report_of(begun, query).entries == report_of(whole, query).entries
     assert kept.parts["state-000-000000"].read().num_rows == 0  # what it stood for is in another part
