@@ -12,10 +12,10 @@ LOCK = requirements.lock
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 export UV_SYSTEM_CERTS ?= 1
 
-.PHONY: help setup demo test lint format coverage bench lock build clean
+.PHONY: help setup demo test test-slow test-all lint format coverage bench docs lock build clean
 
 help:
-	@echo "make demo | test | lint | format | coverage | bench | lock | build | clean"
+	@echo "make demo | test | test-slow | test-all | lint | format | coverage | bench | docs | lock | build | clean"
 
 setup: $(READY)
 
@@ -33,8 +33,17 @@ $(READY): $(LOCK) pyproject.toml
 demo: $(READY)
 	$(BIN)/volume demo --out $(OUT)
 
+# Two tiers, `test` and `test-slow`; `test-all` is both. A file goes to one worker whole, which compiles its programs once.
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 25
+
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --durations 25
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)
+	$(PYTEST) -m slow
+
+test-all: $(READY)
+	$(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -52,6 +61,10 @@ coverage: $(READY)
 # `make bench` is a quarter of an hour; `make bench BENCH=throughput` the full figures of one (docs/benchmarks.md).
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# Minutes; `make docs DOCS=--quick` remakes the outputs that take seconds (docs/outputs.py).
+docs: $(READY)
+	$(BIN)/python docs/outputs.py $(DOCS)
 
 # Names no index, and serves every Python and platform at once. `make lock UPGRADE=--upgrade` takes the newest of all.
 lock: $(BIN)/uv

@@ -35,12 +35,12 @@ import volume
 from benchmarks import script
 from benchmarks.environment import describe, environment
 from benchmarks.record import Record, Row
-from volume import models, samplers
+from volume import TrainedReport, TrainingComparison, VolumeReport, models, samplers
 from volume.plots import figures as plots
-from volume.reports.counted import VolumeReport
-from volume.reports.trained import TrainedReport
-from volume.reports.trained_comparison import Number, TrainingComparison
+from volume.reports.trained_comparison import Number
 from volume.statistics.counts import Counts
+from volume.statistics.intervals import clopper_pearson
+from volume.statistics.replicates import MIN_HIT
 
 BITS, TRAINING, SPLIT_SEED = 7, 32, 0
 TARGETS = ("0011", "0001")
@@ -181,7 +181,7 @@ def shares_of_runs(report: TrainedReport, pilot: int, labels: list[str]) -> list
     rows = [report.counts.find(report.bound.key(label)) for label in labels]
     hits = np.array([0 if row is None else count[row] for row in rows])
     total = report.counts.num_units - pilot
-    low, high = volume.statistics.intervals.clopper_pearson(hits, total, LEVEL)
+    low, high = clopper_pearson(hits, total, LEVEL)
     return list(zip((hits / total).tolist(), np.exp(low).tolist(), np.exp(high).tolist(), strict=True))
 
 
@@ -269,7 +269,7 @@ def tables(found: Found) -> str:
     for row, label in enumerate(found.labels):
         cells = []
         for name in names:
-            resolved = name != "splitting" or found.split[label].share.num_hit >= volume.statistics.replicates.MIN_HIT
+            resolved = name != "splitting" or found.split[label].share.num_hit >= MIN_HIT
             cells.append(text(found.columns[name][row], resolved))
         lines.append(f"| {task.name(label)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -28,7 +28,7 @@ from benchmarks import script
 from benchmarks.coverage_rare import grade_volumes, rows_of
 from benchmarks.rare_truths import cases
 from benchmarks.record import Record
-from volume.reports.entries import ReplicatedVolume
+from volume import ReplicatedVolume
 
 REPLICATES = 8
 # (class, particles, moves, points of a window)

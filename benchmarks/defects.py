@@ -38,11 +38,11 @@ import volume
 from benchmarks import script
 from benchmarks.environment import environment
 from benchmarks.record import Record, Row
-from volume import models, samplers
+from volume import ReplicatedVolume, VolumeReport, models, samplers
 from volume.classifiers.defects import BENIGN, DEFECTS, MIXED
+from volume.common.logs import volume_text
 from volume.reports import shares as sharing
-from volume.reports.counted import VolumeReport
-from volume.reports.entries import ReplicatedVolume, replicated_volume
+from volume.reports.entries import replicated_volume
 from volume.statistics import replicates
 from volume.statistics.intervals import clopper_pearson, clump_at_zero
 
@@ -301,7 +301,7 @@ def sentence(record: dict[str, Any]) -> str:
     """A finished cell in a line."""
     ratio = [None if x is None else math.exp(x) for x in record["ratio"]]
     said = ["none" if x is None else f"{x:.3g}" for x in ratio]
-    fits = "none" if record["fits"][0] is None else volume.common.logs.volume_text(record["fits"][0], 3)
+    fits = "none" if record["fits"][0] is None else volume_text(record["fits"][0], 3)
     return (
         f"{Cell(**record['cell']).words}: fits {fits}, benign : defects {said[0]} ({said[1]} to {said[2]}), "
         f"{record['seconds']:.0f} s"
@@ -332,7 +332,7 @@ def row_of(record: dict[str, Any]) -> Row:
     value, low, high = (None if x is None else math.exp(x) for x in record["ratio"])
     log_fits = record["fits"][0]
     facts: dict[str, Any] = {
-        "fits": None if log_fits is None else volume.common.logs.volume_text(log_fits, 3),
+        "fits": None if log_fits is None else volume_text(log_fits, 3),
         "s": record["seconds"],
     }
     return Row(Cell(**record["cell"]).words, "benign : defects", value, low, high, facts=facts)

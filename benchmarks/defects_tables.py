@@ -34,8 +34,8 @@ if __package__ in (None, ""):
 
 from benchmarks.defects import BENIGN, DEFECTS, FIRST, HERE, LEVEL, MAJORITY, Cell, design, read
 from benchmarks.environment import describe
+from benchmarks.rare_logs import LN10
 from volume import Defects, Fits
-from volume.common.logs import LN10
 
 # Cells whose trigger has one right label.
 ALIKE = [

@@ -38,8 +38,9 @@ if __package__ in (None, ""):
 import volume
 from benchmarks import limits, script
 from benchmarks.record import Record, Row
+from volume import Exact
 from volume.estimators.exact.enumeration import Blocks
-from volume.estimators.exact.exact import Exact, ExactRun
+from volume.estimators.exact.exact import ExactRun
 from volume.models import MLP
 from volume.samplers import Lattice
 

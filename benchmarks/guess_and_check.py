@@ -41,10 +41,8 @@ import volume
 from benchmarks import script
 from benchmarks.defects import complete, finished
 from benchmarks.record import Record, Row
-from volume import models, samplers
+from volume import TrainedReport, VolumeReport, models, samplers
 from volume.functions.data_files import load_digits
-from volume.reports.counted import VolumeReport
-from volume.reports.trained import TrainedReport
 
 DIGITS = (0, 7)
 HERE = Path(__file__).resolve().parent

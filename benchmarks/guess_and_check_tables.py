@@ -34,7 +34,7 @@ from benchmarks.defects import read
 from benchmarks.defects_tables import BLUE, GREY, MIN_DRAWS, VERMILLION, Mean, over_draws
 from benchmarks.environment import describe
 from benchmarks.guess_and_check import DEPTHS, HERE, OVER, PRIORS, RATES, RUNS, SIZES, WIDTHS, Cell, Task
-from volume.common.logs import LN10
+from benchmarks.rare_logs import LN10
 
 VOLUME, SPLITTING, SGD, LATER = "direct", "splitting", "sgd+0", f"sgd+{OVER}"
 NAMES = {VOLUME: "volume", SGD: "SGD", LATER: f"SGD, {OVER} epochs more"}

@@ -24,9 +24,8 @@ if __package__ in (None, ""):
 import volume
 from benchmarks import script
 from benchmarks.record import Record, Row
-from volume import models, samplers
+from volume import TableReport, models, samplers
 from volume.common.progress import Progress
-from volume.reports.on_disk import TableReport
 
 GIB = 2**30
 LABELS = ("0" * 128, "01" * 64)

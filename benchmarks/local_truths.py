@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from volume import models, samplers
-from volume.estimators.local.divergence import DivergenceFunction, bind
+from volume import DivergenceFunction, models, samplers
+from volume.estimators.local.divergence import bind
 from volume.estimators.local.splitting import LocalSplitting
 
 

@@ -34,10 +34,8 @@ if __package__ in (None, ""):
 import volume
 from benchmarks import script
 from benchmarks.record import Record, Row
-from volume import models, samplers
-from volume.classifiers.given import Given
+from volume import Given, Measures, models, samplers
 from volume.studies.demo_measures import METHOD
-from volume.studies.measures import Measures
 from volume.studies.text import cell_words, title_of, total_words
 
 CUBE = volume.BooleanCube(7)

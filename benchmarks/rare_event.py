@@ -36,10 +36,8 @@ from benchmarks.rare_peers import monte_carlo_evaluations, nested
 from benchmarks.rare_truths import cases
 from benchmarks.record import Record, Row
 from benchmarks.registry import missing
-from volume import models, samplers
+from volume import ReplicatedVolume, models, random_labels, samplers
 from volume.common.logs import LN10, volume_text
-from volume.functions.targets import random_labels
-from volume.reports.entries import ReplicatedVolume
 from volume.statistics.replicates import log_mean_error
 
 # (case, particles, moves): enough for a spread of log p_hat below 1.

@@ -34,7 +34,6 @@ from benchmarks.environment import seconds
 from benchmarks.record import OURS, Record, Row
 from benchmarks.registry import missing
 from volume.common.seeds import to_key
-from volume.estimators.direct.direct import DirectRun
 from volume.functions.data_files import load_digits
 
 # Functions on {0,1}^7 by the inputs that they map to 1; their volumes are in tests/test_truths.py.
@@ -70,7 +69,7 @@ def query(widths: tuple[int, ...], inputs: np.ndarray, prior: volume.samplers.Pr
 
 
 def draw_only(question: volume.Query, draws: int, seed: int) -> None:
-    run = DirectRun(question, volume.Direct(draws), to_key(seed)[0])
+    run = volume.Direct(draws).start(question, to_key(seed)[0])
     while not run.done:
         run.advance()
 

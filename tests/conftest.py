@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,40 @@ def room_for_programs():
         import jax
 
         jax.clear_caches()
+
+
+# Processor time, unlike what a clock says, is about the same on a busy machine. A report carries its own from worker to
+# controller; the sum at the end counts the workers' start, imports and collection, too.
+SPENT: dict[str, float] = defaultdict(float)  # file -> seconds
+STARTED = pytest.StashKey[float]()
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of those that it waited for, in seconds."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    item.stash[STARTED] = processor_seconds()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    report, now = (yield), processor_seconds()
+    report.user_properties.append(("processor_seconds", round(now - item.stash[STARTED], 3)))
+    item.stash[STARTED] = now
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    path = report.nodeid.split("::")[0]
+    SPENT[path] += sum(float(str(value)) for name, value in report.user_properties if name == "processor_seconds")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    if SPENT:
+        most = sorted(SPENT.items(), key=lambda each: -each[1])[:3]
+        longest = ", ".join(f"{path} {seconds:.0f} s" for path, seconds in most)
+        terminalreporter.write_line(f"processor time: {processor_seconds() / 60:.1f} minutes, most in {longest}")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (volume.cli)."""
-    from volume.commands.main import STOPPED
+    """Run the command line; returns the exit code (volume.commands.main)."""
     from volume.commands.main import main as run
+    from volume.commands.usage import STOPPED
 
     code = run(argv)
     if argv is None and code == STOPPED:

@@ -6,17 +6,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from volume.common.progress import Progress, rich_progress
+from volume.common.provenance import commit, versions
+from volume.common.records import plain
 from volume.common.seeds import to_key
-from volume.method import Method, R_co, Run, is_parted
+from volume.common.version import __version__
+from volume.method import Method, R_co, Run, is_resumable
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts, Report
+from volume.reports.loading import load
 from volume.reports.pooled import as_asked
+from volume.runs.directory import RunDirectory
 
 
 class Interrupted(KeyboardInterrupt):
@@ -62,10 +69,10 @@ def estimate(
         Interrupted: on Ctrl-C, holding the report of what was learnt.
         RunStopped: the run could not be written, for example on a full disk. What was written stays whole.
     """
-    return keep(query, method, seed=seed, level=level, progress=progress, out=out, resume=resume)
+    return run(query, method, seed=seed, level=level, progress=progress, out=out, resume=resume)
 
 
-def keep(
+def run(
     query: Query,
     method: Method[R_co],
     *,
@@ -77,23 +84,25 @@ def keep(
     command: list[str] | None = None,
     draw: bool = True,
 ) -> R_co:
-    """`estimate`, with the words of the command line that asked; not to ``draw`` is to report what ``out`` holds."""
+    """Do what `estimate` does, for the command line, whose words ``command`` the run directory keeps.
+
+    With draw=False, report what ``out`` holds and draw nothing.
+    """
     if resume and out is None:
         raise ValueError("resume=True goes on with the run in a folder: name it with out=.")
     with ExitStack() as stack:
-        watched = Watched(query, method, seed, level, kept=out is not None)
-        if out is not None and (stored := watched.enter(stack, Path(out), resume, command)) is not None:
+        driver = Driver(query, method, seed, level, kept=out is not None)
+        if out is not None and (stored := driver.open(stack, Path(out), resume, command)) is not None:
             return stored
         show = stack.enter_context(rich_progress(progress))
         try:
-            while draw and not watched.run.done:
-                watched.run.advance()
-                watched.collect()
+            while draw and not driver.run.done:
+                driver.step()
                 if show is not None:
-                    show(watched.progress())
-            report = watched.end()
+                    show(driver.progress())
+            report = driver.close()
         except KeyboardInterrupt:
-            raise Interrupted(watched.end(), watched.progress(), watched.resumable) from None
+            raise Interrupted(driver.close(), driver.progress(), driver.resumable) from None
     if report is None:
         raise RuntimeError(
             f"The method {method.name!r} ended without a report: a method must make one when it is done."
@@ -104,19 +113,19 @@ def keep(
 def running(query: Query, method: Method[R_co], *, seed: Any = 0, level: float = 0.95) -> Iterator[R_co]:
     """Yield reports while a run goes on: whenever what is done has doubled, and at the end.
 
-    The last report equals `estimate`'s. Each interval holds for its own part of the run; a rule that stops at a report
-    it likes does not keep the level.
+    The last report equals `estimate`'s. Each interval holds for its own part of the run; stopping because of what a
+    report shows invalidates its confidence level.
     """
-    watched = Watched(query, method, seed, level)  # raises here, not at the first next()
+    driver = Driver(query, method, seed, level)  # raises here, not at the first next()
 
     def reports() -> Iterator[R_co]:
         due = 0.0
-        while not watched.run.done:
-            watched.run.advance()
-            done = watched.progress().done
-            if not watched.run.done and done < due:
+        while not driver.run.done:
+            driver.step()
+            done = driver.progress().done
+            if not driver.run.done and done < due:
                 continue
-            report = watched.report()
+            report = driver.report()
             if report is not None:
                 due = 2 * done
                 yield report
@@ -124,8 +133,16 @@ def running(query: Query, method: Method[R_co], *, seed: Any = 0, level: float =
     return reports()
 
 
-class Watched:
-    """A run with what its reports state and it does not know: the seed, the level, the time; and where it is kept."""
+class Driver:
+    """A run from its start to its report, with what the report states and the run does not know: seed, level and time.
+
+    Args:
+        query, method, seed, level: as in `estimate`.
+        kept: whether the run will be kept in a folder (`open`).
+
+    Raises:
+        TypeError, ValueError: as `estimate`, before anything is traced.
+    """
 
     def __init__(self, query: Query, method: Method[Any], seed: Any, level: float, *, kept: bool = False):
         if not isinstance(query, Query):
@@ -139,59 +156,76 @@ class Watched:
         self._start = time.perf_counter()
         start = getattr(method, "start_kept", method.start) if kept else method.start
         self.run: Run[Any] = start(query, key)
-        self._directory: Any = None
-        self._parted: Any = None  # the run, where it can be kept part by part
+        self._directory: RunDirectory | None = None
+        self._resumable: Any = None  # the run, where it goes on from checkpoints
 
-    def enter(self, stack: ExitStack, out: Path, resume: bool, command: list[str] | None) -> Any:
-        """Keep the run in a folder from now on. Gives the report where it is there and need not be made again."""
-        from volume.runs.directory import RunDirectory
+    def open(self, stack: ExitStack, out: Path, resume: bool, command: list[str] | None) -> Any:
+        """Keep the run in a folder from now on, until the stack is closed.
 
+        Returns:
+            The report where the folder holds a finished one of a run without checkpoints; else None.
+        """
         begun = resume and (out / "config.json").exists()
-        self._directory = stack.enter_context(RunDirectory(out, self.config(command), resume=resume))
-        if is_parted(self.run):
-            self._parted = self.run
-            self._parted.restore(self._directory.parts())
-            if hasattr(self.run, "check_room"):  # what it may write is large
-                self._parted.check_room(out)
+        directory = self._directory = stack.enter_context(RunDirectory(out, self.config(command), resume=resume))
+        if is_resumable(self.run):
+            self._resumable = self.run
+            self._resumable.restore(directory.parts())
+            if hasattr(self.run, "check_room"):
+                self._resumable.check_room(out)
         elif begun:
-            report = _stored(out)
-            if report is not None:
+            report = load(out) if (out / "report.json").is_file() else None
+            if report is not None and report.run.get("complete"):
                 return report
             print(f"volume: {self._method.name} keeps no parts of a run: it starts anew.", file=sys.stderr)
         return None
 
     def config(self, command: list[str] | None) -> dict[str, Any]:
-        """What the run is, for its directory."""
-        from volume.runs.directory import describe
+        """Describe the run for its folder: what was asked, what its checkpoints mean, and what it runs on."""
+        device = jax.local_devices()[0]
+        return {
+            "query": self._query.describe(),
+            "method": _settings(self._method),
+            "seed": self._record,
+            "level": self._level,
+            "constants": self.run.constants() if is_resumable(self.run) else {},  # type: ignore[attr-defined]
+            "volume": __version__,
+            "versions": {**versions(), "device": f"{device.platform} {device.device_kind}"},
+            "commit": commit(),
+            "command": command,
+        }
 
-        return describe(self._query, self._method, self.run, seed=self._record, level=self._level, command=command)
+    def step(self) -> None:
+        """Advance the run by a step, and hand what it finished to the folder."""
+        self.run.advance()
+        self._store(all=False)
 
-    def collect(self, *, all: bool = False) -> None:
-        """Hand what is finished to the directory."""
-        if self._parted is not None:
-            self._directory.write(self._parted.collect(all=all))
-
-    def end(self) -> Any:
-        """The report, of an unfinished run too; kept with everything that led to it."""
-        self.collect(all=True)
+    def close(self) -> Any:
+        """Make the report, of an unfinished run too, and keep it with everything that led to it."""
+        self._store(all=True)
         if self._directory is not None:
             self._directory.flush()
-            if hasattr(self.run, "stored"):  # a run that reports from its parts on disk
-                self._parted.stored(self._directory.parts())
+            if hasattr(self.run, "stored"):
+                self._resumable.stored(self._directory.parts())
         report = self.report()
         if self._directory is not None and report is not None:
-            self._directory.save(report)
+            self._directory.save(report.save)
         return report
+
+    def _store(self, *, all: bool) -> None:
+        if self._directory is not None and self._resumable is not None:
+            self._directory.write(self._resumable.collect(all=all))
 
     @property
     def resumable(self) -> Path | None:
-        """The folder from which the run can go on."""
-        return None if self._parted is None else self._directory.path
+        """The folder from which the run can be resumed."""
+        return None if self._directory is None or self._resumable is None else self._directory.path
 
     def progress(self) -> Progress:
+        """Say where the run stands, with the time."""
         return replace(self.run.progress(), seconds=self._seconds(), last=self.run.done)
 
     def report(self) -> Any:
+        """Answer from what was learnt so far; None when that is nothing."""
         facts = Facts(self._query, self._record, self._level, self._seconds(), self.run.done)
         report = self.run.report(facts)
         return as_asked(report) if isinstance(report, VolumeReport) else report
@@ -201,12 +235,15 @@ class Watched:
         return earlier + time.perf_counter() - self._start
 
 
-def _stored(out: Path) -> Any:
-    """The finished report in a folder, or None."""
-    from volume.runs.report_files import load
-
-    try:
-        report = load(out)
-    except FileNotFoundError:
-        return None
-    return report if report.run.get("complete") else None
+def _settings(method: Method[Any]) -> dict[str, Any]:
+    """A method's fields, as JSON; but not where it runs, on which nothing depends."""
+    settings: dict[str, Any] = {"name": method.name}
+    for field in fields(method) if is_dataclass(method) else ():
+        value = getattr(method, field.name)
+        if field.name in ("devices", "memory"):
+            continue
+        try:
+            settings[field.name] = plain(value.describe() if hasattr(value, "describe") else value)
+        except TypeError:
+            settings[field.name] = repr(value)
+    return settings

@@ -22,20 +22,20 @@ R_co = TypeVar("R_co", bound=Report, covariant=True)
 
 
 class Run(Protocol[R_co]):
-    """One query being answered: advance it until it is done; a report may be asked for at any time."""
+    """One query being answered: advance it until it is done. A report may be asked for at any time."""
 
     @property
     def done(self) -> bool: ...
 
     def advance(self) -> None:
-        """One step: long enough (.1 to 2 s) to hide its overhead, short enough for progress and Ctrl-C."""
+        """Do one step: long enough (.1 to 2 s) to hide its overhead, short enough for progress and Ctrl-C."""
 
     def progress(self) -> Progress:
-        """Where the run stands; its caller fills in the time."""
+        """Say where the run stands; its driver fills in the time."""
         ...
 
     def report(self, facts: Facts) -> R_co | None:
-        """The answer, of an unfinished run from what was learnt so far; None when that is nothing."""
+        """Answer, in an unfinished run from what was learnt so far; None when that is nothing."""
         ...
 
 
@@ -46,41 +46,48 @@ class Method(Protocol[R_co]):
     def name(self) -> str: ...  # as in the report's ``method["name"]``
 
     def start(self, query: Query, key: Array) -> Run[R_co]:
-        """Begin; the key is consumed. ValueError or TypeError, before anything is traced, for a query that this method
-        cannot answer: the sentence names a method that can."""
+        """Begin a run; the key is consumed.
+
+        Raises:
+            ValueError, TypeError: a query that this method cannot answer, before anything is traced; the sentence names
+                a method that can.
+        """
         ...
 
 
-class Parted(Run[R_co], Protocol[R_co]):
-    """A run that can be kept in a directory, part by part.
+class Resumable(Run[R_co], Protocol[R_co]):
+    """A run that can be stopped and resumed: it hands out checkpoints, and goes on from them.
 
-    Whoever keeps a run calls `restore` before the first advance, perhaps with nothing, and `collect` after every one; a
-    run that nobody restores keeps no parts. What a part holds is a function of the query, the method, the seed and the
-    part's name alone, so that a run that restored parts ends bit for bit as one that was never stopped, and a part that
-    is lost is made again. A part with the name of an earlier one replaces it.
+    Its driver calls `restore` before the first advance, perhaps with nothing, and `collect` after every one; a run that
+    is never restored hands out nothing. What a checkpoint holds is a function of the query, the method, the seed and
+    its name alone, so a run that was resumed ends bit for bit as one that was never stopped, and a checkpoint that is
+    lost is made again. A checkpoint with the name of an earlier one replaces it.
 
-    A method whose runs differ when they are kept has ``start_kept(query, key)`` beside ``start``.
+    Where more results are to come than memory holds, a method has ``start_kept(query, key)`` beside ``start``. The run
+    that it begins has ``check_room(folder)``, which raises OSError where its checkpoints have no room on the disk, and
+    ``stored(parts)``, which is called with all of them before a report is asked for.
     """
 
     def constants(self) -> dict[str, Any]:
-        """All that the meaning of parts depends on beyond query, method and seed, as JSON; a run with other constants
-        is refused the parts."""
+        """Give, as JSON, all that the meaning of checkpoints depends on beyond query, method and seed; a run with
+        other constants is refused them."""
         ...
 
     def restore(self, parts: Sequence[StoredPart]) -> None:
-        """Before the first advance: what need not be done again; parts may be missing anywhere."""
+        """Take, before the first advance, what need not be done again; anything may be missing."""
         ...
 
     def collect(self, *, all: bool = False) -> list[Part]:
-        """Parts finished since the last call; the run decides how large they get. ``all``: small ones as well."""
+        """Hand out what was finished since the last call; the run decides how large checkpoints get. ``all``: small
+        ones as well."""
         ...
 
     def restrict(self, index: int, count: int) -> None:
-        """After `restore`: do share ``index`` of ``count`` of what is left; `done` then means that the share is done,
-        and a report speaks of this process's parts alone."""
+        """After `restore`, do share ``index`` of ``count`` of what is left; `done` then means that the share is done,
+        and a report speaks of this process's results alone."""
         ...
 
 
-def is_parted(run: Run[Any]) -> bool:
-    """Whether a run has what `Parted` asks for."""
+def is_resumable(run: Run[Any]) -> bool:
+    """Whether a run has what `Resumable` asks for."""
     return all(callable(getattr(run, name, None)) for name in ("constants", "restore", "collect", "restrict"))

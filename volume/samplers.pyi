@@ -1,1 +1,2 @@
 from samplers import *
+from samplers.internals import *

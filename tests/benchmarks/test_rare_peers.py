@@ -31,7 +31,7 @@ def drawn(query, label, count, **options):
     return np.asarray(jax.vmap(margin_score(query, label, **options))(z)), np.asarray(jax.vmap(outputs)(z))
 
 
-@pytest.mark.parametrize("width", [2, 3])
+@pytest.mark.parametrize("width", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_ties_fall_as_the_classifier_says(width):
     """Draws whose margins reach 0 without being in the class score 0, below the class."""
     (case,) = [case for case in cases(["ties"]) if f"2-{width}-1" in case.name]
@@ -45,7 +45,7 @@ def test_ties_fall_as_the_classifier_says(width):
     assert inside.mean() == pytest.approx(math.exp(case.log_volume), abs=0.02)  # six errors of .003
 
 
-@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("normalise", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_several_outputs_and_structural_zeros(normalise):
     labels = np.array([0, 2, 1, 1])
     query = volume.Query(

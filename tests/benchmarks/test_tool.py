@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from checkout import ROOT
 
 from benchmarks import __main__ as runner
 from benchmarks import (
@@ -36,8 +37,6 @@ from benchmarks.registry import BENCHMARKS, PAGES, Benchmark
 from volume import BooleanCube
 from volume.models import MLP
 from volume.samplers import Lattice
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def finished(rows, name="made up", **fields):

@@ -131,6 +131,7 @@ def test_sectors_of_a_plane_by_direct_draws(tmp_path):
     assert volume.shares(again) == volume.shares(report)
 
 
+@pytest.mark.slow
 def test_sectors_of_a_plane_by_splitting():
     """Shares and volumes within T7 jackknife errors, taken from the interval's width (false alarms below 1e-5).
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_runs import ROOT, run
+from checkout import ROOT
+from cli_runs import run
 
 from volume.checks.baseline import Baseline, write_record
 

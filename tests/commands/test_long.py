@@ -13,7 +13,8 @@ import sys
 import threading
 
 import pytest
-from cli_runs import ROOT, SMALL, answer, run, stop_after_first_step
+from checkout import ROOT
+from cli_runs import SMALL, answer, run, stop_after_first_step
 
 import volume
 from volume.commands import doctor
@@ -98,6 +99,7 @@ def test_demo(capsys, tmp_path, monkeypatch):
     assert volume.VolumeReport.load(tmp_path).num_draws == 20_000
 
 
+@pytest.mark.slow
 def test_stopped_demo(capsys, tmp_path, monkeypatch):
     stop_after_first_step(monkeypatch)
     code, _, err = run(capsys, "demo", "--draws", "1e8", "--out", tmp_path)
@@ -125,6 +127,7 @@ def test_sweep(capsys, tmp_path):
     assert "--force" in err
 
 
+@pytest.mark.slow
 def test_sweep_over_coding_and_prior(capsys):
     argv = ["sweep", "--label", "0000", "--model", "perceptron:2", "--draws", "1e4"]
     found = answer(

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runs import ROOT, SMALL, answer, run
+from checkout import ROOT
+from cli_runs import SMALL, answer, run
 
 import volume
 from volume import models, samplers

@@ -12,7 +12,7 @@ from volume import models
 from volume.classifiers.argmax import Argmax
 from volume.classifiers.labels import Accuracy, Fits
 from volume.classifiers.lempel_ziv import LempelZiv
-from volume.commands import specs
+from volume.commands import specs, values
 from volume.commands.usage import UsageError
 from volume.functions.data_files import load_digits, read_rows, shaped
 from volume.functions.domains import BooleanCube, Points
@@ -23,7 +23,7 @@ from volume.samplers import Gaussian, Sphere, Uniform
     ("text", "value"), [("1e7", 10_000_000), ("12", 12), ("1_000", 1000), ("2.5e1", 25), ("1.0", 1)]
 )
 def test_whole_numbers(text, value):
-    number = specs.parse_whole(text)
+    number = values.parse_whole(text)
     assert number == value
     assert type(number) is int
 
@@ -31,43 +31,43 @@ def test_whole_numbers(text, value):
 @pytest.mark.parametrize("text", ["1.5", "", "many", "nan", "inf", "1e-3", "1e999999999"])
 def test_not_whole(text):
     with pytest.raises(UsageError, match=r"expected a whole number such as 1000 or 1e7, got"):
-        specs.parse_whole(text)
+        values.parse_whole(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "-1e7"])
 def test_too_small(text):
     with pytest.raises(UsageError, match="expected 1 or more"):
-        specs.parse_whole(text)
+        values.parse_whole(text)
 
 
 def test_seed_range():
-    assert specs.parse_seed("0") == 0
-    assert specs.parse_seed(str(2**64 - 1)) == 2**64 - 1
+    assert values.parse_seed("0") == 0
+    assert values.parse_seed(str(2**64 - 1)) == 2**64 - 1
     with pytest.raises(UsageError, match="below 2"):
-        specs.parse_seed(str(2**64))
+        values.parse_seed(str(2**64))
     with pytest.raises(UsageError, match="expected 0 or more"):
-        specs.parse_seed("-1")
+        values.parse_seed("-1")
 
 
 def test_level_and_numbers():
-    assert specs.parse_level("0.9") == 0.9
+    assert values.parse_level("0.9") == 0.9
     for text in ("0", "1", "95"):
         with pytest.raises(UsageError, match="between 0 and 1"):
-            specs.parse_level(text)
-    assert specs.parse_per_layer("1") == 1.0
-    assert specs.parse_per_layer("1,1.4,1") == (1.0, 1.4, 1.0)
+            values.parse_level(text)
+    assert values.parse_per_layer("1") == 1.0
+    assert values.parse_per_layer("1,1.4,1") == (1.0, 1.4, 1.0)
     for text in ("1,", "a", "nan", "inf"):
         with pytest.raises(UsageError, match="expected a number"):
-            specs.parse_per_layer(text)
+            values.parse_per_layer(text)
 
 
 def test_coding():
-    assert specs.parse_coding("0,1") == (0, 1)
-    assert specs.parse_coding("-1,1") == (-1, 1)
-    assert specs.parse_coding("0.5,-0.5") == (0.5, -0.5)
+    assert values.parse_coding("0,1") == (0, 1)
+    assert values.parse_coding("-1,1") == (-1, 1)
+    assert values.parse_coding("0.5,-0.5") == (0.5, -0.5)
     for text in ("1,1", "0", "0,1,2"):
         with pytest.raises(UsageError, match="two different numbers"):
-            specs.parse_coding(text)
+            values.parse_coding(text)
 
 
 def test_models():
@@ -269,7 +269,7 @@ def test_split_given_fits(tmp_path):
     ],
 )
 def test_tasks_misspelt(text, sentence):
-    with pytest.raises(UsageError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         specs.parse_classifier(text)
 
 
@@ -287,7 +287,7 @@ def test_tasks_misspelt(text, sentence):
     ],
 )
 def test_tasks_that_do_not_fit_the_domain(text, domain, sentence):
-    with pytest.raises(UsageError, match=sentence):
+    with pytest.raises(ValueError, match=sentence):
         build(text, domain)
 
 

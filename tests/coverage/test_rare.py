@@ -7,34 +7,18 @@ Detects: a line of 1,000 whose coverage is below .86.
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks import coverage_rare as bench
 from volume.reports.entries import replicated_volume
 from volume.statistics.replicates import lognormal_mean_interval, lower_bound
 
 GROUPS = 1000  # the full grade takes 10,000
-
-
-def _load():
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "coverage_rare.py"
-    spec = importlib.util.spec_from_file_location("volume_benchmarks_coverage_rare", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-bench = _load()
 
 
 def rows_of(kind: type, groups: int = GROUPS, **fixed: Any) -> list[dict[str, Any]]:

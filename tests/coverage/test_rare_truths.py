@@ -31,6 +31,7 @@ DRAWN = (
     "ReLU 2-3-1 ties",
 )  # one of every kind
 SHALLOW = [case for case in QUICK if case.name in DRAWN]
+FEW = ("corner 3-d 1e-2", "ReLU 2-2-1 ties")  # whose draws are quick enough for the quick tier
 
 
 def by_name(case):
@@ -57,7 +58,9 @@ def test_every_case_is_whole():
         cases(["half-spaces"])
 
 
-@pytest.mark.parametrize("case", SHALLOW, ids=by_name)
+@pytest.mark.parametrize(
+    "case", [case if case.name in FEW else pytest.param(case, marks=pytest.mark.slow) for case in SHALLOW], ids=by_name
+)
 def test_shallow_cases_by_direct_draws(case):
     """100,000 draws: at 1e-2 an error of 18 % would be caught, in the ties one of 3 %."""
     report = volume.estimate(case.query, volume.Direct(100_000, heads=1, bodies=1), seed=5)

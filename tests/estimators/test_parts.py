@@ -5,6 +5,7 @@ Nothing here is left to chance: the same seed, the same numbers, compared for eq
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ TRAINED: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_training_goes_on_from_parts(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("volume.estimators.trained.trained.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("volume.estimators.trained.run.TURN_SECONDS", 0.0)
     query, method = TRAINED[name]
     whole = report_of(go(begin(query, method)), query)
     kept = Kept(tmp_path)
@@ -188,15 +189,15 @@ def levels(run):
 
 @pytest.fixture(scope="module")
 def whole_runs():
-    """Runs that were never stopped, made once."""
-    return {name: go(begin(*asked)) for name, asked in SPLITTINGS.items()}
+    """Return the run of a name that was never stopped; each is made once, when it is first asked for."""
+    return functools.cache(lambda name: go(begin(*SPLITTINGS[name])))
 
 
-@pytest.mark.parametrize("name", SPLITTINGS)
+@pytest.mark.parametrize("name", ["shares", pytest.param("tables", marks=pytest.mark.slow)])
 def test_splitting_goes_on_from_parts(name, tmp_path, whole_runs):
     """Killed twice in the pilot and twice among the replicates."""
     query, method = SPLITTINGS[name]
-    whole = whole_runs[name]
+    whole = whole_runs(name)
     kept = Kept(tmp_path)
     for steps in (1, 1, levels(whole) - 1, 1):
         run = go(begin(query, method, parts=kept.without()), kept, steps=steps)
@@ -234,13 +235,14 @@ def test_a_step_cut_short_leaves_no_state(tmp_path, monkeypatch, whole_runs):
             go(run)
     kept.keep(run.collect(all=True))
     last = go(begin(query, method, parts=kept.without()))
-    assert report_of(last, query).entries == report_of(whole_runs["shares"], query).entries
+    assert report_of(last, query).entries == report_of(whole_runs("shares"), query).entries
 
 
+@pytest.mark.slow
 def test_splitting_is_shared_among_processes(tmp_path, whole_runs):
     """Groups of other sizes find the same, bit for bit; only the first process keeps the pilot."""
     query, method = SPLITTINGS["shares"]
-    whole = report_of(whole_runs["shares"], query).entries
+    whole = report_of(whole_runs("shares"), query).entries
     kept = Kept(tmp_path)
     for index in range(2):
         run = begin(query, method)
@@ -265,12 +267,12 @@ def test_replicates_of_other_levels_are_left_out(tmp_path, whole_runs):
     kept = Kept(tmp_path)
     go(begin(query, method, seed=4), kept)
     mixed = go(begin(query, method, parts=kept.without("pilot-000")))
-    assert report_of(mixed, query).entries == report_of(whole_runs["shares"], query).entries
+    assert report_of(mixed, query).entries == report_of(whole_runs("shares"), query).entries
     # And the pilot that is there is the run's: its levels, with this seed's replicates.
     pilot = [part for part in kept.without() if part.name == "pilot-000"]
     led = begin(query, method, parts=pilot)
     assert led.class_runs[0].stages == begin(query, method, seed=4, parts=pilot).class_runs[0].stages
-    assert led.class_runs[0].stages != whole_runs["shares"].class_runs[0].stages
+    assert led.class_runs[0].stages != whole_runs("shares").class_runs[0].stages
 
 
 @pytest.mark.slow
@@ -294,7 +296,7 @@ def test_a_trial_goes_on(tmp_path):
 
 def test_states_are_kept_now_and_then(monkeypatch, tmp_path):
     clock = [0.0]
-    monkeypatch.setattr("volume.runs.states.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("volume.runs.checkpoints.time.monotonic", lambda: clock[0])
     query, method = SPLITTINGS["shares"]
     run = begin(query, method)
     run.advance()
@@ -306,7 +308,7 @@ def test_states_are_kept_now_and_then(monkeypatch, tmp_path):
     run.advance()
     clock[0] = 20.0
     assert run.collect() == []
-    monkeypatch.setattr("volume.runs.states.STATE_RATE", 1.0)  # a state of so many bytes takes a disk long
+    monkeypatch.setattr("volume.runs.checkpoints.STATE_RATE", 1.0)  # a state of so many bytes takes a disk long
     clock[0] = 40.0
     assert run.collect() == []
 
@@ -343,7 +345,7 @@ KEPT: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("name", KEPT)
 def test_every_method_goes_on_in_a_folder(name, tmp_path, monkeypatch):
     """Stopped by Ctrl-C again and again, with a byte of its largest part flipped in between."""
-    monkeypatch.setattr("volume.estimators.trained.trained.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("volume.estimators.trained.run.TURN_SECONDS", 0.0)
     query, method = KEPT[name]
     whole: Any = volume.estimate(query, method, seed=3)
     left = 0  # steps of this sitting; networks in training begin anew in the next, so each is longer

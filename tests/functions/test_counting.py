@@ -6,17 +6,15 @@ import math
 import subprocess
 import sys
 from decimal import Decimal, localcontext
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from scipy import stats
 
-import volume
 from volume.__main__ import main
 from volume.functions import counting
 from volume.functions.counting import Counting, FunctionCount, count_functions, log_fraction_fitting, log_share_right
 
-ROOT = Path(volume.__file__).resolve().parent.parent
 ADDITION = {"num_inputs": 10**8, "num_outputs": 19_999}
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from pathlib import Path
 
 import pytest
 
-import volume
 from volume.__main__ import main
 
-ROOT = Path(volume.__file__).resolve().parent.parent
 SMALL = ["estimate", "--model", "mlp:2-3-1", "--no-bias", "--draws", "2e4"]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from volume.common.seeds import to_key
-from volume.method import is_parted
+from volume.method import is_resumable
 from volume.reports.facts import Facts
 from volume.runs.parts import Part, StoredPart
 
@@ -37,7 +37,7 @@ class Kept:
 def begin(query: Any, method: Any, seed: int = 3, parts: Iterable[StoredPart] = ()) -> Any:
     """A run that has restored these parts."""
     run = method.start(query, to_key(seed)[0])
-    assert is_parted(run)
+    assert is_resumable(run)
     run.restore(list(parts))
     return run
 

@@ -2,12 +2,12 @@
 
 import json
 import re
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checkout import ROOT
 from flax import linen, nnx
 from flax_examples import (
     CASES,
@@ -23,8 +23,6 @@ from flax_examples import (
 
 from volume import models
 from volume.models import Head, Parameter, from_linen, from_nnx
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def summary(model):

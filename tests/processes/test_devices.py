@@ -20,9 +20,9 @@ PROGRAM = """
     import hashlib, json, jax, numpy as np, volume
     from volume import models, samplers
     from volume.estimators.exact import enumeration
-    from volume.estimators.splitting import splitting as splittings
+    from volume.estimators.splitting import schemes
 
-    splittings.BATCH_FLOATS = 1 << 17
+    schemes.BATCH_FLOATS = 1 << 17
     cube, found = volume.BooleanCube(3), {}
     labels = volume.Fits(cube.inputs[:5], [0, 1, 1, 0, 1])
     net, gaussian, ternary = models.MLP((3, 4, 1)), samplers.Gaussian(1.0, 0.1), samplers.Lattice.ternary()
@@ -64,7 +64,7 @@ PROGRAM = """
 
     batch = volume.Splitting(particles=64, moves=2, replicates=6).start(
         volume.Query(net, gaussian, cube, labels), jax.random.key(0)
-    ).class_runs[0].target.batch
+    ).class_runs[0].scheme.batch
     few, all_ = ask_all(jax.local_devices()[:1], 1), ask_all(None, 8)
     three = draw(jax.local_devices()[:3], 3)
     print(json.dumps({"one": few, "three": three, "eight": all_, "batches": -(-64 * 6 // batch)}))

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_runs import ROOT, run
+from checkout import ROOT
+from cli_runs import run
 
 import volume
 from volume.__main__ import main

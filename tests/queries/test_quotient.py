@@ -117,6 +117,7 @@ def test_counts_are_hits_over_all_possible_ones():
     assert counts.hits.sum() / 40_000 == pytest.approx(8 * orbits / num_points(WITH_SIGNS), rel=0.05)
 
 
+@pytest.mark.slow
 def test_both_routes_count_alike():
     """Tables weighed on the host, and classes weighed on the device; few classes and many."""
     for parts, classifier in (
@@ -138,6 +139,7 @@ def test_grouped_classes_add_up():
         assert math.exp(grouped[str(ones)].log_volume) == pytest.approx(orbits / points, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_intervals_cover():
     """200 runs of 300 draws, 300 units. Were each interval's chance of a miss 5 %, one of these 6 counts would pass 29
     with probability 5e-7; a true coverage of .78 would be seen with probability .99. (Runs of 200 to 2,000 draws on
@@ -191,6 +193,7 @@ def test_ranking_changes():
     assert report["1111"].log_low > report["1011"].log_high
 
 
+@pytest.mark.slow
 def test_the_unseen_mass_counts_networks_once():
     """3-4-1 sign, 250 classes: what 200 draws did not hit, over 40 runs. t_39 beyond 6 has probability 5e-7; a bias
     of 60 % would be seen (volumes sum to .05: in units of prior mass it would be far off)."""

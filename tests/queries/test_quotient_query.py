@@ -12,7 +12,8 @@ from volume import models, samplers
 from volume.commands import main as cli
 from volume.queries.quotient import Quotient, log_shift, weighs_draws
 from volume.queries.weighting import PriorMass
-from volume.reports.entries import LimitVolume, replicated_volume
+from volume.reports.entries import replicated_volume
+from volume.reports.limit_entries import LimitVolume
 from volume.samplers import Initializer, Lattice
 
 CUBE = volume.BooleanCube(2)

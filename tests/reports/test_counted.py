@@ -20,7 +20,7 @@ from volume.functions.tables import pack
 from volume.plots import figures as plots
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_entries import ClassVolume
-from volume.reports.counted_text import shorten
+from volume.reports.text import shorten
 from volume.statistics import intervals
 from volume.statistics.counts import Counts
 

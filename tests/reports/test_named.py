@@ -14,9 +14,10 @@ import volume
 from volume.classifiers.labels import Fits
 from volume.common.logs import volume_text
 from volume.reports.comparison import compare, interval_z
-from volume.reports.entries import LimitVolume, ReplicatedVolume, entry_from_dict, replicated_volume
+from volume.reports.entries import ReplicatedVolume, entry_from_dict, replicated_volume
+from volume.reports.limit_entries import LimitVolume
+from volume.reports.loading import load
 from volume.reports.named import EstimateReport
-from volume.runs import report_files as storage
 from volume.statistics import replicates
 from volume.statistics.counts import Counts
 from volume.statistics.replicates import Share
@@ -207,7 +208,7 @@ def test_damage_is_found(tmp_path):
     path = report().save(tmp_path)
     path.write_text(path.read_text().replace('"level": 0.95', '"level": 0.9', 1))
     with pytest.raises(ValueError, match="does not match its own SHA-256"):
-        storage.load(path)
+        load(path)
     with pytest.raises(ValueError, match="Unknown kind of entry 'replicate'"):
         entry_from_dict({"kind": "replicate"})
 

@@ -21,10 +21,10 @@ from volume import models, samplers
 from volume.common.seeds import to_key
 from volume.estimation import Interrupted
 from volume.estimators.direct import parts as block_parts
-from volume.estimators.direct.direct import DirectRun
+from volume.estimators.direct.run import DirectRun
+from volume.runs.columns import key_words
 from volume.runs.directory import RunDirectory, RunStopped, clear, read_config
 from volume.runs.files import Manifest
-from volume.runs.report_files import key_words
 
 GAUSSIAN = samplers.Gaussian(weight_std=1.0, bias_std=0.3)
 COUNTS = ("keys", "offsets", "unit", "hits", "nonfinite")
@@ -271,16 +271,16 @@ def test_a_full_disk_stops_the_run_and_spoils_nothing(where, questions, straight
     full = OSError(errno.ENOSPC, "No space left on device")
     with monkeypatch.context() as patch:
         if where == "parts":
-            from volume.runs import files as run_files
+            from volume.common import atomic_files
 
-            def replace(path, content, replace=run_files.replace, calls=[]):  # noqa: B006 - counts calls
+            def write(path, content, write=atomic_files.write_bytes, calls=[]):  # noqa: B006 - counts calls
                 calls.append(path)
                 if path.parent.name == "parts" and len(calls) > 3:
                     (path.parent / f".{path.name}.1.tmp").write_bytes(content[: len(content) // 2])
                     raise full
-                replace(path, content)
+                write(path, content)
 
-            patch.setattr("volume.runs.directory.replace", replace)
+            patch.setattr("volume.runs.directory.write_bytes", write)
         elif where == "manifest":
 
             def append(self, record, append=Manifest.append, calls=[]):  # noqa: B006 - counts calls
@@ -297,7 +297,7 @@ def test_a_full_disk_stops_the_run_and_spoils_nothing(where, questions, straight
             def save(*_):
                 raise full
 
-            patch.setattr("volume.runs.report_files.save", save)
+            patch.setattr("volume.reports.counted.write_record", save)
         with pytest.raises(RunStopped, match=r"No space left on device.*are whole.*resume"):
             volume.estimate(*questions["table"], seed=5, out=tmp_path)
     assert len(files(tmp_path)) >= 2
@@ -334,7 +334,7 @@ def test_shares_of_a_run_are_together_the_run(questions, straight, tmp_path):
     done = []
     for index in range(3):
         with RunDirectory(tmp_path / "a", read_config_body(tmp_path / "a"), resume=True, process=index) as directory:
-            run = DirectRun(query, method, key)
+            run = method.start(query, key)
             run.restore(directory.parts() if index == 0 else done[0])
             done.append(directory.parts())
             run.restrict(index, 3)
@@ -398,8 +398,7 @@ def test_methods_without_parts_keep_their_report(tmp_path, capsys, monkeypatch):
     """Until it is there they start anew, and then it is given back."""
     fits = volume.Fits(np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [0, 1, 1])
     query, method = volume.Query(models.MLP((2, 3, 1), bias=False), samplers.Gaussian(1.0), classifier=fits), Numbered()
-    monkeypatch.setattr("volume.estimation.is_parted", lambda run: False)
-    monkeypatch.setattr("volume.runs.directory.is_parted", lambda run: False)
+    monkeypatch.setattr("volume.estimation.is_resumable", lambda run: False)
     report = volume.estimate(query, method, out=tmp_path)
     assert volume.estimate(query, method, out=tmp_path, resume=True).to_dict() == report.to_dict()
     assert capsys.readouterr().err == ""

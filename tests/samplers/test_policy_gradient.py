@@ -163,7 +163,16 @@ def shifted(outputs, actions, up):
     return moved, policy(moved)[rows, actions] / policy(outputs)[rows, actions]
 
 
-@pytest.mark.parametrize("loss", ["reinforce", "reinforce-baseline", "ppo", samplers.Reinforce("value")], ids=str)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "reinforce",
+        pytest.param("reinforce-baseline", marks=pytest.mark.slow),
+        "ppo",
+        pytest.param(samplers.Reinforce("value"), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_reward_finds_what_fits(loss):
     """Every policy gradient learns AND: nearly all of 32 networks fit, and the report says by what."""
     square = volume.BooleanCube(2, (-1, 1))
@@ -175,6 +184,7 @@ def test_reward_finds_what_fits(loss):
     assert report.method["loss"] == samplers.objective(loss).describe()
 
 
+@pytest.mark.slow
 def test_a_step_of_ppo_reuses_its_actions():
     """With 4 steps a batch, actions change at steps 0, 4, 8, ...; an epoch of whole batches is 4 steps."""
     square = volume.BooleanCube(2, (-1, 1))

@@ -13,12 +13,12 @@ from scipy import integrate, special
 
 import volume
 import volume.estimators.local.divergence
-from volume.commands import local as local_command
+from volume.commands import local_options
 from volume.commands import main as cli
 from volume.estimators.local import local
 from volume.estimators.local.anchor import Anchor
 from volume.estimators.local.copies import copies_of
-from volume.estimators.local.curve import Curve
+from volume.estimators.local.curve import LocalCurve
 from volume.models import MLP
 from volume.samplers import Gaussian, log_radial, log_radial_centred
 
@@ -136,12 +136,13 @@ def test_the_cell_of_an_anchor_is_where_it_is_the_nearest_copy():
 
 
 def test_words_are_those_of_the_library():
-    assert local_command.ESTIMATORS == local.ESTIMATORS
-    assert local_command.PRECONDITIONERS == local.PRECONDITIONERS
-    assert local_command.CHAINS == local.CHAINS
-    assert set(local_command.DIVERGENCES) == set(volume.estimators.local.divergence.KINDS)
+    assert local_options.ESTIMATORS == local.ESTIMATORS
+    assert local_options.PRECONDITIONERS == local.PRECONDITIONERS
+    assert local_options.CHAINS == local.CHAINS
+    assert set(local_options.DIVERGENCES) == set(volume.estimators.local.divergence.KINDS)
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_draws(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", **PARAMS)  # type: ignore[arg-type]  # as above
     words = ["local", "--anchor", str(tmp_path / "a.npz"), "--model", "mlp:3-4-2", "--activation", "tanh"]
@@ -151,7 +152,7 @@ def test_the_command_measures_and_draws(tmp_path, capsys):
     assert [entry["kind"] for entry in record["classes"]] == ["local", "local"]
     assert record["run"]["slopes"]["rays"][0]["slope"] > 0
     assert (tmp_path / "out" / "curve.pdf").stat().st_size > 1000
-    curve = Curve.of(volume.load(tmp_path / "out"))
+    curve = LocalCurve.of(volume.load(tmp_path / "out"))
     assert "d log V / d log cutoff" in curve.summary()
     assert "Copies: log|G|" in curve.summary()
 

@@ -14,6 +14,8 @@ from cli_runs import answer, run
 
 import volume
 from volume import models, samplers
+from volume.common.progress import Progress
+from volume.common.seeds import to_key
 from volume.estimators.infinite_width.shares import wide_shares
 from volume.estimators.infinite_width.tilting import order, saddle, weighted_draws
 from volume.reports.entries import replicated_volume
@@ -155,7 +157,7 @@ class Replicated:
         raise AssertionError("done")
 
     def progress(self):
-        return volume.common.progress.Progress(done=1, total=1)
+        return Progress(done=1, total=1)
 
     def report(self, facts):
         bound = facts.query.bound
@@ -257,7 +259,7 @@ def test_method_is_chosen_by_a_pilot(monkeypatch):
     assert "a pilot of 20,000 direct draws hit" in found[VOLUME].how
     monkeypatch.setattr(measures, "PILOT_HITS", 30_000)
     monkeypatch.setattr(measures, "PARTICLES", 16)
-    assert measures._choose(question(), volume.common.seeds.to_key(0)[0])[0].name == "splitting"
+    assert measures._choose(question(), to_key(0)[0])[0].name == "splitting"
 
 
 def test_what_was_hardly_met_is_an_upper_limit():

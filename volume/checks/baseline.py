@@ -22,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volume.common.atomic_files import write_text
 from volume.common.records import plain, short
 from volume.common.version import __version__
 
@@ -225,12 +226,7 @@ def write_record(path: str | Path, kind: str, version: int, body: Mapping[str, A
     path.parent.mkdir(parents=True, exist_ok=True)
     record = {"format": kind, "version": version, "sha256": _digest(body), **body}
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(re.sub(r"\[\n[^\[\]{}]*\n\s*\]", _on_one_line, text) + "\n", encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_text(path, re.sub(r"\[\n[^\[\]{}]*\n\s*\]", _on_one_line, text) + "\n")
     return path
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from volume.checks.check import Checked, percent
-from volume.reports.counted_text import render, shorten
+from volume.reports.text import render, shorten
 
 SHOWN = 10  # changes of one baseline
 

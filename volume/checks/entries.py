@@ -18,7 +18,8 @@ from scipy import special
 
 from volume.checks.rows import PLANNED, TriedClass, critical
 from volume.reports.comparison import interval_z, one_sided_error
-from volume.reports.entries import ClassEstimate, LimitVolume, entry_from_dict
+from volume.reports.entries import ClassEstimate, entry_from_dict
+from volume.reports.limit_entries import LimitVolume
 from volume.reports.named import EstimateReport
 
 SAME = 1e-9  # of 1 + |log volume|: one machine repeats itself to the last bit, records to the last digit

@@ -44,7 +44,7 @@ def programs(steps: Mapping[str, Call], traces: Mapping[str, int]) -> dict[str, 
 
 
 def _direct(run: Any) -> dict[str, Call]:
-    from volume.estimators.direct.direct import step
+    from volume.estimators.direct.step import step
 
     plan, devices = run.plan, run.plan.mesh.size
     words = np.zeros((devices * plan.max_blocks, 2), np.uint32)
@@ -54,23 +54,22 @@ def _direct(run: Any) -> dict[str, Call]:
 
 
 def _splitting(run: Any) -> dict[str, Call]:
-    from volume.estimators.smc import step as levels
-    from volume.estimators.splitting.windows import Stage
+    from volume.estimators.smc.step import advance, draw
 
     one = run.class_runs[0]
     x64 = one.inputs.dtype == np.float64
     with jax.enable_x64(x64):
         keys = jax.random.split(jax.random.key(0), run._method.replicates)
-        z, _ = jax.eval_shape(lambda keys: levels.draw(one.target, keys, one.inputs), keys)
-        stage = Stage(0.0, 0.0, 0.1, 0.1).cast(one.inputs.dtype)
-    return {"level": Call(levels.advance, (one.target, keys, z, one.inputs, stage, one.data), x64)}
+        state, _ = jax.eval_shape(lambda keys: draw(one.scheme, keys, one.data), keys)
+        stage = one.scheme.kernel.stay(0.0, (0.1, 0.1)).cast(one.inputs.dtype)
+    return {"level": Call(advance, (one.scheme, keys, state, one.data, stage), x64)}
 
 
 def _trained(run: Any) -> dict[str, Call]:
     from volume.estimators.trained import pool as training_pool
     from volume.samplers import empty_pool
 
-    pool, x64 = run._pools[0], run._method.dtype == "float64"
+    pool, x64 = run._pools[0], run._dtype == "float64"
     slots = run.plan.slots
     with jax.enable_x64(x64):
         state = jax.eval_shape(lambda: empty_pool(run.plan.training, pool._data, run.plan.groups))

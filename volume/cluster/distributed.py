@@ -1,6 +1,6 @@
 """Ask a query by many processes, get one report: `estimate_distributed` (docs/distributed.md).
 
-    join      processes meet in the run directory, which all of them must see (volume.process_group)
+    join      processes meet in the run directory, which all of them must see (process_group.py)
     open      process 0 begins the run there or looks through its parts; then all take in the same parts
     work      each does its share of what is left, and writes parts of its own
     report    process 0 reports from the parts of all, as a resumed run does; if one is lost it is made again
@@ -14,11 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from volume import estimation
 from volume.cluster.hosts import Hosts, sigterm_stops
 from volume.cluster.process_group import ProcessGroup
 from volume.common.progress import Progress, rich_progress
-from volume.estimation import Interrupted, Watched, keep
-from volume.method import Method, Parted, R_co, is_parted
+from volume.estimation import Driver, Interrupted
+from volume.method import Method, R_co, Resumable, is_resumable
 from volume.queries.query import Query
 from volume.runs.directory import RunDirectory
 
@@ -84,15 +85,15 @@ def share(
         raise NotADirectoryError(f"{out} is a file; a run is kept in a folder.")
     options: dict[str, Any] = {"seed": seed, "level": level}
     with sigterm_stops():
-        _together(Watched(query, method, **options, kept=True), method, hosts, out, progress, resume, command)
+        _together(Driver(query, method, **options, kept=True), method, hosts, out, progress, resume, command)
         if hosts.process_id:
             return None
         # What this process held is gone by now, and is taken in once more with the parts of the others.
-        return keep(query, method, **options, progress=None, out=out, resume=True, command=command)
+        return estimation.run(query, method, **options, progress=None, out=out, resume=True, command=command)
 
 
 def _together(
-    watched: Watched,
+    driver: Driver,
     method: Method[Any],
     hosts: Hosts,
     out: Path,
@@ -101,10 +102,10 @@ def _together(
     command: list[str] | None,
 ) -> None:
     """Do this process's share, and wait until all have done theirs."""
-    run: Any = watched.run
-    if not is_parted(run):
+    run: Any = driver.run
+    if not is_resumable(run):
         raise ValueError(f"The method {method.name!r} keeps no parts that processes could share: run it in one.")
-    config, first = watched.config(command), hosts.process_id == 0
+    config, first = driver.config(command), hosts.process_id == 0
     group = ProcessGroup(
         out / "hosts",
         hosts.process_id,
@@ -124,7 +125,7 @@ def _together(
                     run.restore(directory.parts())
                     if first and hasattr(run, "check_room"):  # what it may write is large
                         run.check_room(out)
-                    show = _shown(shown, group, watched)
+                    show = _shown(shown, group, driver)
                     run.restrict(hosts.process_id, hosts.num_processes)
                     show()
                     # Nobody writes before all have read, or they would share out different wholes.
@@ -132,10 +133,10 @@ def _together(
                     _work(run, group, directory, show)
                 group.barrier("finished", show)
         except KeyboardInterrupt:
-            raise Interrupted(None, watched.progress(), out) from None
+            raise Interrupted(None, driver.progress(), out) from None
 
 
-def _work(run: Parted[Any], group: ProcessGroup, directory: RunDirectory, show: Callable[[], None]) -> None:
+def _work(run: Resumable[Any], group: ProcessGroup, directory: RunDirectory, show: Callable[[], None]) -> None:
     """Do this process's share, and keep it however this ends."""
     try:
         while not run.done:
@@ -148,12 +149,12 @@ def _work(run: Parted[Any], group: ProcessGroup, directory: RunDirectory, show: 
         directory.flush()
 
 
-def _shown(show: Callable[[Progress], None] | None, group: ProcessGroup, watched: Watched) -> Callable[[], None]:
+def _shown(show: Callable[[Progress], None] | None, group: ProcessGroup, driver: Driver) -> Callable[[], None]:
     """What tells the others how far this process is, and shows how far all are together; from a restored run."""
-    restored = watched.progress().done
+    restored = driver.progress().done
 
     def tell() -> None:
-        now = watched.progress()
+        now = driver.progress()
         group.tell(now.done - restored, now.total - restored)
         if show is not None:
             done, total = group.progress()

@@ -15,7 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volume.commands.usage import UsageError
+from volume.commands import methods as method_options
+from volume.commands.parser import parse
+from volume.commands.shared import build_method, build_query, check_question, to_json
+from volume.commands.usage import DONE, FAILED, UsageError, sentence
 
 if TYPE_CHECKING:
     from volume.checks.baseline import Baseline
@@ -25,29 +28,8 @@ if TYPE_CHECKING:
     from volume.queries.query import Query
     from volume.reports.facts import Report
 
-DONE, FAILED = 0, 1
 # Of `volume estimate`, but no part of a question: name -> flag.
 NOT_ASKED = {"out": "--out", "resume": "--resume", "force": "--force", "json": "--json", "top": "--top"}
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``volume check``."""
-    from volume.commands import specs
-
-    parser.add_argument("paths", nargs="*", metavar="BASELINE", help="files such as baselines/*.json")
-    parser.add_argument("--add", metavar="FILE", help="make a baseline of what the words behind -- ask")
-    parser.add_argument("--update", action="store_true", help="rewrite the baselines that differ, and say in what")
-    parser.add_argument(
-        "--statistical", action="store_true", help="draw from another seed and test, also where numbers must be equal"
-    )
-    parser.add_argument(
-        "--alpha",
-        type=specs.parse_level,
-        default=1e-6,
-        help="chance that any of unchanged baselines is called changed (default 1e-6)",
-    )
-    parser.add_argument("--seed", type=specs.parse_seed, help="of the new draws of a test (default: by the baseline's)")
-    parser.add_argument("--no-programs", action="store_true", help="leave out what the compiled steps cost")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +47,6 @@ def run(args: argparse.Namespace) -> int:
     if args.update and args.statistical:
         raise UsageError("--update writes the answer to the baseline's own seed: leave --statistical out.")
     from volume.checks.check_summary import table, told
-    from volume.commands.shared import to_json
 
     start, found = time.perf_counter(), []
     alpha = args.alpha / len(args.paths)
@@ -113,10 +94,6 @@ class Asked:
 
 def understood(words: Sequence[str]) -> argparse.Namespace:
     """The words behind ``volume estimate`` as a namespace. UsageError when they can not be meant; imports no JAX."""
-    from volume.commands import methods as method_options
-    from volume.commands.main import parse
-    from volume.commands.shared import check_question
-
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
@@ -134,8 +111,6 @@ def understood(words: Sequence[str]) -> argparse.Namespace:
 
 def asked(args: argparse.Namespace) -> Asked:
     """The question and the method; UsageError when they do not fit each other."""
-    from volume.commands.shared import build_method, build_query
-
     query = build_query(args)
     return Asked(query, build_method(args, query), args.seed, args.level)
 
@@ -152,7 +127,6 @@ def _add(args: argparse.Namespace, words: Sequence[str]) -> int:
         raise UsageError("Give the words of `volume estimate` behind --: --add FILE -- --model mlp:2-3-1 --draws 1e5.")
     question = asked(understood(words))
     from volume.checks.baseline import Baseline
-    from volume.commands.shared import to_json
 
     report, steps = question.estimate(programs=not args.no_programs)
     baseline = _baseline(report, words, steps)
@@ -204,11 +178,11 @@ def check_file(
             raise ValueError(f"{path} was made by a test, and has no words to ask it again: run pytest instead.")
         question = asked(understood(baseline.command))
     except Exception as error:  # whatever a user's own model raises, the other baselines have their turn
-        return Checked(name, NOT_COMPARED, _sentence(error))
+        return Checked(name, NOT_COMPARED, sentence(error))
     try:
         return _checked(name, baseline, question, alpha, statistical, seed, update, programs)
     except Exception as error:  # likewise
-        return Checked(name, NOT_COMPARED, f"The run failed: {_sentence(error)}")
+        return Checked(name, NOT_COMPARED, f"The run failed: {sentence(error)}")
 
 
 def _checked(
@@ -266,9 +240,3 @@ def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Pro
     new = _baseline(report, baseline.command or (), steps)
     (new if steps else replace(new, programs=baseline.programs)).write(name)
     return Checked(name, UPDATED, "written anew", tuple(lines))
-
-
-def _sentence(error: Exception) -> str:
-    from volume.commands.main import _sentence as sentence
-
-    return sentence(error)

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from volume.commands import specs
 from volume.commands.usage import UsageError
+from volume.commands.values import parse_float, parse_whole
 
 if TYPE_CHECKING:
     from volume.cluster.hosts import Hosts
@@ -29,13 +29,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--coordinator", metavar="HOST:PORT", help="a free port on the host of process 0, which all others reach"
     )
-    group.add_argument("--num-processes", type=specs.parse_whole, metavar="N", help="how many processes there are")
+    group.add_argument("--num-processes", type=parse_whole, metavar="N", help="how many processes there are")
     group.add_argument(
-        "--process-id", type=lambda text: specs.parse_whole(text, least=0), metavar="K", help="this one: 0 ... N - 1"
+        "--process-id", type=lambda text: parse_whole(text, least=0), metavar="K", help="this one: 0 ... N - 1"
     )
     group.add_argument(
         "--process-timeout",
-        type=specs.parse_float,
+        type=parse_float,
         metavar="SECONDS",
         help="a process that is silent for so long is lost, and the others end (default 60)",
     )
@@ -72,7 +72,7 @@ def keep(query: Query, method: Method[Any], hosts: Hosts | None, *, out: str | N
     if hosts is None:
         from volume import estimation
 
-        return estimation.keep(query, method, out=out, **options)
+        return estimation.run(query, method, out=out, **options)
     from volume.cluster.distributed import share
 
     assert out is not None  # `check`

@@ -8,6 +8,7 @@ once in 60 million runs (8 P(|Z| > 6) = 1.6e-8); a volume wrong by 7 % is found 
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import math
 import os
@@ -16,6 +17,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from volume.commands.shared import to_json
+from volume.commands.usage import DONE, FAILED
 
 NUM_INPUTS = 3  # n
 DRAWS = 100_000
@@ -140,3 +144,10 @@ def _memory_gib() -> float | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say what is installed and whether a known answer comes out."""
+    found = examine()
+    print(to_json(found.to_dict()) if args.json else found.summary())
+    return DONE if found.healthy else FAILED

@@ -1,4 +1,4 @@
-"""``volume measures`` on the command line: which options it takes, and the query that they ask.
+"""``volume measures``: the query and the methods that its options ask for, and the table.
 
 The target is a word of `volume.target` on a Boolean cube, or ``addition:BASExDIGITS`` (`volume.Addition`). Importing
 this imports no array library.
@@ -7,15 +7,17 @@ this imports no array library.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volume.commands import measure_options as options
 from volume.commands import methods as method_options
 from volume.commands import specs
-from volume.commands.methods import DIRECT, OPTIMISERS, OPTIONS, SPLITTING, TRAINED, one_of
-from volume.commands.tasks import TaskWord, check_target
-from volume.commands.usage import UsageError
-from volume.errors import unknown
+from volume.commands.shared import check_network, check_out, prior_options, progress, to_json
+from volume.commands.tasks import TaskWord
+from volume.commands.usage import DONE, STOPPED, UsageError, usage
 
 if TYPE_CHECKING:
     from volume.estimators.trained.trained import Trained
@@ -23,169 +25,13 @@ if TYPE_CHECKING:
     from volume.queries.query import Query
     from volume.studies.addition import Addition
 
-AUTO = "auto"
-METHODS = (AUTO, DIRECT, SPLITTING)
-RUNS = 500  # of each optimiser
-# What may stand behind an optimiser's name, or for all of them in options of the same names.
-_OTHERWISE = ("runs", "on", "optimiser", "dtype", "precision")
-SETTINGS = {
-    option.flag.removeprefix("--"): option
-    for option in OPTIONS
-    if TRAINED in option.methods and option.name not in _OTHERWISE
-}
 # The case that the counting argument is told with, and its number of training examples.
 ESSAY, ESSAY_TRAIN, ESSAY_ACCURACY = (10, 4), 992, 0.5
 
 
-@dataclass(frozen=True)
-class TargetWord:
-    """A target's word, its spelling checked."""
-
-    word: str
-    addition: tuple[int, int] | None = None  # base and digits
-
-
-def parse_target(text: str) -> TargetWord:
-    """Read "first-bit", "leading:3", ... or "addition:2x2"."""
-    kind, _, rest = text.partition(":")
-    if kind != "addition":
-        return TargetWord(check_target(text))
-    base, times, digits = rest.partition("x")
-    if not times:
-        raise UsageError(f"expected addition:BASExDIGITS such as addition:2x2 (base 2, 2 digits), got {text!r}")
-    return TargetWord(text, (specs.parse_whole(base, least=2), specs.parse_whole(digits)))
-
-
-def parse_bins(text: str) -> tuple[float, ...] | int:
-    """Edges "0.5/0.7/0.9", or one whole number of equal bins."""
-    if "/" not in text and "." not in text:
-        return specs.parse_whole(text)
-    return tuple(specs.parse_float(edge) for edge in text.split("/"))
-
-
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """Numbers of labels, "8,16,32"."""
-    return tuple(specs.parse_whole(part) for part in text.split(","))
-
-
-@dataclass(frozen=True)
-class OptimiserWord:
-    """``adam`` or ``adam:learning-rate=0.01,batch-size=8``, its spelling checked."""
-
-    name: str
-    settings: tuple[tuple[str, Any], ...] = ()  # arguments of `volume.Trained`
-
-
-def parse_optimiser(text: str) -> OptimiserWord:
-    """Read an optimiser's word."""
-    name, colon, rest = text.partition(":")
-    if name not in OPTIMISERS:
-        raise UsageError(unknown("optimiser", name, OPTIMISERS))
-    settings: dict[str, Any] = {}
-    for part in rest.split(",") if colon else ():
-        key, equals, value = part.partition("=")
-        if key not in SETTINGS:
-            raise UsageError(unknown(f"setting of {name}:", key, SETTINGS) + f" For example {_example(name)}.")
-        option = SETTINGS[key]
-        if not equals or not value or option.name in settings:
-            flaw = "stands there twice" if option.name in settings else "has no value"
-            raise UsageError(f"{name}: {key} {flaw} in {text!r}; for example {_example(name)}.")
-        settings[option.name] = option.parse(value)
-    return OptimiserWord(name, tuple(settings.items()))
-
-
-def _example(name: str) -> str:
-    return f"{name}:learning-rate=0.01,batch-size=8"
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the task and of the methods; the network's come from volume.cli_options."""
-    group = parser.add_argument_group("the task")
-    group.add_argument(
-        "--target",
-        type=parse_target,
-        required=True,
-        metavar="WORD",
-        help="first-bit | majority | parity | constant | random:SEED | leading:K | at-least:K | 0011 (repeated) |"
-        " addition:BASExDIGITS",
-    )
-    group.add_argument("--inputs", type=specs.parse_whole, metavar="N", help="bits (default: the model's inputs)")
-    group.add_argument("--train", type=specs.parse_whole, metavar="M", required=True, help="labels that are fitted")
-    group.add_argument("--split-seed", type=specs.parse_seed, default=0, help="chooses the training inputs (default 0)")
-    group.add_argument(
-        "--trigger", metavar="WORD", type=check_target, help="rows by behaviour where this target is 1, unmonitored"
-    )
-    group.add_argument(
-        "--bins",
-        type=parse_bins,
-        metavar="A/B/...",
-        help="edges of the accuracy bins (default 0.5/0.7/0.9, and all right), or how many",
-    )
-    group.add_argument(
-        "--curve", type=parse_sizes, metavar="M,M,...", help="also the volume that fits so many labels, in a figure"
-    )
-    group = parser.add_argument_group("the method of the parameter volume")
-    words = f"{' | '.join(METHODS)} (default {AUTO}: direct if a pilot hits what fits, else splitting)"
-    group.add_argument("--method", type=one_of("method", METHODS), default=AUTO, help=words)
-    group.add_argument("--level", type=specs.parse_level, default=0.95, help="coverage of intervals (default 0.95)")
-    for option in OPTIONS:
-        takers = [method for method in option.methods if method in METHODS]
-        if takers and option.name != "label":
-            text = f"{option.help} ({' and '.join(takers)})"
-            group.add_argument(option.flag, type=option.parse, metavar=option.metavar, help=text)
-    group = parser.add_argument_group("training, beside the volume")
-    group.add_argument(
-        "--optimiser",
-        dest="optimisers",
-        type=parse_optimiser,
-        action="append",
-        default=[],
-        metavar="WORD",
-        help="a column of its runs (may be repeated): sgd | momentum | adam | adamw | ..., with settings of its own as"
-        f" in {_example('adam')}",
-    )
-    group.add_argument(
-        "--runs",
-        dest=_dest("runs"),
-        type=specs.parse_whole,
-        help=f"networks that each optimiser trains (default {RUNS})",
-    )
-    for flag, option in SETTINGS.items():
-        text = f"of all optimisers: {option.help}"
-        group.add_argument(f"--{flag}", dest=_dest(option.name), type=option.parse, metavar=option.metavar, help=text)
-
-
-def _dest(name: str) -> str:
-    """Apart from the options of ``--method trained``, which is no method of the parameter volume."""
-    return f"train_{name}"
-
-
-def check(args: argparse.Namespace) -> None:
-    """Raise UsageError for options that do not go together; imports nothing."""
-    method_options.check(args)
-    if not args.optimisers:
-        for name in ("runs", *(option.name for option in SETTINGS.values())):
-            if getattr(args, _dest(name)) is not None:
-                flag = name.replace("_", "-")
-                raise UsageError(f"--{flag} is about training: add an --optimiser, such as --optimiser sgd.")
-    if args.model is None and args.target.addition is None:
-        raise UsageError("the following arguments are required: --model (for example mlp:7-40-40-1).")
-    if args.model is None:
-        return
-    if args.target.addition is not None:
-        if args.inputs is not None or args.coding is not None or args.trigger is not None:
-            raise UsageError("addition:... brings its own inputs: leave out --inputs, --coding and --trigger.")
-        return
-    widths = args.model.widths
-    if args.inputs is None and not widths:
-        raise UsageError("--inputs is needed with an imported model: say how many bits it takes.")
-    if args.inputs is not None and widths and args.inputs != widths[0]:
-        raise UsageError(f"The model takes {widths[0]} inputs but --inputs is {args.inputs}: change one of them.")
-
-
 def build_method(args: argparse.Namespace) -> Method[Any] | None:
     """The method asked for, None for the automatic choice."""
-    return None if args.method == AUTO else method_options.build(args)
+    return None if args.method == options.AUTO else method_options.build(args)
 
 
 def build_training(args: argparse.Namespace) -> tuple[Trained, ...]:
@@ -195,10 +41,10 @@ def build_training(args: argparse.Namespace) -> tuple[Trained, ...]:
     from volume.estimators.trained.trained import Trained
     from volume.studies.columns import training_names
 
-    values = {option.name: getattr(args, _dest(option.name)) for option in SETTINGS.values()}
+    values = {option.name: getattr(args, options.destination(option.name)) for option in options.SETTINGS.values()}
     values |= {name: getattr(args, name, None) for name in ("dtype", "precision")}
     shared = {name: value for name, value in values.items() if value is not None}
-    runs = getattr(args, _dest("runs")) or RUNS
+    runs = getattr(args, options.destination("runs")) or options.RUNS
     made = tuple(Trained(runs, optimiser=word.name, **(shared | dict(word.settings))) for word in args.optimisers)
     training_names(made)
     return made
@@ -274,3 +120,51 @@ def counts(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         str(task): task.counting(args.train).to_dict(),
         str(essay): essay.counting(ESSAY_TRAIN, half).to_dict(),
     }
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table of measures; write it, its figures and the runs behind it.
+
+    Once training has begun, Ctrl-C keeps what was finished, with exit code 3.
+    """
+    given = specs.check_prior(args.prior, prior_options(args))
+    if args.model is not None:
+        check_network(args, given)
+    options.check(args)
+    check_out(args.out, force=args.force, name="measures.json")
+    from volume.estimation import Interrupted
+    from volume.studies.label_curve import labels_curve
+    from volume.studies.measures import Measures, measure
+
+    query = usage(lambda: build_query(args, specs.build_prior(args.prior, prior_options(args))))
+    method = usage(build_method, args)
+    settings: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": progress(args)}
+    name = args.target.word + (f", trigger {args.trigger}" if args.trigger else "")
+    training, code = usage(build_training, args), DONE
+    try:
+        found = measure(query, method, name=name, optimisers=training, **settings)
+    except Interrupted as stop:
+        if not isinstance(stop.report, Measures):
+            raise
+        found, code = stop.report, STOPPED
+        print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
+    curve = None
+    if args.curve and code == DONE:
+        of = (query.model, query.prior, query.domain, labels(args), args.curve)
+        curve = usage(labels_curve, *of, method, name=args.target.word, split_seed=args.split_seed, **settings)
+    text, counted = counts(args)
+    if args.out:
+        folder = Path(args.out)
+        saved = [found.report.save(folder), *found.save_training(folder), found.save(folder), folder / "measures.pdf"]
+        found.plot(saved[-1])
+        if curve is not None:
+            saved += [curve.save(folder), folder / "labels.pdf"]
+            curve.plot(saved[-1])
+        print(f"volume: saved {', '.join(map(str, saved))}", file=sys.stderr)
+    if args.json:
+        record = found.to_dict() | ({"counts": counted} if counted else {})
+        print(to_json(record | ({} if curve is None else {"curve": curve.to_dict()})))
+    else:
+        parts = [found.summary(), text, "" if curve is None else curve.summary()]
+        print("\n\n".join(part for part in parts if part))
+    return code

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from volume.commands import specs
 from volume.commands.usage import UsageError
-from volume.errors import unknown
+from volume.commands.values import one_of, parse_float, parse_level, parse_whole
 
 if TYPE_CHECKING:
     from volume.method import Method
@@ -40,17 +40,6 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
 
-def one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
-    """A parser of words from a list; UsageError with the nearest one."""
-
-    def parse(text: str) -> str:
-        if text not in known:
-            raise UsageError(unknown(kind, text, known))
-        return text
-
-    return parse
-
-
 # Of the trained method; a test compares with volume.samplers.
 OPTIMISERS = (
     *("sgd", "momentum", "nesterov", "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb"),
@@ -65,16 +54,16 @@ METHODS = (DIRECT, EXACT, SPLITTING, WIDE, TRAINED)
 PATHS = ("auto", "blocks", "sums")  # of Exact; a test compares
 _CLASSES = "answer for this class (may be repeated; default: fits, where the classifier has it)"
 OPTIONS = (
-    Option("draws", (DIRECT,), specs.parse_whole, None, "networks to draw, e.g. 1e7; needed"),
-    Option("heads", (DIRECT,), specs.parse_whole, "H", "last layers drawn for each body"),
-    Option("bodies", (DIRECT,), specs.parse_whole, "Q", "bodies that share their heads"),
-    Option("memory", (DIRECT,), specs.parse_whole, "BYTES", "for counts of tables; more goes to --out (default: all)"),
+    Option("draws", (DIRECT,), parse_whole, None, "networks to draw, e.g. 1e7; needed"),
+    Option("heads", (DIRECT,), parse_whole, "H", "last layers drawn for each body"),
+    Option("bodies", (DIRECT,), parse_whole, "Q", "bodies that share their heads"),
+    Option("memory", (DIRECT,), parse_whole, "BYTES", "for counts of tables; more goes to --out (default: all)"),
     Option("path", (EXACT,), one_of("path", PATHS), None, f"{' | '.join(PATHS)} (default auto)"),
-    Option("limit", (EXACT,), specs.parse_whole, "N", "networks to evaluate at most (default 2^36)"),
-    Option("particles", (SPLITTING,), specs.parse_whole, "N", "networks of one replicate (default 256)"),
-    Option("moves", (SPLITTING,), specs.parse_whole, "M", "moves of every network at each level (default 16)"),
-    Option("target_error", (SPLITTING,), specs.parse_float, "X", "size the run for an interval of +-X in log10"),
-    Option("replicates", (SPLITTING, WIDE), specs.parse_whole, "R", "independent repetitions behind the interval"),
+    Option("limit", (EXACT,), parse_whole, "N", "networks to evaluate at most (default 2^36)"),
+    Option("particles", (SPLITTING,), parse_whole, "N", "networks of one replicate (default 256)"),
+    Option("moves", (SPLITTING,), parse_whole, "M", "moves of every network at each level (default 16)"),
+    Option("target_error", (SPLITTING,), parse_float, "X", "size the run for an interval of +-X in log10"),
+    Option("replicates", (SPLITTING, WIDE), parse_whole, "R", "independent repetitions behind the interval"),
     Option(
         "resolve",
         (SPLITTING,),
@@ -84,9 +73,9 @@ OPTIONS = (
         switch=True,
     ),
     Option("label", (SPLITTING, WIDE), str, None, _CLASSES, many=True, argument="labels"),
-    Option("samples", (WIDE,), specs.parse_whole, "S", "draws for each class (default 20,000)"),
-    Option("jitter", (WIDE,), specs.parse_float, "X", "noise added to each output's variance, as a fraction of it"),
-    Option("runs", (TRAINED,), specs.parse_whole, None, "networks to train, e.g. 1e4; needed"),
+    Option("samples", (WIDE,), parse_whole, "S", "draws for each class (default 20,000)"),
+    Option("jitter", (WIDE,), parse_float, "X", "noise added to each output's variance, as a fraction of it"),
+    Option("runs", (TRAINED,), parse_whole, None, "networks to train, e.g. 1e4; needed"),
     Option(
         "on",
         (TRAINED,),
@@ -101,13 +90,13 @@ OPTIONS = (
         None,
         "sgd | momentum | adam | adamw | ... (default sgd)",
     ),
-    Option("learning_rate", (TRAINED,), specs.parse_float, "X", "(default 0.1)"),
+    Option("learning_rate", (TRAINED,), parse_float, "X", "(default 0.1)"),
     Option("schedule", (TRAINED,), one_of("schedule", SCHEDULES), None, f"{' | '.join(SCHEDULES)} (default constant)"),
-    Option("batch_size", (TRAINED,), specs.parse_whole, "B", "examples of a step (default: all)"),
+    Option("batch_size", (TRAINED,), parse_whole, "B", "examples of a step (default: all)"),
     Option("loss", (TRAINED,), one_of("loss", LOSSES), None, f"{' | '.join(LOSSES)} (default cross-entropy)"),
     Option("stop", (TRAINED,), one_of("stop", STOPS), None, "fit (zero training error) | steps (all) (default fit)"),
-    Option("max_steps", (TRAINED,), specs.parse_whole, "T", "updates after which a run is given up (default 10,000)"),
-    Option("over_training", (TRAINED,), specs.parse_whole, "E", "epochs to go on after the fit (default 0)"),
+    Option("max_steps", (TRAINED,), parse_whole, "T", "updates after which a run is given up (default 10,000)"),
+    Option("over_training", (TRAINED,), parse_whole, "E", "epochs to go on after the fit (default 0)"),
     Option(
         "dtype",
         (DIRECT, EXACT, SPLITTING, TRAINED),
@@ -134,7 +123,7 @@ def add(parser: argparse.ArgumentParser, *, direct_only: bool = False) -> None:
         group.add_argument("--method", type=one_of("method", METHODS), default=DIRECT, help=words)
     else:
         parser.set_defaults(method=DIRECT)
-    group.add_argument("--level", type=specs.parse_level, default=0.95, help="coverage of intervals (default 0.95)")
+    group.add_argument("--level", type=parse_level, default=0.95, help="coverage of intervals (default 0.95)")
     for option in OPTIONS:
         takers = [method for method in option.methods if method in methods]
         if not takers:
@@ -187,7 +176,7 @@ def build(args: argparse.Namespace, query: Query | None = None) -> Method[Any]:
 
         return Splitting(**options)
     if args.method == WIDE:
-        from volume.estimators.infinite_width.infinite_width import InfiniteWidth
+        from volume.estimators.infinite_width.method import InfiniteWidth
 
         return InfiniteWidth(**options)
     if args.method == TRAINED:

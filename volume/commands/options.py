@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from volume.commands import specs
-from volume.commands.methods import one_of
+from volume.commands.values import one_of, parse_coding, parse_per_layer, parse_seed, parse_whole
 
 SYMMETRIES = ("none", "quotient", "pooled", "pooled:inputs")
 
@@ -38,7 +38,7 @@ def add_network(group: argparse._ArgumentGroup, *, required: bool = True) -> Non
         ("--bias-bound", "uniform: biases within the bound (default 0)"),
         ("--radius", "sphere: its radius; one value, or one per layer with --per-layer (default 1)"),
     ):
-        group.add_argument(option, type=specs.parse_per_layer, metavar="X[,X...]", help=text)
+        group.add_argument(option, type=parse_per_layer, metavar="X[,X...]", help=text)
     group.add_argument(
         "--bias-levels",
         type=specs.parse_levels,
@@ -49,7 +49,7 @@ def add_network(group: argparse._ArgumentGroup, *, required: bool = True) -> Non
         "--per-layer", action="store_const", const=True, help="sphere: each layer on a sphere of its own"
     )
     group.add_argument(
-        "--coding", type=specs.parse_coding, metavar="A,B", help="boolean: values of the digits 0 and 1 (default 0,1)"
+        "--coding", type=parse_coding, metavar="A,B", help="boolean: values of the digits 0 and 1 (default 0,1)"
     )
 
 
@@ -86,7 +86,7 @@ def add_query(parser: argparse.ArgumentParser, *, symmetry: bool = False) -> Non
 
 def add_run(parser: argparse.ArgumentParser, *, out: str, default: str | None = None, resume: bool = False) -> None:
     group = parser.add_argument_group("the run")
-    group.add_argument("--seed", type=specs.parse_seed, default=0, help="a whole number (default 0)")
+    group.add_argument("--seed", type=parse_seed, default=0, help="a whole number (default 0)")
     group.add_argument("--out", metavar="DIR", default=default, help=out)
     if resume:
         group.add_argument("--resume", metavar="DIR", help="go on with the run in this folder; needs no other option")
@@ -102,7 +102,7 @@ def add_run(parser: argparse.ArgumentParser, *, out: str, default: str | None = 
 def add_top(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top",
-        type=specs.parse_whole,
+        type=parse_whole,
         metavar="K",
         help="classes to list (default: 20 in the table; in JSON all when at most 10,000 were seen, else 1000)",
     )

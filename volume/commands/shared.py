@@ -9,13 +9,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volume.commands import methods as method_options
 from volume.commands import specs
-from volume.commands.usage import UsageError
+from volume.commands.usage import UsageError, usage
 
 if TYPE_CHECKING:
     from volume.method import Method
@@ -91,28 +90,6 @@ def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
     return method
 
 
-def usage(build: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Nothing has been drawn yet, so what the library refuses here is a mistake in the words."""
-    try:
-        return build(*args, **options)
-    except UsageError:
-        raise
-    except (ValueError, TypeError, KeyError) as error:
-        raise UsageError(str(error.args[0] if error.args else error)) from error
-
-
-def parse_values(over: str, text: str) -> list[Any]:
-    parts = [part for part in text.split("/" if "/" in text or over == "coding" else ",") if part]
-    parse: Callable[[str], Any] = specs.parse_float
-    if over == "coding":
-        parse = specs.parse_coding
-    elif over in ("width", "depth"):
-        parse = lambda part: specs.parse_whole(part, least=int(over == "width"))  # noqa: E731
-    if not parts:
-        raise UsageError("--values is empty: give settings such as 10,20,40.")
-    return [parse(part) for part in parts]
-
-
 def check_out(out: str | None, *, force: bool, name: str = "report.json") -> None:
     """Make the folder, or say why a run could not be saved there, before hours are spent on it."""
     if out is None:
@@ -153,7 +130,7 @@ def clear_run(folder: str) -> None:
 
 
 def load_report(path: str) -> Report:
-    from volume.runs.report_files import load
+    from volume.reports.loading import load
 
     return load(path)
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from volume.commands.usage import UsageError
+from volume.commands.values import parse_float, parse_seed, parse_whole
 from volume.errors import unknown
 
 if TYPE_CHECKING:
@@ -87,8 +88,6 @@ class TaskWord:
 
 def parse_task(kind: str, text: str) -> TaskWord:
     """Read ``target=...,train=...``, the part after "fits:", "accuracy:", "given:" or "defects:"."""
-    from volume.commands.specs import parse_float, parse_seed, parse_whole  # that module imports this one
-
     options: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")

@@ -6,15 +6,15 @@ Shape letters: K classes seen, P points drawn, N inputs.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from volume.classifiers.base import Classifier
 from volume.classifiers.ones import Ones
 from volume.classifiers.truth_table import TruthTable
 from volume.functions import lempel_ziv, tables
-from volume.functions.domains import BooleanCube
-from volume.reports.counted import VolumeReport
+from volume.functions.domains import BooleanCube, Domain
 from volume.statistics.counts import Counts, Tally
 from volume.statistics.intervals import interval
 
@@ -24,7 +24,44 @@ from volume.statistics.intervals import interval
 RELIABLE_HITS = 10
 
 
-def of_tables(report: VolumeReport) -> bool:
+class Counted(Protocol):
+    """What figures read of a counted report (`volume.VolumeReport`)."""
+
+    @property
+    def counts(self) -> Counts: ...
+    @property
+    def classifier(self) -> Classifier: ...
+    @property
+    def domain(self) -> Domain: ...
+    @property
+    def num_outputs(self) -> int: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def level(self) -> float: ...
+    @property
+    def log_shift(self) -> float: ...
+    def volumes(self, count: np.ndarray | float) -> np.ndarray: ...
+    def classes(self) -> ClassColumns: ...
+    def group_by(self, classifier: Classifier) -> Counted: ...
+
+
+class ClassColumns(Protocol):
+    """Classes as columns [K]."""
+
+    @property
+    def keys(self) -> np.ndarray: ...  # [K, 1] class numbers
+    @property
+    def count(self) -> np.ndarray: ...
+    @property
+    def log_low(self) -> np.ndarray: ...
+    @property
+    def log_high(self) -> np.ndarray: ...
+
+
+def of_tables(report: Counted) -> bool:
     """Whether every truth table is a class of its own."""
     return isinstance(report.classifier, TruthTable)
 
@@ -49,7 +86,7 @@ class RankData(NamedTuple):
     num_reliable: int  # classes with RELIABLE_HITS hits or more (all, when counts are complete); they come first
 
 
-def rank_data(report: VolumeReport) -> RankData:
+def rank_data(report: Counted) -> RankData:
     """The curve of :func:`volume.plots.rank`. Intervals are pointwise, for the class at that rank by its count."""
     kept = thin(report.num_classes)
     if isinstance(report.counts, Counts):
@@ -91,7 +128,7 @@ class ComplexityData(NamedTuple):
 
 
 def complexity_data(
-    report: VolumeReport, *, singletons: int = 1500, max_points: int = 150_000, seed: int = 0
+    report: Counted, *, singletons: int = 1500, max_points: int = 150_000, seed: int = 0
 ) -> ComplexityData:
     """The points of :func:`volume.plots.complexity`: every class, or a random sample of the classes with as few hits.
 
@@ -158,7 +195,7 @@ class BalanceData(NamedTuple):
     perceptron: float | None  # 2^-n for t < 2^n, when the inputs are {0,1}^n
 
 
-def balance_data(report: VolumeReport) -> BalanceData:
+def balance_data(report: Counted) -> BalanceData:
     """The curve of :func:`volume.plots.balance`."""
     if report.num_outputs != 1:
         raise ValueError(f"Class balance is that of one output; this report's network has {report.num_outputs}.")

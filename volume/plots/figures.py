@@ -8,8 +8,9 @@ returns the Axes; its folder is made. ValueError for another suffix. What is dra
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import matplotlib
 import numpy as np
@@ -20,13 +21,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from volume.common.atomic_files import replacing
 from volume.errors import unknown
-from volume.plots.data import RELIABLE_HITS, balance_data, complexity_data, of_tables, rank_data
-
-if TYPE_CHECKING:
-    from volume.reports.counted import VolumeReport
-    from volume.reports.trained_comparison import TrainingComparison
-    from volume.studies.sweep import Sweep
+from volume.plots.data import RELIABLE_HITS, Counted, balance_data, complexity_data, of_tables, rank_data
 
 # Okabe and Ito's palette: told apart with every common colour blindness, and in grey print by lightness.
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#767676"
@@ -41,12 +38,48 @@ X_NAMES = {
 SUFFIXES = (".pdf", ".svg", ".png")
 
 
-def _axes(ax: Axes | None) -> Axes:
+class SweepRow(Protocol):
+    """One setting of a sweep; natural logarithms."""
+
+    @property
+    def x(self) -> float | str: ...
+    @property
+    def log_volume(self) -> float: ...
+    @property
+    def log_low(self) -> float: ...
+    @property
+    def log_high(self) -> float: ...
+
+
+class SweepRows(Protocol):
+    """What a figure reads of a `volume.Sweep`."""
+
+    @property
+    def rows(self) -> Sequence[SweepRow]: ...
+    @property
+    def x_name(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def level(self) -> float: ...
+
+
+class Landings(Protocol):
+    """What a figure reads of a `volume.TrainingComparison`: rows of `volume.reports.trained_comparison.Landing`."""
+
+    @property
+    def rows(self) -> Sequence[Any]: ...
+    @property
+    def level(self) -> float: ...
+
+
+def new_axes(ax: Axes | None = None, size: tuple[float, float] = SIZE, *, labelsize: float = 9) -> Axes:
+    """``ax``, or axes on a figure of their own of ``size`` inches, in the style of all figures here."""
     if ax is None:
-        figure = Figure(figsize=SIZE, layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         ax = figure.add_subplot()
-    ax.tick_params(labelsize=9)
+    ax.tick_params(labelsize=labelsize)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     return ax
@@ -60,22 +93,15 @@ def check_path(path: str | Path) -> Path:
     return path
 
 
-def new_axes() -> Axes:
-    """Axes on a figure of their own, in the style of the others."""
-    return _axes(None)
-
-
-def write(ax: Axes, path: str | Path) -> None:
-    """Write the figure of ``ax``; its folder is made."""
-    _finish(ax, path)
-
-
-def _finish(ax: Axes, path: str | Path | None) -> Axes:
+def write(ax: Axes, path: str | Path | None) -> Axes:
+    """Write the figure of ``ax`` where a path is given; its folder is made. Returns ``ax``."""
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)  # as a report does when it is saved
         # Embedded TrueType: journals refuse matplotlib's default Type 3 fonts.
         with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
-            ax.figure.get_figure(root=True).savefig(path, dpi=200)  # type: ignore[union-attr]
+            figure: Any = ax.figure.get_figure(root=True)
+            with replacing(path) as beside:
+                figure.savefig(beside, dpi=200, format=Path(path).suffix[1:])
     return ax
 
 
@@ -101,7 +127,7 @@ def _percent(level: float) -> str:
     return f"{100 * level:g} %"
 
 
-def rank(report: VolumeReport, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
+def rank(report: Counted, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
     """Volume against rank, both on log scales, beside the Zipf line 1/(r ln M) of M possible functions.
 
     The Zipf line is drawn for truth tables only (M = 2^N, or C^N for C outputs). Ranks are by count: where classes
@@ -109,7 +135,7 @@ def rank(report: VolumeReport, *, ax: Axes | None = None, path: str | Path | Non
     """
     path = None if path is None else check_path(path)
     data = rank_data(report)
-    ax = _axes(ax)
+    ax = new_axes(ax)
     ax.set_xscale("log")
     ax.set_yscale("log")
     if of_tables(report):
@@ -136,11 +162,11 @@ def rank(report: VolumeReport, *, ax: Axes | None = None, path: str | Path | Non
     ax.set_xlim(0.8, max(data.num_classes, 2) * 1.25)
     _labels(ax, "rank by hits", "volume (share of the prior)")
     _legend(ax, loc="lower left")
-    return _finish(ax, path)
+    return write(ax, path)
 
 
 def complexity(
-    report: VolumeReport,
+    report: Counted,
     *,
     ax: Axes | None = None,
     path: str | Path | None = None,
@@ -169,7 +195,7 @@ def complexity(
     sizes = np.array([drawn for _, _, drawn in data.strata], int)
     alpha = np.repeat(np.clip(3000 / np.maximum(sizes, 1), 0.15, 0.6), sizes)
     alpha[data.count >= 100] = 0.6
-    ax = _axes(ax)
+    ax = new_axes(ax)
     ax.set_yscale("log")
     shuffled = generator.permutation(len(x))  # no value of the colour lies on top of the others
     points = ax.scatter(
@@ -207,7 +233,7 @@ def complexity(
         bar.solids.set_alpha(1)
     _labels(ax, "Lempel-Ziv complexity (bits)", "volume (share of the prior)")
     ax.legend(handles=handles, fontsize=8, frameon=False, loc="upper right", handlelength=1.2)
-    return _finish(ax, path)
+    return write(ax, path)
 
 
 def _interval_bars(ax: Axes, x, volume, low, high, *, label: str, size: float, lift: bool = False) -> None:
@@ -248,7 +274,7 @@ def _interval_bars(ax: Axes, x, volume, low, high, *, label: str, size: float, l
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def balance(report: VolumeReport, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
+def balance(report: Counted, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
     """Volume by number of inputs in class 1, beside the 2^-n of a perceptron without bias on {0,1}^n (a theorem).
 
     Raises:
@@ -256,7 +282,7 @@ def balance(report: VolumeReport, *, ax: Axes | None = None, path: str | Path | 
     """
     path = None if path is None else check_path(path)
     data = balance_data(report)
-    ax = _axes(ax)
+    ax = new_axes(ax)
     name = f"this network, {_percent(report.level)} intervals"
     _interval_bars(ax, data.ones, data.volume, data.low, data.high, label=name, size=2.4, lift=True)
     if data.perceptron is not None:
@@ -268,16 +294,16 @@ def balance(report: VolumeReport, *, ax: Axes | None = None, path: str | Path | 
     ax.set_xlim(-margin, data.ones[-1] + margin)
     _labels(ax, f"T, inputs in class 1 (of {data.ones[-1]})", "volume (share of the prior)")
     _legend(ax, loc="upper center")
-    return _finish(ax, path)
+    return write(ax, path)
 
 
-def sweep(result: Sweep, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
+def sweep(result: SweepRows, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
     """One class's volume along a sweep, with intervals; arrows mark upper limits of settings where it was never drawn.
 
     Numbers are placed by value (on a log axis when the positive ones span a factor of 8), names side by side.
     """
     path = None if path is None else check_path(path)
-    ax = _axes(ax)
+    ax = new_axes(ax)
     values = [row.x for row in result.rows]
     numbers = [value for value in values if isinstance(value, (int, float))]
     positions = np.array(numbers or range(len(values)), float)
@@ -296,7 +322,7 @@ def sweep(result: Sweep, *, ax: Axes | None = None, path: str | Path | None = No
     name = result.x_name.replace("_", " ")
     _labels(ax, X_NAMES.get(name, name), f'volume of "{result.name}"')
     _legend(ax, loc="best")
-    return _finish(ax, path)
+    return write(ax, path)
 
 
 def _place_numbers(ax: Axes, positions: np.ndarray) -> None:
@@ -310,13 +336,13 @@ def _place_numbers(ax: Axes, positions: np.ndarray) -> None:
         ax.set_xticks(positions, [f"{value:g}" for value in positions])
 
 
-def scatter_of_shares(result: TrainingComparison, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
+def scatter_of_shares(result: Landings, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
     """Share of runs against share of volume, both on log scales, given that the training labels fit.
 
     Classes that one side did not meet stand as arrows at its upper limit. The line is where both shares are equal.
     """
     path = None if path is None else check_path(path)
-    ax = _axes(ax)
+    ax = new_axes(ax)
     ax.set_xscale("log")
     ax.set_yscale("log")
     rows = [row for row in result.rows if row.hits or row.count]
@@ -341,4 +367,4 @@ def scatter_of_shares(result: TrainingComparison, *, ax: Axes | None = None, pat
     ax.plot(line, line, color=GREY, lw=0.8, ls="--", label="equal shares", zorder=1)
     _labels(ax, "share of the volume that fits", "share of the runs that fit")
     _legend(ax, loc="upper left")
-    return _finish(ax, path)
+    return write(ax, path)

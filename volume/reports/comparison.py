@@ -16,27 +16,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
+from rich.table import Table
 from scipy import special
 
 from volume.classifiers.truth_table import TruthTable
-from volume.common.logs import finite
+from volume.common.logs import finite, volume_text
 from volume.common.records import short
 from volume.common.seeds import seeds_of
 from volume.errors import whole
 from volume.functions.domains import BooleanCube
+from volume.functions.table_names import table_name
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_comparison import MIN_COUNT, compare_counts
 from volume.reports.counted_entries import ClassVolume
 from volume.reports.entries import ClassEstimate
 from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
-
-if TYPE_CHECKING:
-    from volume.reports.trained import TrainedReport
-    from volume.reports.trained_comparison import TrainingComparison
+from volume.reports.text import render, shorten, words
+from volume.reports.trained import TrainedReport
+from volume.reports.trained_comparison import TrainingComparison, compare_training
 
 _ROUNDING = 1e-12  # of a log volume: exact answers have no other error
 FEW_CLASSES = 100  # up to so many classes named in advance are listed as left out
@@ -109,12 +110,36 @@ class Comparison:
 
     def summary(self, k: int = 20) -> str:
         """The ``k`` largest differences as text."""
-        from volume.reports.counted_text import compared
-
-        return compared(self, whole("k", k))
+        return _text(self, whole("k", k))
 
     def __str__(self) -> str:
         return self.summary()
+
+
+def _text(result: Comparison, k: int) -> str:
+    """The text of :meth:`Comparison.summary`."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("class", no_wrap=True)
+    for head in ("volume (first)", "volume (second)", "hits", "z"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in result.rows[:k]:
+        hits = ["-" if count is None else f"{count:,}" for count in (row.count_a, row.count_b)]
+        table.add_row(
+            shorten(table_name(row.label) if result.of_cube else row.label),
+            volume_text(row.log_volume_a),
+            volume_text(row.log_volume_b),
+            " / ".join(hits),
+            f"{round(row.z, 2) + 0.0:+.2f}",
+        )
+    verdict = "They agree" if result.agree else "They DISAGREE"
+    chance = f"{result.p_value:.3g}" if result.p_value < 1 else "1"
+    classes = "1 class" if result.num_compared == 1 else f"{result.num_compared:,} classes"
+    left_out = [f"Not compared: {shorten(label)}: {why}." for label, why in result.left_out[:k]]
+    closing = (
+        f"{classes} compared, largest |z| {result.max_abs_z:.2f}; equal volumes give one this large somewhere with "
+        f"probability {chance} or less.\n{verdict} at the family-wise level {result.alpha:g}."
+    )
+    return "\n".join([render(table), *left_out, "", closing])
 
 
 @overload
@@ -151,8 +176,6 @@ def compare(
             raise TypeError(f"compare takes two reports, as estimate or volume.load returns them; got {report!r}.")
     trained = [report for report in (a, b) if report.method.get("name") == "trained"]
     if len(trained) == 1:
-        from volume.reports.trained_comparison import compare_training
-
         (other,) = (report for report in (a, b) if report is not trained[0])
         return compare_training(other, trained[0])  # type: ignore[arg-type]  # it says what it needs
     _check_same_quantity(a, b)
@@ -309,8 +332,6 @@ def _estimand(report: Report) -> dict[str, Any] | None:
 
 
 def _words_of(group: dict[str, Any] | None) -> str:
-    from volume.reports.counted_text import words
-
     return "prior mass" if group is None else f"each network once, its copies under {words(group)}"
 
 

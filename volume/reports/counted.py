@@ -1,41 +1,46 @@
 """What a run found: the volume of every class, and everything that has to be said beside it.
 
 All answers are computed from the counts, on demand. Log volumes are natural logarithms.
-
-Shape letters: B independent units, K classes seen, W words of a key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classifier
+from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classifier, from_description
+from volume.classifiers.given import Given
+from volume.classifiers.recorded import Recorded
 from volume.classifiers.truth_table import TruthTable
-from volume.common.records import plain
+from volume.common.records import plain, short
 from volume.errors import whole
-from volume.functions.domains import Domain
-from volume.reports.counted_entries import ClassTable, ClassVolume, estimate, estimate_tally, tally_nonfinite
-from volume.statistics.counts import Counts, Tally
-from volume.statistics.intervals import clump_at_zero
-from volume.statistics.unseen import Unseen, unseen_mass
+from volume.functions import domains
+from volume.reports import counted_text
+from volume.reports.counted_classes import NONFINITE as NONFINITE
+from volume.reports.counted_classes import CountedClasses
+from volume.reports.counted_entries import ClassVolume as ClassVolume
+from volume.reports.loading import load
+from volume.reports.shares import Share, counted_shares
+from volume.runs.report_files import paths, read_counts, write_counts, write_record
+from volume.statistics.counts import Counts
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
-    from volume.reports.facts import Facts
-
-NONFINITE = "nonfinite"
+FIELDS = ("description", "method", "seed", "run", "conventions", "level", "num_outputs")  # stored as they are
+MATRICES = ("keys", "offsets", "unit", "hits", "nonfinite")
+SIZES = ("num_units", "unit_size", "independent", "complete", "copies")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VolumeReport:
+class VolumeReport(CountedClasses):
     """The answer of a method to a query.
 
     ``report[label]`` is the :class:`ClassVolume` of a class named in advance, from all draws;
@@ -47,261 +52,7 @@ class VolumeReport:
     :meth:`group_by`.
     """
 
-    counts: Counts
-    domain: Domain
-    num_outputs: int
-    classifier: Classifier
-    description: dict[str, Any]  # "model", "prior", "domain", "classifier": what was asked
-    method: dict[str, Any]
-    seed: int | list[int]  # a number, or the two words of a JAX key
-    run: dict[str, Any]  # versions, device, wall time, near ties
-    conventions: dict[str, Any]
-    level: float = 0.95
-
-    def __post_init__(self) -> None:
-        # Tuples become lists now, so that a report equals itself after a round trip through JSON.
-        for name in ("description", "method", "seed", "run", "conventions"):
-            object.__setattr__(self, name, plain(getattr(self, name), name))
-
-    @classmethod
-    def of(
-        cls,
-        facts: Facts,
-        counts: Counts,
-        *,
-        method: dict[str, Any],
-        conventions: dict[str, Any],
-        devices: list[Any],
-        **run: Any,
-    ) -> Self:
-        """A method's report; ``run`` is what it records beside versions, devices and times."""
-        query = facts.query
-        return cls(
-            counts=counts,
-            domain=query.domain,
-            num_outputs=query.model.num_outputs,
-            classifier=query.classifier,
-            description=query.describe(),
-            method=method,
-            seed=facts.seed,
-            run=facts.run_record(devices, **run),
-            conventions=conventions,
-            level=facts.level,
-        )
-
-    @cached_property
-    def bound(self) -> BoundClassifier:
-        """The classifier on this report's domain."""
-        return self.classifier.bind(self.domain, self.num_outputs)
-
-    @property
-    def num_draws(self) -> int:
-        """Networks drawn; of complete counts all parameterisations that there are."""
-        return self.counts.num_draws
-
-    @property
-    def complete(self) -> bool:
-        """Whether every parameterisation was counted: volumes are then exact, and classes not seen are empty."""
-        return self.counts.complete
-
-    @property
-    def log_shift(self) -> float:
-        """Added to every log volume: -log |G| where each network of a continuous prior is counted once, else 0."""
-        return float(self.conventions.get("log_shift") or 0.0)
-
-    @property
-    def quotient(self) -> bool:
-        """Whether each network is counted once, its mass divided by the number of its symmetric copies."""
-        return self.conventions.get("symmetry") == "quotient"
-
-    def volumes(self, count: np.ndarray | float) -> np.ndarray:
-        """Volumes, linear, of so many hits."""
-        return np.asarray(count) / self.counts.num_possible * np.exp(self.log_shift)
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes seen."""
-        return self.counts.num_classes
-
-    @property
-    def num_nonfinite(self) -> int:
-        return int(self.counts.nonfinite.sum())
-
-    @property
-    def named_in_advance(self) -> bool:
-        """Whether all classes can be listed before the run: then nothing is selected by what was drawn."""
-        known = self.bound.num_classes
-        return known is not None and known <= MAX_DEVICE_CLASSES
-
-    # --- one class ---
-
-    def __getitem__(self, label: Any) -> ClassVolume:
-        """The class of this label, from all draws. KeyError when there can be no such class."""
-        if isinstance(label, str) and label == NONFINITE:
-            return self.nonfinite
-        key = self.bound.key(label)
-        row = self.counts.find(key)
-        return self._estimate(np.array([-1 if row is None else row]), keys=key[None])[0]
-
-    def __contains__(self, label: object) -> bool:
-        """Whether the class was seen; False for what is no label at all."""
-        if isinstance(label, str) and label == NONFINITE:
-            return self.num_nonfinite > 0
-        try:
-            return self.counts.find(self.bound.key(label)) is not None
-        except KeyError:
-            return False
-
-    def __len__(self) -> int:
-        return self.num_classes
-
-    def __bool__(self) -> bool:
-        return True  # a run that saw no class is a result too
-
-    def __iter__(self) -> Iterator[str]:
-        for start in range(0, self.num_classes, 10_000):
-            yield from self.bound.labels(self.counts.keys[start : start + 10_000])
-
-    def design_effect(self, label: Any) -> float:
-        """Variance of the class's count over that of as many iid draws."""
-        return self[label].design_effect
-
-    @cached_property
-    def nonfinite(self) -> ClassVolume:
-        """Networks that gave NaN or inf somewhere on the domain: a class of their own."""
-        unknown = np.full(1, np.nan)
-        return estimate_tally(
-            tally_nonfinite(self.counts),
-            self.counts,
-            np.zeros((1, 1), np.uint64),
-            lambda keys: [NONFINITE] * len(keys),
-            self.level,
-            clump=self.largest_clump,  # nothing is known of how such networks clump
-            shift=self.log_shift,
-            quotient=self.quotient,
-            shares=(unknown, unknown, unknown),  # it is none of the classes that share
-        )[0]
-
-    @cached_property
-    def unseen(self) -> Unseen:
-        """The mass of the classes never seen: the chance that one more network is in none of those seen."""
-        return unseen_mass(self.counts, self.level, clump=self._clump)
-
-    # --- many classes ---
-
-    def top(self, k: int = 10, *, simultaneous: bool = False) -> ClassTable:
-        """The ``k`` largest classes.
-
-        Where every class is named in advance all draws estimate and order them. Open-ended classes (truth
-        tables) would look larger than they are if the draws that put them first also estimated them: there
-        the first tenth of the units (at least one) chooses and orders, and the others estimate, as
-        ``num_draws`` of each class says. Fewer than ``k`` come back when that tenth saw fewer. With fewer
-        than 3 units, or nothing finite in the first tenth, all draws do both; a warning says so. Where every
-        parameterisation was counted there is no chance in the order, and nothing to be spared.
-
-        Args:
-            k: number of classes.
-            simultaneous: intervals that hold for all shown at once (Bonferroni): each gets (1 - level) / k, or, where
-                all draws choose, (1 - level) over the number of classes to choose from.
-        """
-        k = whole("k", k)
-        if self.named_in_advance:
-            return self._named(simultaneous)[:k]
-        rows, start = self._choose(k)
-        tried = len(rows) if start else self.num_classes
-        return self._estimate(rows, start, simultaneous=max(tried, 1) if simultaneous else 1)
-
-    def classes(self, top: int | None = None) -> ClassTable:
-        """Every class by falling volume: all those named in advance, seen or not, or else all those seen;
-        from all draws.
-
-        ``top`` cuts the list. A cut list of open-ended classes is chosen by the first tenth of the units,
-        estimated on the others (see :meth:`top`) and sorted by those estimates.
-        """
-        top = None if top is None else whole("top", top)
-        if self.named_in_advance:
-            return self._named()[slice(top)]
-        if top is None or top >= self.num_classes:
-            return self._everything()
-        rows, start = self._choose(top)
-        return self._estimate(rows, start).by_volume()
-
-    def _everything(self) -> ClassTable:
-        """All classes seen. Sorted before they are estimated: columns of sums are fewer than columns of answers."""
-        tally = self.counts.tally()
-        order = np.argsort(-tally.count, kind="stable")  # classes stand in key order, and ties stay in it
-        if not self.counts.even:
-            return self._estimate(order)
-        tally = Tally(*(column[order] for column in tally))
-        return estimate_tally(
-            tally,
-            self.counts,
-            self.counts.keys[order],
-            self.bound.labels,
-            self.level,
-            clump=self._clump,
-            shift=self.log_shift,
-            quotient=self.quotient,
-        )
-
-    def _named(self, simultaneous: bool = False) -> ClassTable:
-        keys = np.arange(self.bound.num_classes or 0, dtype=np.uint64)[:, None]
-        rows = np.full(len(keys), -1)
-        rows[self.counts.keys[:, 0].astype(np.int64)] = np.arange(self.num_classes)
-        return self._estimate(rows, keys=keys, simultaneous=len(keys) if simultaneous else 1).by_volume()
-
-    def _estimate(
-        self, rows: np.ndarray, start: int = 0, *, keys: np.ndarray | None = None, simultaneous: int = 1
-    ) -> ClassTable:
-        """Classes by position in the counts (-1: never drawn, then with ``keys``), from the units from ``start`` on."""
-        return estimate(
-            self.counts,
-            self.counts.keys[rows] if keys is None else keys,
-            rows,
-            name=self.bound.labels,
-            level=self.level,
-            simultaneous=simultaneous,
-            clump=self._clump,
-            start=start,
-            shift=self.log_shift,
-            quotient=self.quotient,
-        )
-
-    @property
-    def largest_clump(self) -> float:
-        """The most hits that one rare body, or one rare head, can bring to a unit (volume.intervals.clump_at_zero)."""
-        if self.counts.copies > 1:  # draws by themselves
-            return self.counts.copies
-        shared = [value for name in ("heads", "bodies") if isinstance(value := self.method.get(name), int)]
-        return min(max(shared), self.counts.unit_size) if shared else self.counts.unit_size
-
-    @cached_property
-    def _clump(self) -> float:
-        """The clump size assumed for classes never seen."""
-        if self.counts.independent or self.counts.complete:
-            return 1.0
-        if self.counts.copies > 1:  # hits of classes that were seen do not show what a rarer draw brings
-            return self.largest_clump
-        return clump_at_zero(self.counts.tally(), self.largest_clump)
-
-    def _choose(self, k: int) -> tuple[np.ndarray, int]:
-        """Positions of at most ``k`` classes by falling pilot count, and the first unit that had no part in it."""
-        pilot = self.pilot_units
-        count = self.counts.tally(0, pilot or None).count
-        if not count.any():
-            pilot, count = 0, self.counts.tally().count
-        seen = np.flatnonzero(count)
-        if len(seen) > k:
-            least = np.partition(count[seen], len(seen) - k)[len(seen) - k]
-            seen = seen[count[seen] >= least]
-        # A stable sort of classes that stand in key order: ties are broken by key, never by chance.
-        return seen[np.argsort(-count[seen], kind="stable")][:k], pilot
-
-    @property
-    def pilot_units(self) -> int:
-        """Units that choose which open-ended classes are shown; 0 when there are too few units to split, or every
-        parameterisation was counted."""
-        return self.counts.pilot_units
+    format: ClassVar[str] = "param-volume run"
 
     # --- other questions of the same draws ---
 
@@ -340,72 +91,151 @@ class VolumeReport:
         description = {**self.description, "classifier": bound.describe()}
         return replace(self, counts=counts, classifier=bound.classifier, description=description)
 
+    def shares(
+        self,
+        level: float | None = None,
+        *,
+        given: Given | None = None,
+        labels: Sequence[Any] | None = None,
+        top: int = 20,
+    ) -> tuple[Share, ...]:
+        """Every class within what is given; see :func:`volume.shares`."""
+        if given is not None and not isinstance(given, Given):
+            raise TypeError(f"given={given!r} is no volume.Given(...): give what is given and what splits it.")
+        grouped = self if given is None or self.classifier == given else self.group_by(given)
+        return counted_shares(grouped, level, labels=labels, top=top)
+
     # --- out ---
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader should know before trusting the table, one sentence each."""
         return self._warnings
 
     @cached_property
     def _warnings(self) -> list[str]:
-        from volume.reports.counted_text import warn
-
-        return warn(self, self.top(10))
+        return counted_text.warn(self, self.top(10))
 
     def summary(self, k: int = 10) -> str:
-        """The ``k`` largest classes and what goes with them, as text for a terminal of 120 columns."""
-        from volume.reports.counted_text import summarise
-
-        return summarise(self, whole("k", k))
-
-    def __str__(self) -> str:
-        return self.summary()
+        return counted_text.summarise(self, whole("k", k))
 
     def __repr__(self) -> str:
         name = self.method.get("name", "?")
         draws = "parameterisations" if self.complete else "draws"
-        return f"<VolumeReport: {self.num_draws:,} {draws} by {name}, {self.num_classes:,} classes seen>"
+        return f"<{type(self).__name__}: {self.num_draws:,} {draws} by {name}, {self.num_classes:,} classes seen>"
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
-        """A record that is strict JSON (no NaN, no Infinity); ``top`` as in :meth:`classes`."""
-        from volume.common.records import to_record
-
-        return to_record(self, top)
+        return {
+            "classes": [entry.to_dict() for entry in self.classes(top)],
+            "unseen": plain(self.unseen.to_dict()),
+            "nonfinite": self.nonfinite.to_dict(),
+            "num_draws": self.num_draws,
+            "complete": self.complete,
+            "copies": self.counts.copies,
+            "num_units": self.counts.num_units,
+            "num_classes": self.num_classes,
+            "num_nonfinite": self.num_nonfinite,
+            "query": short(self.description),
+            "method": self.method,
+            "seed": self.seed,
+            "level": self.level,
+            "conventions": self.conventions,
+            "run": self.run,
+            "warnings": self.warnings,
+        }
 
     def to_pandas(self, top: int | None = None) -> pandas.DataFrame:
         """:meth:`classes` as a table, one row a class. Raises ImportError where pandas is not installed."""
-        from volume.common.records import to_frame
+        return self.classes(top).to_pandas()
 
-        return to_frame(self.classes(top))
+    # --- files ---
+
+    def record(self) -> dict[str, Any]:
+        body: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
+        body["description"] = {
+            **self.description,
+            "domain": self.domain.describe(),
+            "classifier": self.classifier.describe(),
+        }
+        if self.bound.needs_outputs:
+            # The user's function cannot be stored; the names of its classes can, and are all that a stored run needs.
+            body["labels"] = [self.bound.label(index) for index in range(self.bound.num_classes or 0)]
+        return body
 
     def save(self, path: str | Path) -> Path:
-        """Write the run without loss and give back the path of its record; see :mod:`volume.storage`."""
-        from volume.runs.report_files import save
+        """Write the run without loss and return the path of its record; the counts lie beside it.
 
-        return save(self, path)
+        Args:
+            path: a name that ends in ``.json``, or a folder, which is made when it is not there.
+        """
+        record_path, counts_path = paths(path)
+        record_path.parent.mkdir(parents=True, exist_ok=True)
+        sizes = write_counts(self.counts, counts_path)
+        return write_record(record_path, self.format, {**self.record(), "counts": sizes})
 
     @staticmethod
     def load(path: str | Path) -> VolumeReport:
         """A run written by :meth:`save`; nothing in it is executed. ValueError says what is wrong with it."""
-        from volume.runs.report_files import load_counted
+        report = load(path)
+        if not isinstance(report, VolumeReport):
+            raise ValueError(
+                f"{path} holds {report!r}, which has no counts behind it: read it with volume.load, which takes all "
+                "kinds."
+            )
+        return report
 
-        return load_counted(path)
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        return cls(counts=cls.stored_counts(record, path), **stated(record))
+
+    @classmethod
+    def stored_counts(cls, record: dict[str, Any], path: Path) -> Counts:
+        """The counts that the record at ``path`` speaks of."""
+        return read_counts(path, record["counts"])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VolumeReport) or type(self) is not type(other):
+            return NotImplemented
+        return super().__eq__(other) and self._same_counts(other)
+
+    __hash__ = CountedClasses.__hash__
+
+    def _same_counts(self, other: VolumeReport) -> bool:
+        a, b = self.counts, other.counts
+        return all(getattr(a, name) == getattr(b, name) for name in SIZES) and all(
+            np.array_equal(getattr(a, name), getattr(b, name)) for name in MATRICES
+        )
+
+    # --- figures ---
+
+    def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
+        """Volume against rank; see :func:`volume.plots.rank`."""
+        return self.plot_rank(path, ax)
 
     def plot_rank(self, path: str | Path | None = None, ax: Axes | None = None) -> Axes:
         """Volume against rank; see :func:`volume.plots.rank`."""
-        from volume.plots import figures as plots
+        from volume.plots import figures
 
-        return plots.rank(self, ax=ax, path=path)
+        return figures.rank(self, ax=ax, path=path)
 
     def plot_complexity(self, path: str | Path | None = None, ax: Axes | None = None) -> Axes:
         """Volume against Lempel-Ziv complexity; see :func:`volume.plots.complexity`."""
-        from volume.plots import figures as plots
+        from volume.plots import figures
 
-        return plots.complexity(self, ax=ax, path=path)
+        return figures.complexity(self, ax=ax, path=path)
 
     def plot_balance(self, path: str | Path | None = None, ax: Axes | None = None) -> Axes:
         """Volume by the number of inputs in class 1; see :func:`volume.plots.balance`."""
-        from volume.plots import figures as plots
+        from volume.plots import figures
 
-        return plots.balance(self, ax=ax, path=path)
+        return figures.balance(self, ax=ax, path=path)
+
+
+def stated(record: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a counted report but its counts, from its stored record."""
+    description = record["description"]
+    if "labels" in record:
+        classifier: Classifier = Recorded(json.dumps(description["classifier"]), tuple(record["labels"]))
+    else:
+        classifier = from_description(description["classifier"])
+    domain = domains.from_description(description["domain"])
+    return {"domain": domain, "classifier": classifier, **{name: record[name] for name in FIELDS}}

@@ -10,15 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from volume.common.logs import finite, linear, volume_text
+from volume.common.logs import LN10, finite, linear, volume_text
 from volume.reports.entries import ClassEstimate
 from volume.statistics.counts import Counts, Tally, Units
 from volume.statistics.intervals import design_effect, interval, largest_share
 from volume.statistics.ratios import share_limits
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,21 @@ class ClassTable:
         """Sorted by falling estimated volume; equal ones by key, which is the order of labels for truth tables."""
         # Stable from the last word of the key to the first, then by count: `lexsort` reads its keys from the last one.
         return self.take(np.lexsort([*self.keys.T[::-1], -self.count]))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a class; infinite logarithms stay infinite. Raises ImportError where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError(
+                "to_pandas needs pandas, which is not installed: pip install pandas, or use to_dict()."
+            ) from None
+        columns = {column: getattr(self, column) for column in COLUMNS}
+        columns["log10_volume"] = self.log_volume / LN10
+        columns["volume"] = np.exp(self.log_volume)
+        columns["low"], columns["high"] = np.exp(self.log_low), np.exp(self.log_high)
+        frame = pandas.DataFrame({"label": self.labels(), **columns})
+        return frame.assign(level=self.level, num_draws=self.num_draws)
 
     def _record(self, row: int, label: str) -> ClassVolume:
         return ClassVolume(

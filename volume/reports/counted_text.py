@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import math
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import volume_text
+from volume.functions import lempel_ziv
 from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
+from volume.reports.counted_classes import CountedClasses
 from volume.reports.counted_entries import ClassTable, ClassVolume
+from volume.reports.text import MAX_LABEL, conventions, render, shorten
 
-if TYPE_CHECKING:
-    from volume.reports.comparison import Comparison
-    from volume.reports.counted import VolumeReport
-    from volume.reports.facts import Report
-
-WIDTH = 120  # columns of the terminal assumed
 MAX_WRITTEN = 10**7  # orders of groups up to here are written as numbers
-MAX_LABEL = 40
 MAX_LABEL_BESIDE_SHARES = 28
 # Warnings (docs/estimators.md says why): a share above .2 means that a handful of units carries the estimate.
 LARGE_SHARE = 0.2
@@ -32,15 +25,7 @@ FEW_UNITS = 20
 MANY_NEAR_TIES = 1e-3  # share of draws whose decision could differ on another device
 
 
-def shorten(label: str, limit: int = MAX_LABEL) -> str:
-    """The label, its middle cut out when it is longer than ``limit``."""
-    if len(label) <= limit:
-        return label
-    head = (limit - 1) // 2
-    return f"{label[:head]}…{label[len(label) - (limit - 1 - head) :]}"
-
-
-def warn(report: VolumeReport, shown: ClassTable) -> list[str]:
+def warn(report: CountedClasses, shown: ClassTable) -> list[str]:
     """Sentences for what should not be overlooked, about the run and the classes shown."""
     counts, found = report.counts, []
     if report.complete:
@@ -92,7 +77,7 @@ def warn(report: VolumeReport, shown: ClassTable) -> list[str]:
     return found
 
 
-def _exact_warnings(report: VolumeReport) -> list[str]:
+def _exact_warnings(report: CountedClasses) -> list[str]:
     """The same where every parameterisation was counted: nothing is left to chance, but rounding may decide ties."""
     found = []
     if report.num_nonfinite:
@@ -109,14 +94,14 @@ def _exact_warnings(report: VolumeReport) -> list[str]:
     return found
 
 
-def summarise(report: VolumeReport, k: int) -> str:
+def summarise(report: CountedClasses, k: int) -> str:
     """The text of :meth:`VolumeReport.summary`."""
     shown = report.top(k)
-    parts = [_title(report), *([_table(report, shown)] if len(shown) else []), "\n".join(_below(report, shown))]
+    parts = [title(report), *([_table(report, shown)] if len(shown) else []), "\n".join(_below(report, shown))]
     return render(*parts)
 
 
-def _title(report: VolumeReport) -> str:
+def title(report: CountedClasses) -> str:
     classes = f"{report.num_classes:,} classes seen"
     if report.named_in_advance:
         classes += f" of {report.bound.num_classes:,}"
@@ -131,7 +116,7 @@ def _title(report: VolumeReport) -> str:
     return f"{drawn}, {classes}{took}"
 
 
-def _table(report: VolumeReport, shown: ClassTable) -> Table:
+def _table(report: CountedClasses, shown: ClassTable) -> Table:
     tables = isinstance(report.classifier, TruthTable)
     binary = tables and report.num_outputs == 1
     table = Table(box=None, pad_edge=False, header_style="")
@@ -160,15 +145,13 @@ def _table(report: VolumeReport, shown: ClassTable) -> Table:
     return table
 
 
-def _complexity(report: VolumeReport, shown: ClassTable) -> np.ndarray | None:
-    from volume.functions import lempel_ziv
-
+def _complexity(report: CountedClasses, shown: ClassTable) -> np.ndarray | None:
     if not 2 <= report.domain.num_inputs <= lempel_ziv.MAX_INPUTS:
         return None
     return lempel_ziv.complexity(shown.keys, report.domain.num_inputs)
 
 
-def _name(report: VolumeReport, label: str) -> str:
+def _name(report: CountedClasses, label: str) -> str:
     # Names such as "1 only at 0000100" read the inputs as binary numbers, which only a cube's are.
     return table_name(label) if isinstance(report.domain, BooleanCube) else label
 
@@ -184,7 +167,7 @@ def _share(entry: ClassVolume) -> str:
     return f"{volume_text(entry.log_share, 3)}{ends}"
 
 
-def _quotient(report: VolumeReport) -> list[str]:
+def _quotient(report: CountedClasses) -> list[str]:
     """What the numbers are where each network is counted once."""
     if not report.quotient:
         return []
@@ -206,7 +189,7 @@ def _quotient(report: VolumeReport) -> list[str]:
     ]
 
 
-def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
+def _below(report: CountedClasses, shown: ClassTable) -> list[str]:
     lines = ["", *_quotient(report)]
     if report.complete:
         lines.append("Every parameterisation was counted: volumes are exact, and a class that was not seen is empty.")
@@ -226,7 +209,7 @@ def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
     elif len(shown):
         lines.append("All draws estimate these classes. Intervals are pointwise.")
     lines.append(_unseen(report))
-    lines.append(f"Non-finite networks: {report.num_nonfinite:,} ({_nonfinite(report)}).")
+    lines.append(f"Non-finite networks: {report.num_nonfinite:,} ({nonfinite(report)}).")
     near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
     if near is not None and checked:
         lines.append(
@@ -236,14 +219,14 @@ def _below(report: VolumeReport, shown: ClassTable) -> list[str]:
     return lines + conventions(report)
 
 
-def _nonfinite(report: VolumeReport) -> str:
+def nonfinite(report: CountedClasses) -> str:
     entry = report.nonfinite
     if not report.num_nonfinite:
         return f"volume below {volume_text(entry.log_high)}"
     return f"volume {volume_text(entry.log_volume)}, {100 * report.level:g}% interval {_interval(entry)}"
 
 
-def _unseen(report: VolumeReport) -> str:
+def _unseen(report: CountedClasses) -> str:
     unseen = report.unseen
     meaning = "the chance that one more network is in a class that these draws did not hit"
     if report.counts.copies > 1:
@@ -251,56 +234,3 @@ def _unseen(report: VolumeReport) -> str:
     if not report.num_classes:
         meaning = "no network was in any class"
     return f"Unseen mass {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): {meaning}."
-
-
-def conventions(report: Report) -> list[str]:
-    """The lines that close a summary: what every number in it depends on."""
-    lines = [f"  {name}: {words(value)}" for name, value in report.conventions.items()]
-    return ["", "Conventions", *lines, f"  seed: {report.seed}; method: {words(report.method)}"]
-
-
-def words(value: Any) -> str:
-    """A plain value as text; long lists and stored inputs are left out."""
-    if isinstance(value, dict):
-        left_out = ("inputs",) if "sha256" in value else ()
-        return ", ".join(f"{name}={words(entry)}" for name, entry in value.items() if name not in left_out)
-    if isinstance(value, list):
-        return "(" + ", ".join(map(words, value[:8])) + (", ..." if len(value) > 8 else "") + ")"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def compared(result: Comparison, k: int) -> str:
-    """The text of :meth:`Comparison.summary`."""
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("class", no_wrap=True)
-    for head in ("volume (first)", "volume (second)", "hits", "z"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in result.rows[:k]:
-        hits = ["-" if count is None else f"{count:,}" for count in (row.count_a, row.count_b)]
-        table.add_row(
-            shorten(table_name(row.label) if result.of_cube else row.label),
-            volume_text(row.log_volume_a),
-            volume_text(row.log_volume_b),
-            " / ".join(hits),
-            f"{round(row.z, 2) + 0.0:+.2f}",
-        )
-    verdict = "They agree" if result.agree else "They DISAGREE"
-    chance = f"{result.p_value:.3g}" if result.p_value < 1 else "1"
-    classes = "1 class" if result.num_compared == 1 else f"{result.num_compared:,} classes"
-    left_out = [f"Not compared: {shorten(label)}: {why}." for label, why in result.left_out[:k]]
-    closing = (
-        f"{classes} compared, largest |z| {result.max_abs_z:.2f}; equal volumes give one this large somewhere with "
-        f"probability {chance} or less.\n{verdict} at the family-wise level {result.alpha:g}."
-    )
-    return "\n".join([render(table), *left_out, "", closing])
-
-
-def render(*parts: Any) -> str:
-    """Tables, and strings that are never broken, as text of at most 120 columns."""
-    console = Console(
-        file=io.StringIO(), width=WIDTH, color_system=None, highlight=False, markup=False, legacy_windows=False
-    )
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str))
-    text = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.splitlines())

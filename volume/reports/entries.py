@@ -1,11 +1,10 @@
 """What every method says of one class: its log volume with an interval. Each method adds what it knows beside that.
 
-Quantity: V(C) = prior{theta : function(theta) in C}. Kinds of entry, one for each way of knowing it: counted draws
-(`volume.class_volume`), and here
-
-* independent replicates of an unbiased estimate: the log of their mean, with the generalised interval for a lognormal
-  mean and a lower bound that assumes nothing (`volume.replicates`, which cites its sources);
-* the wide limit: a Gaussian orthant probability (`volume.orthant`).
+Quantity: V(C) = prior{theta : function(theta) in C}. Every way of knowing it is a kind of entry, which registers itself
+by its ``kind``: counted draws (`volume.reports.counted_entries`), the limit of infinite width (`limit_entries`), local
+volumes (`local_entries`), and here independent replicates of an unbiased estimate: the log of their mean, with the
+generalised interval for a lognormal mean and a lower bound that assumes nothing (`volume.statistics.replicates`, which
+cites its sources).
 
 Shape letter: R replicates.
 """
@@ -15,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from volume.common.logs import LN10, finite, linear, volume_text
 from volume.common.records import plain
@@ -23,13 +22,8 @@ from volume.errors import unknown
 from volume.statistics import replicates
 from volume.statistics.replicates import Share
 
-if TYPE_CHECKING:
-    from volume.estimators.infinite_width.orthant import OrthantEstimate
-
 # Above this spread of log p_hat the generalised interval is shaky and the bound leads (docs/estimators.md).
 MAX_SPREAD = 1.0
-# Above this relative error the interval of an orthant is no Student's t (volume.orthant).
-MAX_RELATIVE_ERROR = 0.1
 # In the diagnostics of a part of another class's replicates: that class's label. It holds the other diagnostics.
 PART_OF = "part_of"
 DIGITS = 3  # of volumes in a table: all columns of a class then fit a terminal
@@ -46,6 +40,17 @@ class ClassEstimate:
     level: float
 
     kind: ClassVar[str] = ""  # names the kind in a stored report
+    kinds: ClassVar[dict[str, type[ClassEstimate]]] = {}  # those that can be loaded, by name
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in cls.__dict__:
+            ClassEstimate.kinds[cls.kind] = cls
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> ClassEstimate:
+        """The entry that wrote this record with :meth:`to_dict`."""
+        return cls(**stored(record))
 
     @property
     def volume(self) -> float:
@@ -198,12 +203,11 @@ class ReplicatedVolume(ClassEstimate):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> ReplicatedVolume:
-        """The entry that wrote this record with :meth:`to_dict`."""
         share = record["share"]
         return cls(
-            **_base(record),
-            log_estimates=tuple(map(_log, record["log_estimates"])),
-            log_bound=_log(record["log_bound"]),
+            **stored(record),
+            log_estimates=tuple(map(stored_log, record["log_estimates"])),
+            log_bound=stored_log(record["log_bound"]),
             spread=_number(record["spread"]),
             headline=record["headline"],
             diagnostics=record["diagnostics"],
@@ -309,102 +313,20 @@ def replicated_volume(
     )
 
 
-@dataclass(frozen=True)
-class LimitVolume(ClassEstimate):
-    """The volume of one class were the hidden layers infinitely wide (`volume.infinite_width`)."""
-
-    relative_error: float  # standard error of the probability over the probability; 0 for an exact answer
-    log_upper_bound: float  # owes nothing to chance; 0 when there is none
-    num_variables: int  # labelled inputs
-    num_draws: int  # all replicates together; 0 for an exact answer
-    num_replicates: int
-    jitter: float  # what was added to each output's variance, as a fraction of it
-    notes: tuple[str, ...] = ()
-
-    kind: ClassVar[str] = "limit"
-
-    @classmethod
-    def of(cls, label: str, found: OrthantEstimate) -> LimitVolume:
-        return cls(
-            label,
-            found.log_probability,
-            found.log_low,
-            found.log_high,
-            found.level,
-            relative_error=found.relative_error,
-            log_upper_bound=min(found.log_bound, 0.0),
-            num_variables=found.num_variables,
-            num_draws=found.num_draws,
-            num_replicates=found.num_replicates,
-            jitter=found.jitter,
-            notes=found.notes,
-        )
-
-    def shifted(self, shift: float) -> Self:
-        return replace(super().shifted(shift), log_upper_bound=self.log_upper_bound + shift)
-
-    @property
-    def degrees(self) -> float:
-        return self.num_replicates - 1 if self.num_draws else math.inf
-
-    def why_not_compared(self) -> str:
-        if self.relative_error > MAX_RELATIVE_ERROR:
-            return f"its relative error is {self.relative_error:.2g}, more than {MAX_RELATIVE_ERROR:g}"
-        return "it is empty in the wide limit" if self.log_volume == -math.inf else ""
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **super().to_dict(),
-            "kind": self.kind,
-            "relative_error": self.relative_error,
-            "log_upper_bound": finite(self.log_upper_bound),
-            "num_variables": self.num_variables,
-            "num_draws": self.num_draws,
-            "num_replicates": self.num_replicates,
-            "jitter": self.jitter,
-            "notes": list(self.notes),
-        }
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> LimitVolume:
-        """The entry that wrote this record with :meth:`to_dict`."""
-        names = ("relative_error", "num_variables", "num_draws", "num_replicates", "jitter")
-        return cls(
-            **_base(record),
-            **{name: record[name] for name in names},
-            log_upper_bound=_log(record["log_upper_bound"]),
-            notes=tuple(record["notes"]),
-        )
-
-    def cells(self) -> dict[str, str]:
-        return {
-            **super().cells(),
-            "upper bound": volume_text(self.log_upper_bound, DIGITS),
-            "relative error": f"{self.relative_error:.2g}",
-            "inputs": f"{self.num_variables:,}",
-        }
-
-
-KINDS: dict[str, type[ReplicatedVolume] | type[LimitVolume]] = {
-    kind.kind: kind for kind in (ReplicatedVolume, LimitVolume)
-}
-
-
-def entry_from_dict(record: Mapping[str, Any]) -> ReplicatedVolume | LimitVolume:
+def entry_from_dict(record: Mapping[str, Any]) -> ClassEstimate:
     """The entry of a stored report. ValueError for a kind that nobody knows."""
-    import volume.reports.local_entries  # noqa: F401  # adds its own kind to the table
-
-    if record.get("kind") not in KINDS:
-        raise ValueError(unknown("kind of entry", record.get("kind"), KINDS))
-    return KINDS[record["kind"]].from_dict(record)
+    if record.get("kind") not in ClassEstimate.kinds:
+        raise ValueError(unknown("kind of entry", record.get("kind"), ClassEstimate.kinds))
+    return ClassEstimate.kinds[record["kind"]].from_dict(record)
 
 
-def _base(record: Mapping[str, Any]) -> dict[str, Any]:
-    logs = {name: _log(record[name]) for name in ("log_volume", "log_low", "log_high")}
+def stored(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `ClassEstimate`, from the record of any kind."""
+    logs = {name: stored_log(record[name]) for name in ("log_volume", "log_low", "log_high")}
     return {"label": record["label"], "level": record["level"], **logs}
 
 
-def _log(value: float | None) -> float:
+def stored_log(value: float | None) -> float:
     """Records hold None for a logarithm that is -inf; no other infinite one is ever stored."""
     return -math.inf if value is None else value
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from volume.common.logs import finite
-from volume.reports.entries import KINDS, MAX_SPREAD, ReplicatedVolume
+from volume.reports.entries import MAX_SPREAD, ReplicatedVolume
 from volume.statistics import replicates
 
 # Rays that must carry the mean before an interval is given.
@@ -50,7 +50,6 @@ class LocalVolume(ReplicatedVolume):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> LocalVolume:
-        """The entry that wrote this record with :meth:`to_dict`."""
         effective = record["effective_rays"]
         return cls.of(
             ReplicatedVolume.from_dict(record),
@@ -159,6 +158,3 @@ def effective_rays(log_values: np.ndarray) -> float:
 
 def _log_mean(values: np.ndarray) -> float:
     return float(np.logaddexp.reduce(values) - math.log(len(values)))
-
-
-KINDS[LocalVolume.kind] = LocalVolume

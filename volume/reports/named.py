@@ -5,24 +5,31 @@ Every entry states its own estimator and interval (`volume.class_estimate`). Log
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from volume.common.records import plain, short
+from volume.common.records import short
 from volume.errors import unknown, whole
-from volume.reports.entries import ClassEstimate
-from volume.reports.facts import Facts
+from volume.queries.quotient import log_shift
+from volume.reports.entries import ClassEstimate, ReplicatedVolume, entry_from_dict
+from volume.reports.facts import STATED, Facts, Report
+from volume.reports.named_text import summarise, warn
+from volume.reports.shares import Share
+from volume.runs.report_files import paths
+from volume.statistics.replicates import MIN_HIT
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EstimateReport:
+class EstimateReport(Report):
     """The answer of a method to a query, for the classes that the method was asked about.
 
     ``report[label]`` is the entry of a class, ``label in report`` tells whether there is one, iteration gives the
     labels. Entries keep the order in which they were made; :meth:`classes` sorts them.
     """
+
+    format: ClassVar[str] = "param-volume estimates"
 
     entries: tuple[ClassEstimate, ...]
     description: dict[str, Any]  # "model", "prior", "domain", "classifier": what was asked
@@ -33,9 +40,7 @@ class EstimateReport:
     level: float = 0.95
 
     def __post_init__(self) -> None:
-        # Tuples become lists now, so that a report equals itself after a round trip through JSON.
-        for name in ("description", "method", "seed", "run", "conventions"):
-            object.__setattr__(self, name, plain(getattr(self, name), name))
+        super().__post_init__()
         labels = [entry.label for entry in self.entries]
         if len(set(labels)) < len(labels):
             twice = next(label for label in labels if labels.count(label) > 1)
@@ -56,8 +61,6 @@ class EstimateReport:
 
         ``entries`` are of prior mass; where the query counts each network once (volume.quotient) they are shifted here.
         """
-        from volume.queries.quotient import log_shift
-
         shift = log_shift(facts.query)
         return EstimateReport(
             entries=tuple(entry.shifted(shift) for entry in entries) if shift else tuple(entries),
@@ -82,9 +85,6 @@ class EstimateReport:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __bool__(self) -> bool:
-        return True  # a run that reached no class is a result too
-
     def __iter__(self) -> Iterator[str]:
         return (entry.label for entry in self.entries)
 
@@ -93,27 +93,47 @@ class EstimateReport:
         top = None if top is None else whole("top", top)
         return tuple(sorted(self.entries, key=lambda entry: -entry.log_volume)[:top])
 
+    def shares(
+        self, level: float | None = None, *, given: Any = None, labels: Sequence[Any] | None = None, top: int = 20
+    ) -> tuple[Share, ...]:
+        """Every class within what is given, in the order of the entries; see :func:`volume.shares`.
+
+        ``count`` and ``units_hit`` are the replicates that met the class, of ``num_within``; shares of functions may
+        lack those that no replicate met.
+
+        Args:
+            level: that of the report, at which the intervals were made.
+            given: none, as what is given belongs to the query.
+            labels: classes to list; default: all.
+            top: at most so many, unless ``labels`` names them.
+
+        Raises:
+            ValueError: no entry is a share of another, ``given``, or another level.
+            KeyError: a label that has no share here.
+        """
+        if given is not None:
+            raise ValueError("These entries are shares of what their query gave: leave given= out.")
+        if level is not None and level != self.level:
+            raise ValueError(f"The intervals of these shares have level {self.level:g}: leave level={level!r} out.")
+        known = {e.label: e for e in self.entries if isinstance(e, ReplicatedVolume) and e.share is not None}
+        if not known:
+            return super().shares()
+        for label in labels or ():
+            if label not in known:
+                raise KeyError(unknown("class with a share", label, known))
+        return tuple(_share(known[label]) for label in (list(known)[: whole("top", top)] if labels is None else labels))
+
     @property
     def warnings(self) -> list[str]:
-        """What a reader should know before trusting the table, one sentence each."""
-        from volume.reports.named_text import warn
-
         return warn(self)
 
     def summary(self, k: int = 10) -> str:
-        """The ``k`` largest classes and what goes with them, as text for a terminal of 120 columns."""
-        from volume.reports.named_text import summarise
-
         return summarise(self, whole("k", k))
-
-    def __str__(self) -> str:
-        return self.summary()
 
     def __repr__(self) -> str:
         return f"<EstimateReport: {len(self)} classes by {self.method.get('name', '?')}>"
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
-        """A record that is strict JSON (no NaN, no Infinity); ``top`` as in :meth:`classes`."""
         return {
             "classes": [entry.to_dict() for entry in self.classes(top)],
             "num_classes": len(self),
@@ -126,8 +146,35 @@ class EstimateReport:
             "warnings": self.warnings,
         }
 
-    def save(self, path: str | Path) -> Path:
-        """Write the report without loss and give back its path; see :mod:`volume.storage`."""
-        from volume.runs.report_files import save_estimates
+    # --- files ---
 
-        return save_estimates(self, path)
+    def record(self) -> dict[str, Any]:
+        body: dict[str, Any] = {name: getattr(self, name) for name in (*STATED, "level")}
+        return {**body, "entries": [entry.to_dict() for entry in self.entries]}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        return cls(tuple(map(entry_from_dict, record.pop("entries"))), **record)
+
+    def save(self, path: str | Path) -> Path:
+        written = super().save(path)
+        paths(path)[1].unlink(missing_ok=True)  # counts of a run that the record just replaced
+        return written
+
+
+def _share(entry: ReplicatedVolume) -> Share:
+    assert entry.share is not None
+    value, low, high, num_hit = entry.share
+    resolved = num_hit >= MIN_HIT
+    return Share(
+        label=entry.label,
+        share=value,
+        low=low,
+        high=high,
+        level=entry.level,
+        count=num_hit,
+        num_within=entry.num_replicates,
+        units_hit=num_hit,
+        resolved=resolved,
+        note="" if resolved else f"not resolved below {high:.2g}",
+    )

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 
 from volume.functions.table_names import table_name
-from volume.reports.counted_text import WIDTH, conventions, render, shorten, words
 from volume.reports.entries import PART_OF, ClassEstimate
-
-if TYPE_CHECKING:
-    from volume.reports.named import EstimateReport
+from volume.reports.facts import Report
+from volume.reports.text import WIDTH, conventions, render, shorten, words
 
 MIN_LABEL = 12  # columns
 
 
-def warn(report: EstimateReport) -> list[str]:
+def warn(report: Report) -> list[str]:
     """Sentences for what should not be overlooked, about the run and every class."""
     found = []
     if report.run.get("complete") is False:
         found.append("The run was stopped early: these answers rest on what was learnt until then.")
-    for entry in report.entries:
+    for label in report:
+        entry = report[label]
         found += [f"{shorten(entry.label)}: {note}" for note in getattr(entry, "notes", ())]
     return found
 
 
-def summarise(report: EstimateReport, k: int) -> str:
+def summarise(report: Report, k: int) -> str:
     """The text of :meth:`EstimateReport.summary`."""
     shown = report.classes(k)
     return render(_title(report), *([_table(report, shown)] if shown else []), "\n".join(_below(report, shown)))
 
 
-def _title(report: EstimateReport) -> str:
+def _title(report: Report) -> str:
     seconds = report.run.get("wall_seconds")
     took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
     number = "1 class" if len(report) == 1 else f"{len(report):,} classes"
     return f"{number} by {report.method.get('name', '?')}{took}"
 
 
-def _table(report: EstimateReport, shown: tuple[ClassEstimate, ...]) -> Table:
+def _table(report: Report, shown: Sequence[ClassEstimate]) -> Table:
     rows = [entry.cells() for entry in shown]
     heads = list(dict.fromkeys(head for row in rows for head in row))  # kinds of entry may differ in what they know
     taken = sum(2 + max(len(head), *(len(row.get(head, "")) for row in rows)) for head in heads)
@@ -54,13 +54,13 @@ def _table(report: EstimateReport, shown: tuple[ClassEstimate, ...]) -> Table:
     return table
 
 
-def _name(report: EstimateReport, label: str) -> str:
+def _name(report: Report, label: str) -> str:
     # Names such as "1 only at 0000100" read the inputs as binary numbers, which only a cube's are.
     kinds = [report.description.get(part, {}).get("name") for part in ("classifier", "domain")]
     return table_name(label) if kinds == ["truth-table", "boolean-cube"] else label
 
 
-def _below(report: EstimateReport, shown: tuple[ClassEstimate, ...]) -> list[str]:
+def _below(report: Report, shown: Sequence[ClassEstimate]) -> list[str]:
     lines = []
     if any("lower bound" in entry.cells() for entry in shown):
         lines += _wrapped(

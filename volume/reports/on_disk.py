@@ -12,21 +12,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from volume.classifiers.base import BoundClassifier
 from volume.errors import whole
 from volume.reports.counted import NONFINITE, VolumeReport
 from volume.reports.counted_entries import ClassTable, ClassVolume, estimate_tally
+from volume.runs.report_files import paths, write_record
 from volume.runs.table_store import TableStore
 from volume.statistics.counts import Counts, Tally, positions
 from volume.statistics.intervals import clump_of_rare
 from volume.statistics.ratios import share_limits
 from volume.statistics.unseen import Unseen, missing_mass
-
-if TYPE_CHECKING:
-    from volume.classifiers.base import BoundClassifier
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -121,11 +120,29 @@ class TableReport(VolumeReport):
     def _grouped(self, bound: BoundClassifier) -> VolumeReport:
         return self.of_counts(self.counts.regroup(bound), bound)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the record of the run into its own folder; ValueError for another one, as tables are not copied."""
-        from volume.runs.report_files import save_stored
+    @classmethod
+    def reads(cls, record: dict[str, Any]) -> bool:
+        return "parts" in record["counts"]
 
-        return save_stored(self, path)
+    @classmethod
+    def stored_counts(cls, record: dict[str, Any], path: Path) -> Any:
+        return TableStore.from_record(path.parent, record["counts"])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the record of the run into its own folder; ValueError for another one, as a table is not copied."""
+        record_path, counts_path = paths(path)
+        store = self.counts
+        if record_path.parent.resolve() != store.folder.resolve():
+            raise ValueError(
+                f"The counts of this report are the parts of {store.folder}, as large as they are: save the report "
+                "there, and copy that folder where it is wanted."
+            )
+        write_record(record_path, self.format, {**self.record(), "counts": store.record()})
+        counts_path.unlink(missing_ok=True)
+        return record_path
+
+    def _same_counts(self, other: VolumeReport) -> bool:
+        return isinstance(other.counts, TableStore) and self.counts.record() == other.counts.record()
 
     def of_counts(self, counts: Counts, bound: BoundClassifier) -> VolumeReport:
         """An ordinary report of these counts, which fit in memory."""

@@ -9,10 +9,10 @@ Shape letters: K classes or orbits listed, W words of a key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,67 +23,14 @@ from volume.errors import whole
 from volume.functions.canonical import TableGroup
 from volume.queries.pooling import group_on
 from volume.queries.relabelling import PointGroup
+from volume.queries.weighting import PriorMass
+from volume.reports import counted_text, pooled_text
 from volume.reports.counted import NONFINITE, VolumeReport
-from volume.reports.counted_entries import COLUMNS, ClassTable, ClassVolume
+from volume.reports.counted_entries import ClassVolume
+from volume.reports.pooled_entries import PooledTable
+from volume.reports.pooled_entries import PooledVolume as PooledVolume
+from volume.statistics.counts import positions
 from volume.statistics.unseen import Unseen
-
-if TYPE_CHECKING:
-    import pandas
-
-
-@dataclass(frozen=True)
-class PooledVolume(ClassVolume):
-    """The volume of one class from the hits of its orbit: ``log_volume`` is log(count / num_draws / orbit_size)."""
-
-    orbit_size: int = 1  # classes of this volume; ``count`` and what follows it are of all of them together
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**super().to_dict(), "orbit_size": self.orbit_size}
-
-    def sentence(self) -> str:
-        return f"{super().sentence()} of the {self.orbit_size:,} classes of its orbit"
-
-
-@dataclass(frozen=True, eq=False)
-class PooledTable(ClassTable):
-    """Many orbits, column by column, each labelled by its canonical form; volumes are those of one member."""
-
-    orbit_size: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # [K] int64
-
-    @classmethod
-    def divided(cls, orbits: ClassTable, size: np.ndarray) -> PooledTable:
-        """The members' volumes from those of their orbits."""
-        log_size = np.log(size)
-        columns: dict[str, Any] = {entry.name: getattr(orbits, entry.name) for entry in fields(ClassTable)}
-        for name in COLUMNS:
-            if name.startswith("log_"):
-                columns[name] = columns[name] - log_size
-        return cls(**columns, orbit_size=size)
-
-    @overload
-    def __getitem__(self, index: int) -> PooledVolume: ...
-    @overload
-    def __getitem__(self, index: slice) -> PooledTable: ...
-    def __getitem__(self, index: int | slice) -> PooledVolume | PooledTable:
-        return cast(PooledVolume | PooledTable, super().__getitem__(index))
-
-    def __iter__(self) -> Iterator[PooledVolume]:
-        return cast(Iterator[PooledVolume], super().__iter__())
-
-    def take(self, rows: np.ndarray) -> PooledTable:
-        return self._with(super().take(rows), self.orbit_size[rows])
-
-    def by_volume(self) -> PooledTable:
-        """Sorted by falling estimated volume of one member; equal ones by key."""
-        return self.take(np.lexsort([*self.keys.T[::-1], -self.log_volume]))
-
-    def _with(self, table: ClassTable, size: np.ndarray) -> PooledTable:
-        return PooledTable(**{entry.name: getattr(table, entry.name) for entry in fields(ClassTable)}, orbit_size=size)
-
-    def _record(self, row: int, label: str) -> PooledVolume:
-        entry = super()._record(row, label)
-        known = {column.name: getattr(entry, column.name) for column in fields(ClassVolume)}
-        return PooledVolume(**known, orbit_size=int(self.orbit_size[row]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,10 +135,8 @@ class PooledReport(VolumeReport):
 
         The pooled interval is worth its square as many draws. NaN where both are points.
         """
-        from volume.reports.counted_comparison import look_up
-
         start = self.counts.num_units - shown.num_draws // self.counts.unit_size
-        single = self.unpooled._estimate(look_up(self.counts, shown.keys), start, keys=shown.keys)
+        single = self.unpooled._estimate(positions(self.counts.keys, shown.keys), start, keys=shown.keys)
         widths = [np.exp(table.log_high) - np.exp(table.log_low) for table in (single, shown)]
         return np.divide(*widths, out=np.full(len(shown), np.nan), where=widths[1] > 0)
 
@@ -203,14 +148,11 @@ class PooledReport(VolumeReport):
 
     @cached_property
     def _warnings(self) -> list[str]:
-        from volume.reports.counted_text import warn
-
-        return warn(self.orbits, self.top(10))
+        return counted_text.warn(self.orbits, self.top(10))
 
     def summary(self, k: int = 10) -> str:
-        from volume.reports.pooled_text import summarise
-
-        return summarise(self, whole("k", k))
+        shown = self.top(whole("k", k))
+        return pooled_text.summarise(self, self.orbits, shown, self.width_ratios(shown), self.group)
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, {self.num_orbits:,} orbits>"
@@ -222,11 +164,10 @@ class PooledReport(VolumeReport):
         pooling = {"group": self.group.describe(), "num_orbits": self.num_orbits, "median_width_ratio": finite(median)}
         return {**super().to_dict(top), "pooling": pooling}
 
-    def to_pandas(self, top: int | None = None) -> pandas.DataFrame:
-        found = self.classes(top)
-        from volume.common.records import to_frame
-
-        return to_frame(found).assign(orbit_size=found.orbit_size)
+    @classmethod
+    def reads(cls, record: dict[str, Any]) -> bool:
+        pooled = record["conventions"].get("symmetry") == "pooled"
+        return pooled and record["method"].get("name") != "trained" and "parts" not in record["counts"]
 
 
 def as_asked(report: VolumeReport) -> VolumeReport:
@@ -242,8 +183,6 @@ def _parts(report: VolumeReport) -> dict[str, Any]:
 
 def unpooled_conventions(conventions: Mapping[str, Any]) -> dict[str, Any]:
     """The conventions of the same draws without pooling."""
-    from volume.queries.weighting import PriorMass
-
     kept = {name: value for name, value in conventions.items() if name not in ("symmetry_group", "ties_at_most")}
     return {**kept, "symmetry": "none", **PriorMass().conventions(None)}  # type: ignore[arg-type] - it asks nothing
 

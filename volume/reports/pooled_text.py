@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from rich.table import Table
 
 from volume.common.logs import volume_text
+from volume.functions.canonical import TableGroup
 from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
-from volume.reports.counted_text import _nonfinite as nonfinite
-from volume.reports.counted_text import _title as title
-from volume.reports.counted_text import conventions, render, shorten, warn
-
-if TYPE_CHECKING:
-    from volume.reports.pooled import PooledReport, PooledTable
-
-
-def summarise(report: PooledReport, k: int) -> str:
-    """The text of :meth:`PooledReport.summary`."""
-    shown = report.top(k)
-    head = f"{title(report)}; {report.num_orbits:,} orbits"
-    return render(head, *([_table(report, shown)] if len(shown) else []), "\n".join(_below(report, shown)))
+from volume.queries.relabelling import PointGroup
+from volume.reports.counted_classes import CountedClasses
+from volume.reports.counted_text import nonfinite, title, warn
+from volume.reports.pooled_entries import PooledTable
+from volume.reports.text import conventions, render, shorten
 
 
-def _table(report: PooledReport, shown: PooledTable) -> Table:
+def summarise(
+    report: CountedClasses,
+    orbits: CountedClasses,
+    shown: PooledTable,
+    ratios: np.ndarray,
+    group: TableGroup | PointGroup,
+) -> str:
+    """The text of :meth:`PooledReport.summary`.
+
+    Args:
+        report: counts of single tables.
+        orbits: those of their orbits.
+        shown: the orbits to list.
+        ratios: how much narrower pooling made the interval of each [K].
+        group: the maps between classes of equal volume.
+    """
+    head = f"{title(report)}; {orbits.num_classes:,} orbits"
+    table = [_table(report, shown, ratios)] if len(shown) else []
+    return render(head, *table, "\n".join(_below(report, orbits, shown, ratios, group)))
+
+
+def _table(report: CountedClasses, shown: PooledTable, ratios: np.ndarray) -> Table:
     table = Table(box=None, pad_edge=False, header_style="")
     table.add_column("orbit of", no_wrap=True)
     drawn = (f"{100 * report.level:g}% interval", "hits of the orbit", "narrower")
     for head in ("T", "classes", "volume of one", *(("parameterisations",) if report.complete else drawn)):
         table.add_column(head, justify="right", no_wrap=True)
-    for entry, ratio in zip(shown, report.width_ratios(shown).tolist(), strict=True):
+    for entry, ratio in zip(shown, ratios.tolist(), strict=True):
         ends = [] if report.complete else [f"{volume_text(entry.log_low)} - {volume_text(entry.log_high)}"]
         gain = [] if report.complete else ["" if np.isnan(ratio) else f"{ratio:.3g} x"]
         table.add_row(
@@ -46,8 +58,14 @@ def _table(report: PooledReport, shown: PooledTable) -> Table:
     return table
 
 
-def _below(report: PooledReport, shown: PooledTable) -> list[str]:
-    group, unseen, lines = report.group, report.unseen, [""]
+def _below(
+    report: CountedClasses,
+    orbits: CountedClasses,
+    shown: PooledTable,
+    ratios: np.ndarray,
+    group: TableGroup | PointGroup,
+) -> list[str]:
+    unseen, lines = orbits.unseen, [""]
     kinds = (("permutations", "permuting inputs"), ("negations", "negating inputs"), ("outputs", "negating the head"))
     maps = " and ".join(words for kind, words in kinds if getattr(group, kind))
     lines.append(
@@ -59,9 +77,8 @@ def _below(report: PooledReport, shown: PooledTable) -> list[str]:
     if report.complete:
         lines.append("Every parameterisation was counted: volumes are exact, and a class that was not seen is empty.")
         lines.append(f"Non-finite networks: {report.num_nonfinite:,}.")
-        lines += [f"Warning: {sentence}" for sentence in warn(report.orbits, shown)]
+        lines += [f"Warning: {sentence}" for sentence in warn(orbits, shown)]
         return lines + conventions(report)
-    ratios = report.width_ratios(shown)
     if np.isfinite(ratios).any():
         median = float(np.nanmedian(ratios))
         lines.append(
@@ -83,5 +100,5 @@ def _below(report: PooledReport, shown: PooledTable) -> list[str]:
         lines.append(
             f"Near ties: {near:,} of {checked:,} draws ({near / checked:.2g}), within rounding of the boundary."
         )
-    lines += [f"Warning: {sentence}" for sentence in warn(report.orbits, shown)]
+    lines += [f"Warning: {sentence}" for sentence in warn(orbits, shown)]
     return lines + conventions(report)

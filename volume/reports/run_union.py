@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from volume.reports.loading import load
 from volume.reports.merging import merge
 from volume.runs.directory import RunDirectory, agree, read_config
-from volume.runs.report_files import load
 
 
 def merge_directories(paths: Sequence[str | Path], out: str | Path) -> Any:

@@ -31,9 +31,10 @@ import numpy as np
 
 from volume.classifiers.base import OUTSIDE, Conditional
 from volume.classifiers.given import Given
+from volume.common.logs import finite
 from volume.errors import whole
-from volume.reports.counted import VolumeReport
-from volume.reports.counted_entries import finite
+from volume.reports.counted_classes import CountedClasses
+from volume.reports.facts import Report
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson, clump_at_zero
 from volume.statistics.ratios import Residuals, residual_limits
@@ -50,9 +51,9 @@ class Share:
     low: float  # ends of the interval: it covers the true share with probability ``level``
     high: float
     level: float
-    count: int  # draws in this class
-    num_within: int  # draws in all classes within
-    units_hit: int  # independent units with a hit: draws where they are independent, else blocks
+    count: int  # draws in this class; of replicates, those that met it
+    num_within: int  # draws in all classes within; of replicates, all
+    units_hit: int  # independent units with a hit: draws where they are independent, else blocks or replicates
     resolved: bool  # hit in at least 4 of them
     note: str = ""
 
@@ -62,7 +63,7 @@ class Share:
 
 
 def shares(
-    report: VolumeReport,
+    report: Report,
     level: float | None = None,
     *,
     given: Given | None = None,
@@ -75,24 +76,27 @@ def shares(
     first tenth of the units meets most, in that order, from the other units.
 
     Args:
-        report: a counted report of a query with `Given` (or `Defects`).
+        report: of a query with `Given` (or `Defects`), by any method.
         level: of the intervals; default: the report's own.
         given: for a report of truth tables, the question to group it by first.
         labels: functions to take the shares of, with a split by truth tables only.
         top: how many functions where none are named.
 
     Raises:
-        TypeError: a report that holds no counts.
+        TypeError: what is no report.
         ValueError: a report of another classifier, one whose classes are too many to be listed, or ``labels`` where all
             classes are listed.
         KeyError: a function in ``labels`` that is not within what is given.
     """
-    if not isinstance(report, VolumeReport):
-        raise TypeError(f"shares takes the report of a counting method such as volume.Direct; got {report!r}.")
-    if given is not None:
-        if not isinstance(given, Given):
-            raise TypeError(f"given={given!r} is no volume.Given(...): give what is given and what splits it.")
-        report = report if report.classifier == given else report.group_by(given)
+    if not isinstance(report, Report):
+        raise TypeError(f"shares takes a report, as volume.estimate returns it; got {report!r}.")
+    return report.shares(level, given=given, labels=labels, top=top)
+
+
+def counted_shares(
+    report: CountedClasses, level: float | None, *, labels: Sequence[Any] | None, top: int
+) -> tuple[Share, ...]:
+    """The shares of a counted report; see :func:`shares`."""
     bound = report.bound
     if not isinstance(bound, Conditional):
         raise ValueError(
@@ -175,7 +179,7 @@ def _independent(count: np.ndarray, within: int, level: float) -> tuple[np.ndarr
 
 
 def _functions(
-    report: VolumeReport, bound: Conditional, labels: Sequence[Any] | None, top: int
+    report: CountedClasses, bound: Conditional, labels: Sequence[Any] | None, top: int
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Labels [S] of functions, their hits [S, B] and those of all that is given [B], in the units that did not choose
     them."""

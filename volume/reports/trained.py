@@ -26,8 +26,8 @@ from volume.errors import whole
 from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
 from volume.reports.counted import VolumeReport
-from volume.reports.counted_text import conventions, render, shorten, words
 from volume.reports.entries import ClassEstimate
+from volume.reports.text import conventions, render, shorten, words
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson
 
@@ -161,6 +161,10 @@ class TrainedReport(VolumeReport):
         )
 
     # --- out ---
+
+    @classmethod
+    def reads(cls, record: dict[str, Any]) -> bool:
+        return record["method"].get("name") == "trained"
 
     @property
     def warnings(self) -> list[str]:

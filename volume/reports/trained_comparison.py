@@ -43,8 +43,8 @@ from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_comparison import look_up
-from volume.reports.counted_text import render, shorten
 from volume.reports.shares import ratio_limits
+from volume.reports.text import render, shorten
 from volume.reports.trained import TrainedReport, training_words
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson

@@ -1,7 +1,7 @@
 """A run on disk while it goes on: config, parts, manifests, locks, and at the end the report.
 
     DIR/config.json           what was asked: query, method, seed, level, the run's constants; versions
-    DIR/parts/NAME.parquet    a finished piece of the run (volume.parts), written beside its place, flushed and renamed
+    DIR/parts/NAME.parquet    a checkpoint of the run, written beside its place, flushed and renamed
     DIR/manifest-K.jsonl      the parts of process K, one line each: name, file, facts, bytes, sha256
     DIR/lock, DIR/lock-K      held while a process works here
     DIR/report.json           what `report.save` writes, with counts.parquet where draws were counted
@@ -11,7 +11,6 @@ A part counts when its line is in a manifest and its file has the SHA-256 of tha
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import queue
@@ -19,24 +18,17 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from volume.common.provenance import commit, versions
+from volume.common.atomic_files import sync_folder, write_bytes, write_text
 from volume.common.records import plain, short
-from volume.common.version import __version__
-from volume.method import is_parted
-from volume.runs.files import Lock, Manifest, difference, flush_folder, packed, replace, sha256
+from volume.runs.files import Lock, Manifest, difference, packed, sha256
 from volume.runs.parts import Part, StoredPart
-
-if TYPE_CHECKING:
-    from volume.method import Method
-    from volume.queries.query import Query
-    from volume.reports.facts import Report
 
 FORMAT = "param-volume run directory"
 VERSION = 1
@@ -56,7 +48,7 @@ class RunDirectory:
 
     Args:
         path: the folder; made when it is not there.
-        config: what the run is, see :func:`describe`.
+        config: what the run is, as JSON; ``versions``, ``command`` and ``commit`` may differ when it is resumed.
         resume: go on with a run that is there. Without it a folder that holds a run is refused.
         process: the number of this process among those that share the run; None when there is one alone.
 
@@ -110,7 +102,7 @@ class RunDirectory:
         file = self.path / "config.json"
         mine = {"format": FORMAT, "version": VERSION, **plain(config, "config")}
         if not file.exists():
-            replace(file, json.dumps({**mine, "sha256": _digest(mine)}, indent=1, allow_nan=False).encode() + b"\n")
+            write_text(file, json.dumps({**mine, "sha256": _digest(mine)}, indent=1, allow_nan=False) + "\n")
             return
         theirs = read_config(self.path)
         if not resume:
@@ -193,10 +185,10 @@ class RunDirectory:
         self._queue.join()
         self._raise()
 
-    def save(self, report: Report) -> None:
-        """Write the report beside the parts; RunStopped when that cannot be."""
+    def save(self, write: Callable[[Path], Any]) -> None:
+        """Call ``write`` with this folder, to put the report beside the parts; RunStopped when that cannot be."""
         try:
-            report.save(self.path)
+            write(self.path)
         except OSError as failure:
             self._failure = failure
             self._raise()
@@ -252,7 +244,7 @@ class RunDirectory:
         if earlier is not None and file == earlier.path.name:  # the earlier one counts until the line is there
             file = f"{name}.replaced.parquet"
         path = self.path / "parts" / file
-        replace(path, content)
+        write_bytes(path, content)
         line = {"name": name, "file": file, "facts": facts, "bytes": len(content)}
         line |= {"sha256": hashlib.sha256(content).hexdigest(), "seconds": round(self.seconds, 3), "at": time.time()}
         self._manifest.append(line)
@@ -260,40 +252,6 @@ class RunDirectory:
         self._stored[name], self._checked[file] = stored, (line["sha256"], stored)
         if earlier is not None:
             earlier.path.unlink(missing_ok=True)
-
-
-def describe(
-    query: Query, method: Method[Any], run: Any, *, seed: Any, level: float, command: list[str] | None = None
-) -> dict[str, Any]:
-    """The config of a run; ``command``: the words of `volume estimate` where it was begun there."""
-    import jax
-
-    device = jax.local_devices()[0]
-    return {
-        "query": query.describe(),
-        "method": _settings(method),
-        "seed": seed,
-        "level": level,
-        "constants": run.constants() if is_parted(run) else {},
-        "volume": __version__,
-        "versions": {**versions(), "device": f"{device.platform} {device.device_kind}"},
-        "commit": commit(),
-        "command": command,
-    }
-
-
-def _settings(method: Method[Any]) -> dict[str, Any]:
-    """A method's fields, as JSON; but not where it runs, on which nothing depends."""
-    found: dict[str, Any] = {"name": method.name}
-    for field in dataclasses.fields(method) if dataclasses.is_dataclass(method) else ():
-        value = getattr(method, field.name)
-        if field.name in ("devices", "memory"):
-            continue
-        try:
-            found[field.name] = plain(value.describe() if hasattr(value, "describe") else value)
-        except TypeError:
-            found[field.name] = repr(value)
-    return found
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -340,7 +298,7 @@ def clear(path: str | Path) -> None:
         if len(patterns) > len(_OLD):
             for name in _FOLDERS:
                 shutil.rmtree(path / name, ignore_errors=True)
-        flush_folder(path)
+        sync_folder(path)
     finally:
         lock.release()
 
@@ -361,7 +319,7 @@ def _parquet(table: pa.Table) -> memoryview:
     """The file's content. Packed tables hardly repeat within a part: a dictionary of them would only cost."""
     dictionary: Any = [field.name for field in table.schema if not pa.types.is_fixed_size_binary(field.type)]
     sink = pa.BufferOutputStream()
-    # Groups this small let a range of functions be read from every part (volume.table_store), and cost nothing.
+    # Groups this small let a range of functions be read from every part (table_store.py), and cost nothing.
     pq.write_table(
         table, sink, row_group_size=1 << 14, compression="zstd", compression_level=1, use_dictionary=dictionary
     )

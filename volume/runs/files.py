@@ -1,7 +1,5 @@
-"""The files of a run directory, one by one: written whole or not at all, locked, listed with checksums.
+"""The files of a run directory, one by one: locked, and listed with checksums (volume.common.atomic_files writes them).
 
-* A file is written beside its place, flushed to the disk and renamed, and then its folder is flushed: after a crash
-  there is the old file or the new one.
 * A manifest is lines of JSON that are appended and flushed. Each carries a check of its own, so that a torn or damaged
   line is known for one.
 * A lock is held by the kernel for as long as the process lives: nothing has to be removed after a kill or a power cut.
@@ -16,35 +14,14 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from volume.common.atomic_files import sync_folder
+
 try:
     import fcntl
 except ImportError:  # no POSIX system
     fcntl = None
 
 CHECK = 16  # hex digits of a line's own SHA-256
-
-
-def replace(path: Path, content: bytes | memoryview) -> None:
-    """Put ``content`` at ``path``, whole and on the disk; what was there stays until then."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    flush_folder(path.parent)
-
-
-def flush_folder(path: Path) -> None:
-    """Make renames and removals in a folder last."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def sha256(path: Path) -> str:
@@ -82,7 +59,7 @@ class Manifest:
                 if whole < size:
                     self._file.truncate(whole)
             else:
-                flush_folder(self.path.parent)
+                sync_folder(self.path.parent)
         line = f"{packed({**record, 'check': _check(record)})}\n".encode()
         if self._file.write(line) != len(line):
             raise OSError(28, os.strerror(28), str(self.path))  # ENOSPC: a short write says no more

@@ -1,12 +1,10 @@
-"""Runs on disk, without loss and without pickle: a JSON record, and the counts in a Parquet file beside it.
+"""The files of a saved report, byte by byte: a JSON record, and counts in a Parquet file beside it; no pickle.
 
 ``run.json`` holds everything but the counts, and the SHA-256 and sizes of ``run.parquet``; a folder holds
-``report.json`` and ``counts.parquet``. A report of named classes (`EstimateReport`) is its record alone. The Parquet
-file has one row per (class, unit): ``function``, the key's words as big-endian bytes (so that byte order is label
-order; a class number where classes are numbered), ``unit`` and ``hits`` (64 bits where every parameterisation was
-counted). Both files are written beside their places and renamed, the record last, so that a record never describes
-counts that are not there. Counts that do not fit in memory stay in the parts of their run directory
-(volume.table_store), and the record names these.
+``report.json`` and ``counts.parquet``. The Parquet file has one row per (class, unit): ``function``, the key's words as
+big-endian bytes (so that byte order is label order; a class number where classes are numbered), ``unit`` and ``hits``
+(64 bits where every parameterisation was counted). Both files are written beside their places and renamed, the record
+last, so that a record never describes counts that are not there. What a record says is up to `volume.reports.loading`.
 
 Shape letters: B units, K classes, R rows, W words of a key.
 """
@@ -15,29 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from volume.classifiers.recorded import Recorded
+from volume.common.atomic_files import replacing, write_text
+from volume.runs.columns import key_words
 from volume.statistics.counts import Counts
 
-if TYPE_CHECKING:
-    from volume.classifiers.base import Classifier
-    from volume.reports.counted import VolumeReport
-    from volume.reports.named import EstimateReport
-    from volume.reports.on_disk import TableReport
-
-FORMAT = "param-volume run"
-ESTIMATES = "param-volume estimates"  # format of a report of named classes
 VERSION = 1
 ROWS_PER_GROUP = 1 << 20  # 24 MB of rows in memory at a time for a key of two words
-FIELDS = ("description", "method", "seed", "run", "conventions", "level", "num_outputs")
 
 
 def paths(path: str | Path) -> tuple[Path, Path]:
@@ -48,21 +37,14 @@ def paths(path: str | Path) -> tuple[Path, Path]:
     return path / "report.json", path / "counts.parquet"
 
 
-def save(report: VolumeReport, path: str | Path) -> Path:
-    """Write a run; returns the path of its record. The folder is made when it is not there."""
-    record_path, counts_path = paths(path)
-    record_path.parent.mkdir(parents=True, exist_ok=True)
-    counts = report.counts
-    with _Replaced(counts_path) as temporary:
-        _write_counts(counts, temporary)
+def write_counts(counts: Counts, path: Path) -> dict[str, Any]:
+    """Write the Parquet file at ``path``; returns what the record has to say of it, for :func:`read_counts`."""
+    with replacing(path) as temporary:
+        _write_rows(counts, temporary)
         digest = _sha256(temporary)
-    body = _body(report)
-    if report.bound.needs_outputs:
-        # The user's function cannot be stored; the names of its classes can, and are all that a stored run needs.
-        body["labels"] = [report.bound.label(index) for index in range(report.bound.num_classes or 0)]
     lossy = np.flatnonzero(counts.nonfinite)
-    body["counts"] = {
-        "file": counts_path.name,
+    return {
+        "file": path.name,
         "sha256": digest,
         "rows": len(counts.unit),
         "classes": counts.num_classes,
@@ -74,88 +56,10 @@ def save(report: VolumeReport, path: str | Path) -> Path:
         "copies": counts.copies,
         "nonfinite": [[int(unit), int(counts.nonfinite[unit])] for unit in lossy],  # [unit, draws]; others are 0
     }
-    return _write_record(record_path, FORMAT, body)
 
 
-def save_stored(report: TableReport, path: str | Path) -> Path:
-    """Write the record of a report whose counts lie in the run directory ``path``.
-
-    Raises ValueError for another folder: a table is not copied.
-    """
-    record_path, counts_path = paths(path)
-    store = report.counts
-    if record_path.parent.resolve() != store.folder.resolve():
-        raise ValueError(
-            f"The counts of this report are the parts of {store.folder}, as large as they are: save the report there, "
-            "and copy that folder where it is wanted."
-        )
-    body = {**_body(report), "counts": store.record()}
-    _write_record(record_path, FORMAT, body)
-    counts_path.unlink(missing_ok=True)
-    return record_path
-
-
-def _body(report: VolumeReport) -> dict[str, Any]:
-    body: dict[str, Any] = {field: getattr(report, field) for field in FIELDS}
-    body["description"] = {
-        **report.description,
-        "domain": report.domain.describe(),
-        "classifier": report.classifier.describe(),
-    }
-    return body
-
-
-def save_estimates(report: EstimateReport, path: str | Path) -> Path:
-    """Write a report of named classes; returns the path of its record. Counts that stood there are removed."""
-    record_path, counts_path = paths(path)
-    record_path.parent.mkdir(parents=True, exist_ok=True)
-    body: dict[str, Any] = {field: getattr(report, field) for field in FIELDS if field != "num_outputs"}
-    _write_record(record_path, ESTIMATES, {**body, "entries": [entry.to_dict() for entry in report.entries]})
-    counts_path.unlink(missing_ok=True)  # of a run that the record just replaced
-    return record_path
-
-
-def load(path: str | Path) -> VolumeReport | EstimateReport:
-    """Read what a report's ``save`` wrote, of either kind; nothing in it is executed.
-
-    Raises:
-        FileNotFoundError: there is none at ``path``, a ``.json`` file or a folder.
-        ValueError: it cannot be used; the sentence says what is wrong with it.
-    """
-    record_path, _ = paths(path)
-    record = _read_record(record_path)
-    if record.pop("format") == ESTIMATES:
-        from volume.reports.entries import entry_from_dict
-        from volume.reports.named import EstimateReport
-
-        return EstimateReport(tuple(map(entry_from_dict, record.pop("entries"))), **record)
-    from volume.reports.pooled import as_asked
-
-    return as_asked(_counted(record_path, record))
-
-
-def load_counted(path: str | Path) -> VolumeReport:
-    """Read a counted run. Errors as in :func:`load`, and ValueError for a report that holds no counts."""
-    from volume.reports.counted import VolumeReport
-
-    report = load(path)
-    if not isinstance(report, VolumeReport):
-        raise ValueError(
-            f"{path} holds {report!r}, which has no counts behind it: read it with volume.load, which takes both kinds."
-        )
-    return report
-
-
-def _counted(record_path: Path, record: dict[str, Any]) -> VolumeReport:
-    from volume.reports.counted import VolumeReport
-
-    sizes = record["counts"]
-    if "parts" in sizes:
-        from volume.reports.on_disk import TableReport
-        from volume.runs.table_store import TableStore
-
-        store: Any = TableStore.from_record(record_path.parent, sizes)
-        return TableReport(counts=store, **_asked(record))
+def read_counts(record_path: Path, sizes: Mapping[str, Any]) -> Counts:
+    """The counts that lie beside a record. ValueError where they are missing, damaged or of another run."""
     counts_path = record_path.with_name(Path(sizes["file"]).name)
     if not counts_path.is_file():
         raise ValueError(
@@ -166,40 +70,24 @@ def _counted(record_path: Path, record: dict[str, Any]) -> VolumeReport:
             f"{counts_path} is truncated, damaged, or of another run than {record_path.name}: "
             "its SHA-256 is not the recorded one."
         )
-    kind = VolumeReport
-    if record["method"].get("name") == "trained":
-        from volume.reports.trained import TrainedReport
-
-        kind = TrainedReport
-    return kind(counts=_read_counts(counts_path, sizes), **_asked(record))
+    return _read_rows(counts_path, sizes)
 
 
-def _asked(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a report but its counts."""
-    from volume.functions import domains
-
-    domain = domains.from_description(record["description"]["domain"])
-    return {"domain": domain, "classifier": _classifier(record), **{field: record[field] for field in FIELDS}}
-
-
-def _classifier(record: Mapping[str, Any]) -> Classifier:
-    from volume.classifiers.base import from_description
-
-    description = record["description"]["classifier"]
-    if "labels" in record:
-        return Recorded(json.dumps(description), tuple(record["labels"]))
-    return from_description(description)
-
-
-def _write_record(path: Path, kind: str, body: dict[str, Any]) -> Path:
+def write_record(path: Path, kind: str, body: dict[str, Any]) -> Path:
+    """Write ``body`` with its format, version and SHA-256; returns ``path``. Its folder is made."""
     record = {"format": kind, "version": VERSION, "sha256": _body_sha256(body), **body}
-    with _Replaced(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
     return path
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    """The body of a record, checked, with its ``format``."""
+def read_record(path: Path, kinds: Container[str]) -> tuple[str, dict[str, Any]]:
+    """The format, one of ``kinds``, and the checked body of a record.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        ValueError: it is damaged, of another version, or no such record.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no run at {path}: give the .json file of a run, or the folder it was saved in."
@@ -208,7 +96,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # bad JSON and bad UTF-8
         raise ValueError(f"{path} is truncated or damaged: it is not JSON to its end ({error}).") from None
-    if not isinstance(record, dict) or record.get("format") not in (FORMAT, ESTIMATES):
+    if not isinstance(record, dict) or record.get("format", "") not in kinds:
         raise ValueError(f"{path} is JSON, but no saved run: give what a report's save wrote.")
     if record.get("version") != VERSION:
         raise ValueError(
@@ -218,10 +106,10 @@ def _read_record(path: Path) -> dict[str, Any]:
     body = {name: value for name, value in record.items() if name not in ("format", "version", "sha256")}
     if record.get("sha256") != _body_sha256(body):
         raise ValueError(f"{path} is damaged or was edited: its content does not match its own SHA-256.")
-    return {"format": record["format"], **body}
+    return record["format"], body
 
 
-def _write_counts(counts: Counts, path: Path) -> None:
+def _write_rows(counts: Counts, path: Path) -> None:
     words = counts.keys.shape[1]
     schema = pa.schema(
         [
@@ -247,7 +135,7 @@ def _write_counts(counts: Counts, path: Path) -> None:
             writer.write_table(pa.table(columns, schema=schema), row_group_size=ROWS_PER_GROUP)
 
 
-def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
+def _read_rows(path: Path, sizes: Mapping[str, Any]) -> Counts:
     words, rows, num_units = sizes["words"], sizes["rows"], sizes["num_units"]
     complete, copies = sizes.get("complete", False), sizes.get("copies", 1)
     unit, hits = np.empty(rows, np.int32), np.empty(rows, np.int64 if complete else np.int32)
@@ -281,30 +169,6 @@ def _read_counts(path: Path, sizes: Mapping[str, Any]) -> Counts:
     return Counts(
         keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite, complete, copies
     )
-
-
-def key_words(column: pa.Array, words: int) -> np.ndarray:
-    """Keys [R, W] of a column of big-endian bytes."""
-    data = column.buffers()[1]
-    octets = np.frombuffer(data, np.uint8, count=len(column) * 8 * words, offset=column.offset * 8 * words)
-    return octets.view(">u8").reshape(-1, words).astype(np.uint64)
-
-
-class _Replaced:
-    """``with _Replaced(path) as temporary``: what was written there takes the path's place unless something failed."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-    def __enter__(self) -> Path:
-        return self._temporary
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            os.replace(self._temporary, self._path)
-        else:
-            self._temporary.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

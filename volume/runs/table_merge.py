@@ -1,4 +1,4 @@
-"""What a table on disk is added up to, range of keys by range of keys (volume.table_store).
+"""What a table on disk is added up to, range of keys by range of keys (table_store.py).
 
 Beside the parts of a run directory there are then
 
@@ -30,8 +30,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from volume.common.atomic_files import write_bytes, write_text
 from volume.runs.columns import function_column
-from volume.runs.files import replace
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import RareClasses, rare_classes
 from volume.statistics.unseen import Alone, alone_of_clustered, alone_of_independent, draws_alone, shared_pairs
@@ -167,7 +167,7 @@ def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> None
     content = io.BytesIO()
     within = np.bincount(counts.unit, counts.hits, minlength=counts.num_units)
     np.savez_compressed(content, **sums, inside=inside, rare_hits=hits, within=within)
-    replace(work / f"{number:05d}.npz", content.getbuffer())
+    write_bytes(work / f"{number:05d}.npz", content.getbuffer())
 
 
 def _some(counts: Counts, rows: np.ndarray) -> Counts:
@@ -253,7 +253,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    replace(path, f"{json.dumps(value, allow_nan=False)}\n".encode())
+    write_text(path, f"{json.dumps(value, allow_nan=False)}\n")
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
@@ -261,4 +261,4 @@ def _write_table(path: Path, table: pa.Table) -> None:
     sink = pa.BufferOutputStream()
     options = {"compression": "zstd", "compression_level": 1, "use_dictionary": numbers}
     pq.write_table(table, sink, row_group_size=ROWS_PER_GROUP, **options)
-    replace(path, memoryview(sink.getvalue()))
+    write_bytes(path, memoryview(sink.getvalue()))

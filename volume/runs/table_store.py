@@ -3,7 +3,7 @@
 A part of a `Direct` run of tables holds one row per (class, block), sorted by key (docs/run_directories.md), so a range
 of keys is read from a few row groups of every part. `TableStore.ranges` cuts the keys by the quantiles of the row
 groups' first keys into ranges that fit the memory allowed; each range, sorted, is an ordinary `Counts` of the classes
-in it, and all that a report asks of the whole is added up from them once (volume.table_merge), by the code that answers
+in it, and all that a report asks of the whole is added up from them once (table_merge.py), by the code that answers
 from memory. A few classes asked for by name are looked up.
 
 Shape letters: B independent units, K classes, R rows (cells hit), W 64-bit words of a key.
@@ -23,8 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from volume.runs.columns import function_column
-from volume.runs.report_files import key_words
+from volume.runs.columns import function_column, key_words
 from volume.statistics.counts import Counts, Tally, Units, positions
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class TableStore(Units):
         num_words: W.
         unit_size: draws of a block.
         independent: whether the draws of a block are iid.
-        copies: hits that one draw can bring (volume.quotient).
+        copies: hits that one draw can bring (volume.queries.quotient).
         memory: bytes that work on a range of keys may take; default: a quarter of the machine's.
 
     Raises:

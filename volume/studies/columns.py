@@ -24,10 +24,10 @@ from volume.estimators.infinite_width.shares import wide_shares
 from volume.estimators.trained.trained import Trained
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
-from volume.reports.counted_text import words
 from volume.reports.entries import ReplicatedVolume
 from volume.reports.named import EstimateReport
 from volume.reports.shares import shares as counted_shares
+from volume.reports.text import words
 from volume.reports.trained import TrainedReport, training_words
 from volume.samplers import OBJECTIVES
 from volume.statistics import replicates

@@ -6,34 +6,60 @@ Heights are log10 of a share on a linear axis, so that 1e-1000 has its place. St
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from volume.common.logs import LN10
-from volume.plots.figures import BLUE, GREY, VERMILLION, check_path
+from volume.plots.figures import BLUE, GREY, VERMILLION, check_path, new_axes, write
 from volume.studies.columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
+from volume.studies.table import MeasureTable
 from volume.studies.text import share_words, title_of
-
-if TYPE_CHECKING:
-    from volume.studies.label_curve import CurvePoint, LabelsCurve
-    from volume.studies.measures import Measures
 
 GREEN = "#009E73"  # of the same palette
 COLOURS = {FUNCTIONS: GREY, VOLUME: BLUE, LIMIT: VERMILLION, SIMPLICITY: GREEN}
 OF_RUNS = ("#E69F00", "#56B4E9", "#CC79A7", "#882255", "#000000")  # trainings, in turn; yellow cannot be read
 SIZE = (7.0, 4.2)  # inches: two columns
+TICKS = 8.5  # points
 ROOM = 4  # columns that fit there; each further one widens the figure
 
 
-def bars(found: Measures, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
+class Point(Protocol):
+    """The volume of what fits so many labels, as in `volume.studies.label_curve`; natural logarithms."""
+
+    @property
+    def labels(self) -> str: ...
+    @property
+    def num_labels(self) -> int: ...
+    @property
+    def measure(self) -> str: ...
+    @property
+    def log_volume(self) -> float: ...
+    @property
+    def log_low(self) -> float: ...
+    @property
+    def log_high(self) -> float: ...
+    @property
+    def resolved(self) -> bool: ...
+
+
+class Curve(Protocol):
+    """What the figure reads of a `volume.LabelsCurve`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def points(self) -> Sequence[Point]: ...
+    @property
+    def num_classes(self) -> int: ...
+
+
+def bars(found: MeasureTable, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
     """Shares of what fits, a group of bars for each row of the table.
 
     Full bars end at the share, with the interval as a line. A hatched bar with an arrow is an upper limit: the class
@@ -41,7 +67,7 @@ def bars(found: Measures, *, ax: Axes | None = None, path: str | Path | None = N
     """
     path = None if path is None else check_path(path)
     columns = [column for column in found.columns if column.cells]
-    ax = _axes(ax, (SIZE[0] * max(1.0, len(columns) / ROOM), SIZE[1]))
+    ax = new_axes(ax, (SIZE[0] * max(1.0, len(columns) / ROOM), SIZE[1]), labelsize=TICKS)
     colours = _colours(columns)
     foot = _foot(columns)
     width = 0.84 / len(columns)
@@ -62,13 +88,13 @@ def bars(found: Measures, *, ax: Axes | None = None, path: str | Path | None = N
     name = f"{found.name}: " if found.name else ""
     ax.set_title(f"{name}what fits {found.num_train} labels", fontsize=10, loc="left")
     ax.legend(handles=handles, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.24), ncols=2)
-    return _finish(ax, path)
+    return write(ax, path)
 
 
-def curve(found: LabelsCurve, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
+def curve(found: Curve, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
     """log10 volume against the number of labels fitted, for a target and for random labels, beside 2^-m."""
     path = None if path is None else check_path(path)
-    ax = _axes(ax, (5.6, 3.8))
+    ax = new_axes(ax, (5.6, 3.8), labelsize=TICKS)
     sizes = sorted({point.num_labels for point in found.points})
     ends = np.array([0, max(sizes)])
     slope = -math.log10(found.num_classes)
@@ -101,10 +127,10 @@ def curve(found: LabelsCurve, *, ax: Axes | None = None, path: str | Path | None
     ax.set_xlabel("labels fitted, m", fontsize=10)
     ax.set_ylabel("volume that fits (share of the prior)", fontsize=10)
     ax.legend(fontsize=8, frameon=False, loc="lower left")
-    return _finish(ax, path)
+    return write(ax, path)
 
 
-def _log10(points: list[CurvePoint], key: str) -> np.ndarray:
+def _log10(points: Sequence[Point], key: str) -> np.ndarray:
     return np.array([getattr(point, key) for point in points]) / LN10
 
 
@@ -161,22 +187,3 @@ def _two_lines(words: str, counts: str) -> str:
 def _log_axis(ax: Axes) -> None:
     ax.yaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
     ax.yaxis.set_major_formatter(lambda value, _: "1" if value == 0 else rf"$10^{{{value:.0f}}}$")
-
-
-def _axes(ax: Axes | None, size: tuple[float, float] = SIZE) -> Axes:
-    if ax is None:
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        ax = figure.add_subplot()
-    ax.tick_params(labelsize=8.5)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    return ax
-
-
-def _finish(ax: Axes, path: str | Path | None) -> Axes:
-    if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
-            ax.figure.get_figure(root=True).savefig(path, dpi=200)  # type: ignore[union-attr]
-    return ax

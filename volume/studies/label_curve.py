@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from volume.classifiers.labels import Fits
+from volume.common.atomic_files import write_text
 from volume.common.logs import LN10, finite, volume_text
 from volume.common.progress import Progress
 from volume.common.seeds import to_key
@@ -96,7 +97,7 @@ class LabelsCurve:
         path = Path(path)
         path = path if path.suffix == ".json" else path / "labels.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
         return path
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:

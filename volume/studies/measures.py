@@ -23,7 +23,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ import numpy as np
 
 from volume.classifiers.base import Conditional
 from volume.classifiers.graded import Graded
+from volume.common.atomic_files import write_text
 from volume.common.progress import Progress
 from volume.common.records import plain, short
 from volume.common.seeds import to_key
@@ -41,8 +42,6 @@ from volume.estimators.splitting.splitting import Splitting
 from volume.estimators.trained.trained import Trained
 from volume.method import Method
 from volume.queries.query import Query
-from volume.reports.counted import VolumeReport
-from volume.reports.named import EstimateReport
 from volume.reports.trained import TrainedReport
 from volume.studies.columns import (
     FUNCTIONS,
@@ -56,8 +55,10 @@ from volume.studies.columns import (
     trainings,
     volume_column,
 )
-from volume.studies.rows import Row, rows_of
+from volume.studies.rows import rows_of
 from volume.studies.simplicity import MAX_INPUTS
+from volume.studies.table import MeasureTable
+from volume.studies.text import paragraph, summarise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,53 +71,17 @@ HITS, MOST_DRAWS = 20_000, 40_000_000
 PARTICLES, MOVES, REPLICATES = 128, 8, 16
 
 
-@dataclass(frozen=True, eq=False)
-class Measures:
+@dataclass(frozen=True, eq=False, repr=False)
+class Measures(MeasureTable):
     """A task under several measures; `measure` makes it."""
-
-    name: str  # of the task
-    rows: tuple[Row, ...]  # [K]
-    columns: tuple[Column, ...]
-    absent: dict[str, str]  # measure -> why it has no column
-    num_inputs: int
-    num_train: int
-    num_other: int  # M, test or trigger inputs
-    num_classes: int  # C
-    log_num_functions: float  # that fit
-    report: VolumeReport | EstimateReport  # the run behind the parameter volume
-    description: dict[str, Any]
-    seconds: float
-    trained: dict[str, TrainedReport] = field(default_factory=dict)  # the runs behind the columns of optimisers
-
-    def __getitem__(self, name: str) -> Column:
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise KeyError(f"No column {name!r}: {self.absent.get(name, self._known)}")
-
-    @property
-    def _known(self) -> str:
-        return f"the columns are {', '.join(column.name for column in self.columns)}."
-
-    def __contains__(self, name: object) -> bool:
-        return any(column.name == name for column in self.columns)
-
-    @property
-    def level(self) -> float:
-        """Of the intervals, pointwise."""
-        return self.report.level
 
     @property
     def text(self) -> str:
         """What the numbers say, in a paragraph computed from them."""
-        from volume.studies.text import paragraph
-
         return paragraph(self)
 
     def summary(self, width: int = 100) -> str:
         """The table and the paragraph, as text; in fewer than 100 columns intervals stand below their shares."""
-        from volume.studies.text import summarise
-
         return summarise(self, width)
 
     def __str__(self) -> str:
@@ -154,7 +119,7 @@ class Measures:
         path = path if path.suffix == ".json" else path / "measures.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         record = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        path.write_text(record + "\n", encoding="utf-8")
+        write_text(path, record + "\n")
         return path
 
     def save_training(self, folder: str | Path) -> list[Path]:

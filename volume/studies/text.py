@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from volume.common.logs import LN10, volume_text
-from volume.reports.counted_text import render
+from volume.reports.text import render
 from volume.studies.columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
-
-if TYPE_CHECKING:
-    from volume.studies.measures import Measures
+from volume.studies.table import MeasureTable
 
 WIDTH = 100
 TITLES = {
@@ -64,7 +61,7 @@ def total_words(column: Column, narrow: bool = False) -> str:
     return _with_ends(column.log_total, column.log_total_low, column.log_total_high, narrow)
 
 
-def summarise(found: Measures, width: int = WIDTH) -> str:
+def summarise(found: MeasureTable, width: int = WIDTH) -> str:
     """The text of `Measures.summary`; what does not fit in ``width`` stands in further tables below the first."""
     groups, narrow = _layout(found, width)
     tables = [part for group in groups for part in ("", _table(found, group, narrow))][1:]
@@ -76,11 +73,11 @@ def summarise(found: Measures, width: int = WIDTH) -> str:
     if any(not cell.resolved for column in found.columns for cell in column.cells):
         below.append('"below x": met too rarely to be told from 0; x is the upper end of its interval.')
     title = f"How what fits {found.num_train} labels divides by the other {found.num_other} of {_name(found)}"
-    text = [line for each in (*below, "", found.text) for line in _wrapped(each, width)]
+    text = [line for each in (*below, "", paragraph(found)) for line in _wrapped(each, width)]
     return render("\n".join(_wrapped(title, width)), *tables, "\n".join(["", *text]))
 
 
-def _layout(found: Measures, width: int) -> tuple[list[list[Column]], bool]:
+def _layout(found: MeasureTable, width: int) -> tuple[list[list[Column]], bool]:
     """Which columns share a table, and whether intervals stand below their shares.
 
     Measures alone are one table, as wide as it gets. With trainings beside them all go into one where that fits, else
@@ -100,12 +97,12 @@ def _layout(found: Measures, width: int) -> tuple[list[list[Column]], bool]:
     return groups, True
 
 
-def _width(found: Measures, columns: list[Column], narrow: bool) -> int:
+def _width(found: MeasureTable, columns: list[Column], narrow: bool) -> int:
     """Columns of text that a table takes."""
     return max(map(len, render(_table(found, columns, narrow)).splitlines()))
 
 
-def _table(found: Measures, columns: list[Column], narrow: bool) -> Table:
+def _table(found: MeasureTable, columns: list[Column], narrow: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0), header_style="")
     table.add_column("on the other inputs" if found.num_other > 1 else "on the other input", no_wrap=True)
     table.add_column("right", justify="right", no_wrap=True)
@@ -134,11 +131,11 @@ def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-def _name(found: Measures) -> str:
+def _name(found: MeasureTable) -> str:
     return f"{found.num_inputs:,} inputs" + (f": {found.name}" if found.name else "")
 
 
-def paragraph(found: Measures) -> str:
+def paragraph(found: MeasureTable) -> str:
     """What the numbers say, whichever way they fall."""
     functions, volume = found[FUNCTIONS], found[VOLUME]
     log_all = found.log_num_functions
@@ -167,7 +164,7 @@ def paragraph(found: Measures) -> str:
     return " ".join(sentences)
 
 
-def _training(found: Measures, volume: Column) -> list[str]:
+def _training(found: MeasureTable, volume: Column) -> list[str]:
     """Where the runs of every optimiser end most often, beside the volume."""
     columns = [column for column in found.columns if column.of_runs]
     sentences = [f"No run of {column.name} fits." for column in columns if not column.cells]
@@ -194,7 +191,7 @@ def _apart(a: Cell, b: Cell) -> bool:
     return a.log_high < b.log_low or b.log_high < a.log_low
 
 
-def _ends(found: Measures, functions: Column, volume: Column) -> list[str]:
+def _ends(found: MeasureTable, functions: Column, volume: Column) -> list[str]:
     """Where each measure puts most, and the row furthest apart."""
     most_functions, most_volume = (_heaviest(column) for column in (functions, volume))
     words = [row.words for row in found.rows]
@@ -219,7 +216,7 @@ def _ends(found: Measures, functions: Column, volume: Column) -> list[str]:
     return sentences
 
 
-def _limit(found: Measures, volume: Column, limit: Column) -> list[str]:
+def _limit(found: MeasureTable, volume: Column, limit: Column) -> list[str]:
     top = _heaviest(volume)
     a, b = volume.cells[top], limit.cells[top]
     if not b.resolved:

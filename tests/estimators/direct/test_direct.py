@@ -11,8 +11,8 @@ import pytest
 import volume
 from volume import models, samplers
 from volume.common.seeds import index_words, to_key
-from volume.estimators.direct.direct import DirectRun, pack_words, step
 from volume.estimators.direct.plan import _divisor, check_memory
+from volume.estimators.direct.step import pack_words, step
 from volume.functions.tables import pack
 
 CUBE3 = volume.BooleanCube(3)
@@ -39,7 +39,7 @@ def test_counts_do_not_depend_on_the_step_size(monkeypatch, classifier):
 
     def counts(blocks_in_first_step, max_step_draws):
         monkeypatch.setattr("volume.estimators.direct.plan.MAX_STEP_DRAWS", max_step_draws)
-        run = DirectRun(question, method, to_key(5)[0])
+        run = method.start(question, to_key(5)[0])
         run._step_blocks = blocks_in_first_step
         while not run.done:
             run.advance()

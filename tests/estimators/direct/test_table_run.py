@@ -104,7 +104,7 @@ def test_each_network_counted_once(tmp_path):
 
 def test_a_stopped_run_and_a_stopped_merge_end_alike(inside, tmp_path, monkeypatch):
     monkeypatch.setattr(block_parts, "ROWS", 4000)
-    monkeypatch.setattr("volume.estimators.direct.direct.STEP_SECONDS", 0.0)  # one block a step
+    monkeypatch.setattr("volume.estimators.direct.run.STEP_SECONDS", 0.0)  # one block a step
 
     def stop(progress):
         if progress.done > DRAWS / 2:

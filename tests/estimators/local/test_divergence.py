@@ -124,7 +124,7 @@ def test_slope_of_kl(outs, size):
     np.testing.assert_allclose(slope, numeric, rtol=1e-5, atol=1e-6 * np.abs(slope).max())
 
 
-@pytest.mark.parametrize("outs", [1, 4])
+@pytest.mark.parametrize("outs", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_curvature_at_the_anchor_is_the_hessian_of_kl(outs):
     model = MLP((3, 4, outs), "gelu")
     bound = BoundDivergence(model)
@@ -140,6 +140,7 @@ def test_curvature_at_the_anchor_is_the_hessian_of_kl(outs):
         np.testing.assert_allclose(root.T @ root, truth, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_curvature_is_right_also_when_compiled_for_many_directions():
     """With jnp.sum(p * pushed, axis=-1) in it a CPU's program for 32 of them (jax 0.10.2) was off by 1.2 of .67."""
     model = MLP((16, 8, 10), "gelu")
@@ -209,7 +210,7 @@ def test_what_is_refused_says_why():
         undefined.check(anchor, undefined.data(anchor, INPUTS), [0.1])
 
 
-@pytest.mark.parametrize("classes", [1, 10])
+@pytest.mark.parametrize("classes", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_kl_and_its_slope_as_compiled_for_many_networks(classes):
     """XLA on a CPU compiled a sum of products wrongly in loops over 4 to 8 networks at a time, on 1,024 inputs and 10
     classes: against NumPy in float64."""

@@ -57,7 +57,9 @@ def rotation(dim, seed=0):
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))[0]
 
 
-@pytest.mark.parametrize(("dim", "preconditioner"), [(2, "full"), (40, "full"), (5000, "diagonal")])
+@pytest.mark.parametrize(
+    ("dim", "preconditioner"), [(2, "full"), pytest.param(40, "full", marks=pytest.mark.slow), (5000, "diagonal")]
+)
 def test_an_ellipsoid_in_a_box_is_exact_with_its_own_preconditioner(dim, preconditioner):
     """A turned ellipsoid with axes from 1 to 1e-3: every ray is the truth. P transposed would miss it by many nats."""
     values = np.geomspace(1, 1e6, dim)
@@ -74,6 +76,7 @@ def test_an_ellipsoid_in_a_box_is_exact_with_its_own_preconditioner(dim, precond
     assert entry.headline == "bound" or entry.effective_rays > 60
 
 
+@pytest.mark.slow
 def test_a_transposed_preconditioner_would_be_seen(monkeypatch):
     """The same ellipsoid with P' in place of P: many nats below, and no two rays alike."""
     from volume.samplers import Curvature
@@ -96,7 +99,7 @@ def test_a_transposed_preconditioner_would_be_seen(monkeypatch):
     assert wrong.effective_rays < 20
 
 
-@pytest.mark.parametrize("dim", [2, 5, 300])
+@pytest.mark.parametrize("dim", [pytest.param(2, marks=pytest.mark.slow), 5, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("drift", [False, True])
 def test_the_gaussian_mass_of_a_ball_off_centre(dim, drift):
     """Noncentral chi-square, at three nested radii; scales that differ by axis are covered below."""
@@ -135,6 +138,7 @@ def test_an_ellipsoid_under_a_gaussian_off_centre():
         assert entry.log_low < entry.log_volume < entry.log_high
 
 
+@pytest.mark.slow
 def test_linear_regression_in_closed_form():
     """Mean squared difference of predictions: an ellipsoid with the inputs' Gram matrix, whatever the labels."""
     rng = np.random.default_rng(2)
@@ -206,6 +210,7 @@ def test_agreement_on_a_circle_is_a_sector():
     assert report.run["copies"]["word"] == "bound"
 
 
+@pytest.mark.slow
 def test_copies_of_a_small_network_bound_the_true_class():
     """Agreement on all four inputs: local mass in the anchor's cell times 3! 2^3 copies, against 2 million draws."""
     model, prior = MLP((2, 3, 1), "tanh"), Gaussian(weight_std=1.5, bias_std=1.0)

@@ -17,15 +17,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkout import ROOT
 from cli_runs import answer, run
 from part_files import Kept, begin, go, report_of
 
 import volume
 from benchmarks.local_truths import quadratic, vector_model
 from volume import models, samplers
-from volume.estimators.local.pilot import LevelPilot, probe
-from volume.estimators.local.region_moves import Space
+from volume.estimators.local.pilot import LevelPilot
+from volume.estimators.local.region_kernel import RegionKernel, Space
 from volume.estimators.local.tempered_pilot import TemperedPilot
+from volume.estimators.smc.pilot import probe
+from volume.estimators.smc.scheme import Scheme
 
 AT = np.array([0.5, -0.3, 0.2])
 HALF = np.diag([30.0, 4.0, 1.0]).astype(np.float32)
@@ -120,6 +123,7 @@ def test_splitting_goes_on_from_parts(name, tmp_path, whole):
         assert said(go(mended), query) == whole(name, query, method)
 
 
+@pytest.mark.slow
 def test_a_law_that_is_lost_is_found_again(tmp_path, whole):
     """A pilot under way stands on it: without it, it begins from the last law that a fresh one began from."""
     query, method = CHAINS["tempered"]
@@ -131,6 +135,7 @@ def test_a_law_that_is_lost_is_found_again(tmp_path, whole):
     assert said(mended, query) == whole("tempered", query, method)
 
 
+@pytest.mark.slow
 def test_shares_of_processes_are_the_whole(tmp_path):
     """Groups of other sizes find the same, bit for bit, though replicates die and end some groups early; only the first
     process keeps laws and the pilot."""
@@ -190,7 +195,7 @@ def test_a_step_cut_short_leaves_no_state(tmp_path, monkeypatch, whole):
         return probe(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr("volume.estimators.local.pilot.probe", cut)
+        patch.setattr("volume.estimators.smc.pilot.probe", cut)
         with pytest.raises(KeyboardInterrupt):
             go(run)
     kept.keep(run.collect(all=True))
@@ -200,17 +205,18 @@ def test_a_step_cut_short_leaves_no_state(tmp_path, monkeypatch, whole):
 @pytest.mark.parametrize("chain", [LevelPilot, TemperedPilot])
 def test_a_state_holds_all_that_changes(chain):
     """What a pilot has beside its state is what it was made of."""
-    region: Any = type("Region", (), {"points": 4})
+    nothing: Any = None
+    scheme = Scheme(RegionKernel(nothing, nothing, 1, 1, points=4), 2, 1, 1, "highest")
     space = Space(None, {}, np.zeros(2, np.float32), None, None)
     more = {"beta": 1.0} if chain is TemperedPilot else {}
-    pilot = chain(region, space, [0.1], None, -1.0, weighted=True, **more)
-    made_of = {"region", "space", "_targets", "_floor", "_dtype", "_beta"}
-    assert set(vars(pilot)) - made_of == {*pilot.NUMBERS, "stages", "ends", "_key", "_x"}
+    pilot = chain(scheme, space, [0.1], None, -1.0, weighted=True, **more)
+    made_of = {"scheme", "data", "_targets", "_floor", "_dtype", "_beta"}
+    assert set(vars(pilot)) - made_of == {*pilot.NUMBERS, "stages", "ends", "_key", "_z"}
 
 
 def test_states_are_kept_now_and_then(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("volume.runs.states.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("volume.runs.checkpoints.time.monotonic", lambda: clock[0])
     run = begin(*CHAINS["levels"])
     run.advance()
     assert [part.name for part in run.collect()] == ["law-000"]
@@ -326,7 +332,7 @@ KILLED = """
     import os, signal, time
     from tests_here import QUERY, SMALL, local
     import volume
-    from volume.runs import states as state_parts
+    from volume.runs import checkpoints as state_parts
     state_parts.STATE_SECONDS, state_parts.STATE_RATE = 0.0, 1e12
     left = {steps}
     def stop(_):
@@ -347,7 +353,7 @@ def test_a_kill_costs_the_step_under_way(tmp_path, whole):
     here = Path(__file__).resolve()
     for steps in (6, 6):
         script = textwrap.dedent(KILLED).replace("tests_here", here.stem).format(steps=steps, out=str(tmp_path))
-        paths = os.pathsep.join((str(here.parent), str(here.parents[2] / "helpers")))
+        paths = os.pathsep.join((str(here.parent), str(ROOT / "tests" / "helpers")))
         done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, timeout=200)
         assert done.returncode == -signal.SIGKILL
     steps = 0

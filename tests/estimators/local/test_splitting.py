@@ -54,6 +54,7 @@ def test_ball_off_the_priors_centre():
     assert abs(steep[0].slope - truth) < 4 * (steep[0].high - steep[0].low) / 2  # 8 standard errors and more
 
 
+@pytest.mark.slow
 def test_linear_regression_in_closed_form():
     """D is the mean squared difference of predictions: an ellipsoid with the Gram matrix of the inputs."""
     inputs = np.random.default_rng(3).normal(size=(11, 3)) * [2.0, 1.0, 0.3]
@@ -83,6 +84,7 @@ def test_linear_regression_in_closed_form():
     near(run, [truth])
 
 
+@pytest.mark.slow
 def test_sixty_dimensions():
     """-98 nats by 16 replicates: an error of a nat would be seen; the spectrum spans four decades."""
     rng = np.random.default_rng(0)
@@ -94,6 +96,7 @@ def test_sixty_dimensions():
     near(run, [log_ellipsoid(8.0, spectrum, turn.T @ at)])
 
 
+@pytest.mark.slow
 def test_agreement_is_a_sector_of_the_plane():
     """A perceptron of two inputs without bias: the anchor's class is a sector, angle / 2 pi, and star-shaped."""
     angles = np.array([0.1, 0.35, 1.3, 2.2])
@@ -123,6 +126,7 @@ def test_agreement_is_a_sector_of_the_plane():
     assert run.slopes() == []  # a cutoff of 0 has no logarithm
 
 
+@pytest.mark.slow
 def test_points_of_the_line_tell_the_star_shaped_region_from_the_sublevel_set():
     """D = (w - a)^2 (w - b)^2: {D <= c} is around a and around b, and only the first is seen from a."""
     a, b, cutoff = 0.4, -1.0, 0.03
@@ -155,6 +159,7 @@ def test_points_of_the_line_tell_the_star_shaped_region_from_the_sublevel_set():
         near(run, [math.log(truth)])
 
 
+@pytest.mark.slow
 def test_uniform_prior_counts_the_part_inside_its_box():
     """A disc that the box cuts: its area by one integral."""
     at, radius = np.array([0.7, -0.2]), 0.5
@@ -178,6 +183,7 @@ def test_uniform_prior_counts_the_part_inside_its_box():
     near(run, [math.log(area / 4)])
 
 
+@pytest.mark.slow
 def test_unbiased_however_badly_it_moves():
     """E[p_hat / p] = 1 with 8 particles and 2 moves at three levels and the powers between; 2 % would be seen."""
     at = np.array([0.9, -0.4, 0.3])

@@ -20,7 +20,7 @@ from benchmarks.local_truths import finished, log_ellipsoid, quadratic_run, vall
 from volume import models, samplers
 from volume.estimators.local.divergence import DivergenceFunction, bind
 from volume.estimators.local.group import Replicate
-from volume.estimators.local.region_moves import Region, RegionStage, Space, _kicked
+from volume.estimators.local.region_kernel import RegionKernel, RegionStage, Space, _kicked
 from volume.estimators.local.splitting import MAX_REFITS, LocalSplitting
 from volume.estimators.local.tempered_pilot import TemperedPilot
 from volume.statistics import replicates
@@ -45,60 +45,56 @@ def valley():
     with jax.enable_x64(True):
         at = np.array([0.7, -1.1, 0.4])
         divergence = bind(vector_model(3), DivergenceFunction(bent, {"at": at, "size": np.array([1.0, 0.3, 2.0])}))
-        region = Region(
+        kernel = RegionKernel(
             divergence=divergence,
             prior=samplers.Gaussian(1.0, 1.3),
             line_points=4,
             guide_points=2,
             points=7,
-            num_particles=1,
-            num_moves=1,
-            batch=1,
-            precision="highest",
             kicks=True,
         )
         anchor = {"w": jnp.asarray(at)}
         root = np.array([[0.6, 0.1, 0.0], [0.1, 0.9, -0.2], [0.0, -0.2, 0.5]])
         data = divergence.data(anchor, np.zeros((1, 3)))
         log_det = float(np.linalg.slogdet(root)[1])
-        yield region, Space(data, anchor, jnp.asarray(at / 1.3 + 0.2), jnp.asarray(root), log_det)
+        yield kernel, Space(data, anchor, jnp.asarray(at / 1.3 + 0.2), jnp.asarray(root), log_det)
 
 
 STAGE = RegionStage(-math.inf, 0.6, 9.0, -math.inf, 0.8, 12.0, 0.25, 0.0)
 
 
 def test_kicks_follow_the_gradient_of_log_g(valley):
-    region, space = valley
+    kernel, space = valley
 
     def log_g(x):
-        return STAGE.power * region.log_weight(space, x) + STAGE.temper * region.score(space, x)
+        return STAGE.power * kernel.log_weight(space, x) + STAGE.temper * kernel.score(space, x)
 
     for x in np.random.default_rng(0).normal(size=(5, 3)):
-        score, slope = region.pulled(space, STAGE, jnp.asarray(x))
+        score, slope = kernel.pulled(space, STAGE, jnp.asarray(x))
         step = 1e-6
         numeric = [(log_g(x + step * e) - log_g(x - step * e)) / (2 * step) for e in np.eye(3)]
-        assert float(score) == pytest.approx(float(region.score(space, jnp.asarray(x))), rel=1e-12)
+        assert float(score) == pytest.approx(float(kernel.score(space, jnp.asarray(x))), rel=1e-12)
         np.testing.assert_allclose(slope, numeric, rtol=1e-6, atol=1e-7)
 
 
 def test_every_point_of_an_orbit_has_the_same_orbit(valley):
     """Reversibility: from the second point on, with its own v, the same points are found; and volume is kept."""
-    region, space = valley
+    kernel, space = valley
     x, v = jnp.array([0.4, -0.8, 1.1]), jnp.array([-0.5, 0.9, 0.3])
-    first = _kicked(region, space, STAGE, x, v, jnp.asarray(0))  # six steps on
+    first = _kicked(kernel, space, STAGE, x, v, jnp.asarray(0))  # six steps on
     along = np.vstack([x, first.x[:-1]])
 
     def step(both):
         """One step, as a map of (x, v)."""
         x, v = both
-        push = partial(region.pulled, space, STAGE)
+        push = partial(kernel.pulled, space, STAGE)
         v = v + STAGE.step / 2 * push(x)[1]
         x, v = x * jnp.cos(STAGE.step) + v * jnp.sin(STAGE.step), v * jnp.cos(STAGE.step) - x * jnp.sin(STAGE.step)
         return jnp.stack([x, v + STAGE.step / 2 * push(x)[1]])
 
     second = step(jnp.stack([x, v]))
     np.testing.assert_allclose(second[0], along[1], rtol=1e-12)
-    again = _kicked(region, space, STAGE, second[0], second[1], jnp.asarray(1))  # one back, five on
+    again = _kicked(kernel, space, STAGE, second[0], second[1], jnp.asarray(1))  # one back, five on
     found = np.vstack([again.x[0], again.x[-1], again.x[1:-1]])
     np.testing.assert_allclose(found, along, rtol=1e-9)
     np.testing.assert_allclose(np.sort(again.log_density), np.sort(first.log_density), rtol=1e-9)
@@ -191,7 +187,7 @@ def test_laws_are_fitted_to_one_measure_and_a_fresh_pilot_goes_on(monkeypatch):
     assert pilot is not None
     assert law is not None
     assert pilot.stages[0].power == 0
-    np.testing.assert_array_equal(pilot.space.root, law.root.astype(np.float32))
+    np.testing.assert_array_equal(pilot.data.root, law.root.astype(np.float32))
 
 
 def test_a_divergence_that_stands_still_is_said():

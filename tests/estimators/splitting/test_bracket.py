@@ -13,7 +13,8 @@ import pytest
 import volume
 from benchmarks.rare_truths import cases
 from volume import models, samplers
-from volume.estimators.splitting.bracket import class_of, reverse_runs
+from volume.estimators.smc.conditional import conditional_runs
+from volume.estimators.splitting.bracket import class_of
 from volume.estimators.splitting.splitting import Splitting
 from volume.reports.entries import ReplicatedVolume
 
@@ -42,7 +43,7 @@ def test_inverse_estimates_average_the_inverse_volume(half_space):
 
     def one(number: int) -> float:
         key = jax.random.key(100 + number)
-        logs = reverse_runs(run.target, run.stages, draws[number], run.inputs, key, 16, run.data)
+        logs = conditional_runs(run.scheme, run.stages, draws[number], run.data, np.float32, key, 16)
         return float(np.mean(np.exp(case.log_volume - logs)))
 
     inverse = [one(number) for number in range(200)]
@@ -51,15 +52,16 @@ def test_inverse_estimates_average_the_inverse_volume(half_space):
     assert abs(np.mean(inverse) - 0.984) < 5 * error
 
 
+@pytest.mark.slow
 def test_the_retained_path_survives_where_all_others_die(half_space):
     """Levels that end far beyond what two particles reach: every reverse estimate is finite, as the path holds it."""
     _, run, draws = half_space
     first = run.stages[0]
     straight = [first._replace(level=-math.inf, next_level=math.inf)]  # one level: volume .01 at a blow
-    logs = reverse_runs(run.target, straight, draws[0], run.inputs, jax.random.key(0), 50, run.data)
+    logs = conditional_runs(run.scheme, straight, draws[0], run.data, np.float32, jax.random.key(0), 50)
     assert np.all(np.isfinite(logs))
     # 8 particles, 3 moves: at least the path's own point of a window counts, 1 / (8 * 3 * 16).
-    assert run.target.arcs.body_points == 16
+    assert run.scheme.kernel.arcs.body_points == 16
     assert logs.min() >= math.log(1 / (8 * 3 * 16)) - 1e-5
 
 

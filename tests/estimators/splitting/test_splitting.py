@@ -118,7 +118,7 @@ def test_same_seed_same_answer_and_round_trip(tmp_path):
     # Two groups of replicates instead of one: the same replicates.
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("volume.estimators.splitting.class_run.STATE_BYTES", 6 * 4 * 13 * 64 * 4)
+        patch.setattr("volume.estimators.smc.replicates.STATE_BYTES", 6 * 4 * 13 * 64 * 4)
         grouped = estimate(query, SMALL, seed=6, progress=lambda progress: seen.append(progress.words))
         np.testing.assert_allclose(grouped["fits"].log_estimates, first["fits"].log_estimates, rtol=1e-4)
 
@@ -141,7 +141,7 @@ def test_interrupted_in_the_pilot():
         raise KeyboardInterrupt
 
     with pytest.raises(Interrupted) as caught:
-        estimate(GIVEN, SMALL, seed=6, progress=stop)
+        estimate(GIVEN, replace(SMALL, particles=128), seed=6, progress=stop)  # compiled for the draws above
     learnt: Any = caught.value.report
     (entry,) = learnt.entries
     assert entry.headline == "none"
@@ -150,6 +150,7 @@ def test_interrupted_in_the_pilot():
     assert "pilot at level 1, log10 volume about" in caught.value.progress.words
 
 
+@pytest.mark.slow
 def test_replicates_that_die():
     """Two particles: most replicates of XOR die; none of them makes the shares fail, and parts were not met."""
     few = volume.Splitting(particles=2, moves=1, replicates=6, body_points=2, head_points=2)
@@ -189,10 +190,15 @@ def test_a_split_by_complexity_is_counted_from_tables():
 @pytest.mark.parametrize(
     ("score", "sentence"),
     [
-        (lambda outputs: jnp.minimum(jnp.max(outputs), 1.0), "the score stands still at 1: none of 6,144 moves"),
-        (lambda outputs: outputs[0] * jnp.nan, "the score stands still at -inf"),
+        pytest.param(
+            lambda outputs: jnp.minimum(jnp.max(outputs), 1.0),
+            "the score stands still at 1: none of 6,144 moves",
+            id="plateau",
+        ),
+        pytest.param(
+            lambda outputs: outputs[0] * jnp.nan, "the score stands still at -inf", id="nan", marks=pytest.mark.slow
+        ),
     ],
-    ids=["plateau", "nan"],
 )
 def test_scores_that_lead_nowhere(score, sentence):
     far = volume.Predicate(lambda outputs: jnp.max(outputs) > 40.0, names=("near", "far"))
@@ -204,6 +210,7 @@ def test_scores_that_lead_nowhere(score, sentence):
     assert any("region of volume about 10^" in note for note in entry.notes)
 
 
+@pytest.mark.slow
 def test_a_good_score_of_ones_own():
     """max of theta_0 x + theta_1 over x = 1 alone: an exact tail of the normal."""
     tail = volume.Predicate(lambda outputs: outputs[0] > 5, names=("near", "far"))
@@ -212,6 +219,7 @@ def test_a_good_score_of_ones_own():
     check(estimate(query, method, seed=1)["far"], math.log(2.866515719e-7))
 
 
+@pytest.mark.slow
 def test_labels_that_contradict_each_other():
     """No perceptron gives XOR."""
     query = volume.Query(models.Perceptron(2), PRIOR, SQUARE, volume.TruthTable())

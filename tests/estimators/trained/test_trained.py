@@ -16,7 +16,6 @@ from volume import models, samplers
 from volume.commands import methods as method_options
 from volume.commands.main import main
 from volume.estimators.trained.pool import step
-from volume.estimators.trained.trained import TrainedRun
 from volume.samplers import Data, Training, train
 
 SQUARE = volume.BooleanCube(2, (-1, 1))
@@ -232,9 +231,9 @@ def test_the_last_networks_move_together_and_stay_what_they_are(monkeypatch):
         return step(*arguments)
 
     monkeypatch.setattr("volume.estimators.trained.pool.step", spy)
-    monkeypatch.setattr("volume.estimators.trained.trained._cores", lambda: 1)
+    monkeypatch.setattr("volume.estimators.trained.run._cores", lambda: 1)
     method = volume.Trained(60, optimiser="adam", learning_rate=0.05, on=FITS, max_steps=500)
-    run = TrainedRun(method, TABLES, jax.random.key(1))
+    run = method.start(TABLES, jax.random.key(1))
     while not run.done:
         run.advance()
     assert 1 <= sum(moves) <= 3  # from four groups to three, two, one
@@ -377,7 +376,7 @@ def test_a_stopped_run_reports_the_runs_before_the_first_unfinished():
 
     query = volume.Query(models.Perceptron(3), GAUSSIAN, CUBE)
     method = volume.Trained(20_000, on=FITS, learning_rate=0.1, max_steps=3000, pool=16)
-    with pytest.raises(volume.estimation.Interrupted) as caught:
+    with pytest.raises(volume.Interrupted) as caught:
         volume.estimate(query, method, seed=1, progress=stop)
     found: Any = caught.value.report
     assert found is None or 0 < found.num_runs < 20_000
@@ -447,7 +446,7 @@ def test_queries_that_cannot_be_answered():
 def test_the_training_set_may_lie_outside_the_domain():
     elsewhere = volume.Fits(SQUARE.inputs[:3] * 0.5, [0, 1, 1])
     query = volume.Query(models.MLP((2, 5, 1)), GAUSSIAN, SQUARE)
-    run = TrainedRun(volume.Trained(20, on=elsewhere, learning_rate=0.5), query, jax.random.key(0))
+    run = volume.Trained(20, on=elsewhere, learning_rate=0.5).start(query, jax.random.key(0))
     while not run.done:
         run.advance()
     assert run.outcomes.fit.sum() > 10

@@ -2,8 +2,8 @@
 
 One row a (function, block) that occurs, sorted by function and then by block:
 
-    function  fixed-size binary: the packed truth table (volume.tables) in big-endian bytes, so that byte order is
-              label order; 8 bytes with the number of the class where classes are numbered
+    function  fixed-size binary: the packed truth table (volume.functions.tables) in big-endian bytes, so that byte
+              order is label order; 8 bytes with the number of the class where classes are numbered
     unit      int64, the block's number
     hits      int32, draws of the block that fell there (where draws are weighed by symmetry: the hits they brought)
 
@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from volume.estimators.direct.accumulate import Rows
+from volume.runs.columns import Keys, Numbers, Schema
 from volume.runs.parts import Part, StoredPart
-from volume.runs.report_files import key_words
+
+BLOCKS = Schema({"function": Keys(), "unit": Numbers(np.int64), "hits": Numbers(np.int32)}, nullable=False)
 
 ROWS = 1 << 20  # a part is closed when it may have so many rows,
 SECONDS = 10.0  # or when so much time has passed: what a kill may cost
@@ -69,11 +69,12 @@ class OpenPart:
             return
         name = f"blocks-{self._first:012d}-{self._stop:012d}"
         facts = {"first": self._first, "stop": self._stop, "near_ties": self._near_ties, "nonfinite": self._nonfinite}
-        self._closed.append(Part(name, facts, partial(_table, self._pieces)))
+        pieces = self._pieces
+        self._closed.append(Part(name, facts, lambda: BLOCKS.table(_sums(pieces))))
 
 
-def _table(pieces: list[Rows]) -> pa.Table:
-    """The rows of a part, equal ones added up."""
+def _sums(pieces: list[Rows]) -> dict[str, np.ndarray]:
+    """The rows of a part by column, equal ones added up."""
     words = [np.concatenate(word) for word in zip(*(piece.keys for piece in pieces), strict=True)]
     unit = np.concatenate([piece.unit for piece in pieces])
     hits = None  # each one hit: then they are counted rather than added up
@@ -88,30 +89,17 @@ def _table(pieces: list[Rows]) -> pa.Table:
     for word in words:
         new[1:] |= word[1:] != word[:-1]
     first = np.flatnonzero(new)
-    function = np.empty((len(first), len(words)), ">u8")
-    for w, word in enumerate(words):
-        function[:, w] = word[first]
     total = np.diff(first, append=len(unit)).astype(np.int32)
     if hits is not None and len(first):
         total = np.add.reduceat(hits[order], first, dtype=np.int32)
-    schema = pa.schema(
-        [
-            pa.field("function", pa.binary(8 * len(words)), nullable=False),
-            pa.field("unit", pa.int64(), nullable=False),
-            pa.field("hits", pa.int32(), nullable=False),
-        ]
-    )
-    packed = pa.FixedSizeBinaryArray.from_buffers(schema.types[0], len(first), [None, pa.py_buffer(function)])
-    return pa.table([packed, pa.array(unit[first].astype(np.int64)), pa.array(total)], schema=schema)
+    function = np.stack([word[first] for word in words], axis=1)
+    return {"function": function, "unit": unit[first], "hits": total}
 
 
 def rows(part: StoredPart) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Keys (one array [R] a word), blocks [R] and hits [R] of a part."""
-    table = part.read().combine_chunks()
-    column = table.column("function").combine_chunks()
-    keys = key_words(column, column.type.byte_width // 8)
-    unit, hits = table.column("unit").to_numpy(), table.column("hits").to_numpy()
-    return [np.ascontiguousarray(word) for word in keys.T], unit, hits
+    columns = BLOCKS.read(part)
+    return [np.ascontiguousarray(word) for word in columns["function"].T], columns["unit"], columns["hits"]
 
 
 def apart(parts: Sequence[StoredPart]) -> list[StoredPart]:

@@ -49,7 +49,7 @@ class Plan:
     dtype: str
     precision: str
     mesh: Mesh
-    weigh: Symmetry | None = None  # each draw brings |Stab| hits (volume.quotient); None: one
+    weigh: Symmetry | None = None  # each draw brings |Stab| hits (volume.queries.quotient); None: one
 
     @property
     def block_draws(self) -> int:

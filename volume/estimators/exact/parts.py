@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from volume.estimators.exact.counters import DenseCounter, SortedCounter
-from volume.runs.columns import function_column
+from volume.runs.columns import Keys, Numbers, Schema
 from volume.runs.parts import Part, StoredPart
-from volume.runs.report_files import key_words
 
+COUNTS = Schema({"function": Keys(), "hits": Numbers()})
 ORDER = 1  # of the networks of a step and of the steps; changes when that changes, and parts are then refused
 PART_SECONDS = 10.0
 # Long tables hardly repeat within few networks: parts wait until they do, so that they stay small beside what they
@@ -56,17 +55,15 @@ class OpenSteps:
 def counts_part(steps: OpenSteps, counter: DenseCounter | SortedCounter, shift: int) -> Part:
     """The part of these steps; numbered tables become keys by ``shift`` bits."""
     keys, hits, nonfinite = counter.result()
-    table = pa.table({"function": function_column(keys << np.uint64(shift)), "hits": pa.array(hits)})
+    table = COUNTS.table({"function": keys << np.uint64(shift), "hits": hits})
     facts = {"first": steps.first, "stop": steps.stop, "near_ties": steps.near_ties, "nonfinite": nonfinite}
     return Part(f"steps-{steps.first:012d}-{steps.stop:012d}", facts, table)
 
 
 def read_counts(part: StoredPart, counter: DenseCounter | SortedCounter, shift: int) -> None:
     """Add the counts of a part."""
-    table = part.read()
-    column = table.column("function").combine_chunks()
-    keys = key_words(column, column.type.byte_width // 8) >> np.uint64(shift)
-    hits = table.column("hits").to_numpy().astype(np.int64)
+    columns = COUNTS.read(part)
+    keys, hits = columns["function"] >> np.uint64(shift), columns["hits"].astype(np.int64)
     if isinstance(counter, DenseCounter):
         counter.add(keys[:, 0].astype(np.int64), hits)
     else:

@@ -1,7 +1,7 @@
 """The probability of a sign pattern, or a box, under a centred Gaussian, in log space.
 
 Quantity: P(X > 0 where signs are +1, X < 0 where they are -1), X ~ N(0, cov), or P(lower < X < upper).
-Estimator: minimax exponential tilting (Botev 2017; `volume.tilting`), the mean of bounded weights over R independently
+Estimator: minimax exponential tilting (Botev 2017; tilting.py), the mean of bounded weights over R independently
 shifted lattices. Interval: Student's t with R - 1 degrees on the R means, carried to the logarithm by the delta method;
 where the relative error is above .1, Markov's inequality below and the bound at the saddle point above.
 

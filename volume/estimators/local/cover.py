@@ -11,8 +11,8 @@ KL's Gauss-Newton matrix), then its mean over draws from q, a few times over: aw
 have come on, and a law made of the anchor's own curvature reached so far along those that most of the region was
 missed (a 16-8-10 network on digits: replicates 6.5 nats apart).
 
-Whatever q is, the estimate stays unbiased (volume.region_moves weighs it away); what q is decides how many levels it
-takes, and how far replicates spread.
+Whatever q is, the estimate stays unbiased (volume.estimators.local.region_kernel weighs it away); what q is decides how
+many levels it takes, and how far replicates spread.
 
 Shape letter: n entries of all parameters.
 """
@@ -31,7 +31,9 @@ import numpy as np
 from jax import Array
 from scipy import special
 
-from volume.estimators.local.region_moves import Region, Space, draw
+from volume.estimators.local.region_kernel import RegionKernel, Space
+from volume.estimators.smc.scheme import Scheme
+from volume.estimators.smc.step import draw
 from volume.models import Parameter, Params
 from volume.samplers import Gaussian, Prior, Uniform
 
@@ -97,32 +99,39 @@ def prior_cover(size: int) -> Cover:
 
 
 def curved_cover(
-    region: Region, data: Any, anchor: Params, cutoff: float, breadth: float, key: Array, dtype: np.dtype
+    scheme: Scheme[RegionKernel],
+    data: Any,
+    anchor: Params,
+    cutoff: float,
+    breadth: float,
+    key: Array,
+    dtype: np.dtype,
 ) -> Cover:
     """q as this file defines it; the key is consumed. ``data`` and ``anchor`` are those of the :class:`Space`.
 
     Raises:
         ValueError: no curvature, or what :func:`normals_of` refuses.
     """
-    parameters = region.divergence.parameters
-    size = region.divergence.num_parameters
-    z = normals_of(region.prior, parameters, anchor)
+    kernel = scheme.kernel
+    parameters = kernel.divergence.parameters
+    size = kernel.divergence.num_parameters
+    z = normals_of(kernel.prior, parameters, anchor)
     key_median, key_draws = jax.random.split(key)
     evaluations = 0
 
     def median(law: Cover) -> float:
         nonlocal evaluations
         # The same normals every time: the median falls as beta grows, but for what the line's points do.
-        score = np.asarray(draw(region, key_median[None], space_of(law, data, anchor, dtype))[1])
-        evaluations += score.size * region.guide_points
+        score = np.asarray(draw(scheme, key_median[None], space_of(law, data, anchor, dtype))[1])
+        evaluations += score.size * kernel.draw_cost
         return float(np.median(np.where(np.isnan(score), math.inf, -score)))
 
     at, curvature, found = z[None], 0.0, prior_cover(size)
     for round_ in range(ROUNDS + 1):
-        seen = _mean_curvature(region, at, data, dtype)
+        seen = _mean_curvature(scheme, at, data, dtype)
         evaluations += size * len(at)
         curvature = seen if round_ < 2 else (curvature + seen) / 2  # the anchor's own is forgotten
-        found = _balanced(curvature, z, median, breadth * cutoff, region.divergence.label)
+        found = _balanced(curvature, z, median, breadth * cutoff, kernel.divergence.label)
         if found.beta == 0:
             break
         x = np.asarray(jax.random.normal(jax.random.fold_in(key_draws, round_), (PAIRS, size), dtype), float)
@@ -185,28 +194,28 @@ def space_of(cover: Cover, data: Any, anchor: Params, dtype: np.dtype) -> Space:
     return Space(data, anchor, cover.centre.astype(dtype), cover.root.astype(dtype), log_det)
 
 
-def _mean_curvature(region: Region, at: np.ndarray, data: Any, dtype: np.dtype) -> np.ndarray:
+def _mean_curvature(scheme: Scheme[RegionKernel], at: np.ndarray, data: Any, dtype: np.dtype) -> np.ndarray:
     """[n, n] float64: the mean over ``at`` [S, n] of the divergence's curvature as a function of the normals."""
     total = np.zeros((at.shape[1], at.shape[1]))
     for z in at:
-        total += np.asarray(_curvature(region, z.astype(dtype), data), float)
+        total += np.asarray(_curvature(scheme.kernel, scheme.precision, z.astype(dtype), data), float)
     if not np.isfinite(total).all():
         raise ValueError(
-            f"The divergence {region.divergence.label} has no finite curvature around the anchor: begin from the prior "
-            "with start='prior', or give a smooth divergence."
+            f"The divergence {scheme.kernel.divergence.label} has no finite curvature around the anchor: begin from "
+            "the prior with start='prior', or give a smooth divergence."
         )
     return (total + total.T) / (2 * len(at))
 
 
-@partial(jax.jit, static_argnames="region")
-def _curvature(region: Region, z: Array, data: Any) -> Array:
+@partial(jax.jit, static_argnames=("kernel", "precision"))
+def _curvature(kernel: RegionKernel, precision: str, z: Array, data: Any) -> Array:
     """[n, n] at the normals z [n]; what bends the prior's own map is left out, as Gauss and Newton would."""
-    divergence, prior = region.divergence, region.prior
+    divergence, prior = kernel.divergence, kernel.prior
 
     def transform(z: Array) -> Array:
         return divergence.flatten(prior.transform(divergence.unflatten(z), divergence.parameters))
 
-    with jax.default_matmul_precision(region.precision):
+    with jax.default_matmul_precision(precision):
         theta, slope = jax.jvp(transform, (z,), (jnp.ones_like(z),))  # entry by entry: its Jacobian is diagonal
         columns = jax.lax.map(
             lambda v: divergence.curvature_product(theta, data, slope * v),

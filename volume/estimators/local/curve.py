@@ -16,7 +16,7 @@ from volume.reports.named import EstimateReport
 
 
 @dataclass(frozen=True)
-class Curve:
+class LocalCurve:
     """log V against the cutoff, by estimator; make it of a report by `volume.Local` with :meth:`of`."""
 
     entries: tuple[LocalVolume, ...]
@@ -25,7 +25,7 @@ class Curve:
     level: float
 
     @classmethod
-    def of(cls, report: Any) -> Curve:
+    def of(cls, report: Any) -> LocalCurve:
         """ValueError for a report that holds no local volumes."""
         entries = tuple(e for e in getattr(report, "entries", ()) if isinstance(e, LocalVolume))
         if not isinstance(report, EstimateReport) or not entries:

@@ -16,21 +16,19 @@ Shape letters: S rays, K cutoffs, d free parameters.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from volume.estimators.local.aim import AimState
-from volume.runs.columns import rows_column, rows_of
+from volume.runs.checkpoints import Batch, Checkpoints, State, like, worded
+from volume.runs.columns import Numbers, Rows, Schema
 from volume.runs.parts import Part, StoredPart
-from volume.runs.states import LatestState, is_state, like, worded
 from volume.samplers import Curvature
 
-PART_SECONDS = 10.0
-PART_RAYS = 1 << 20
+AIM = Schema({"curvature": Numbers(), "axis": Rows(), "value": Numbers(), "points": Rows(), "matrix": Rows()})
+RAYS = Schema({"ray": Numbers(), "log_value": Rows(), "log_cut": Rows()})
 
 
 class Tally(NamedTuple):
@@ -64,70 +62,66 @@ class RayParts:
     """What is kept of one run of rays, and what is there of it."""
 
     def __init__(self) -> None:
-        self._stored: list[StoredPart] = []
-        self._fresh: list[Shot] = []  # in no part yet
-        self._since = time.monotonic()
+        self._fresh = Batch[Shot]()  # in no part yet
         self._aim_kept = False
-        self._state = LatestState()
+        self._kept = Checkpoints()
 
     # --- what is there ---
 
     def take(self, parts: Sequence[StoredPart]) -> None:
         """Parts to go on from; others play no part."""
-        self._stored = list(parts)
+        self._kept.restore(parts)
 
     def aim(self) -> AimState | None:
         """How the pilot ended, or where it stood."""
-        for name in ("aim", "state-aim"):
-            for part in self._stored:
-                if is_state(part, name):
-                    self._aim_kept = name == "aim"
-                    if not self._aim_kept:
-                        self._state.resumed(name)
-                    return _aim_of(part)
+        for part in self._kept.stored("aim"):
+            self._aim_kept = True
+            return _aim_of(part)
+        for part in self._kept.stored("state-aim"):
+            self._kept.resume(part)
+            return _aim_of(part)
         return None
 
-    def shots(self, aim: AimState, num_cutoffs: int) -> list[Shot]:
+    def shots(self, aim: AimState) -> list[Shot]:
         """The rays that are there and were aimed so."""
         own = fingerprint(aim)
-        stored = [part for part in self._stored if part.name.startswith("rays-")]
-        return [_shot_of(part, num_cutoffs) for part in stored if part.facts["aim"] == own]
+        return [_shot_of(part) for part in self._kept.stored("rays-") if part.facts["aim"] == own]
 
     # --- what is kept ---
 
     def take_shot(self, shot: Shot) -> None:
         """Keep these rays."""
-        self._fresh.append(shot)
+        self._fresh.add(shot, len(shot.numbers))
 
     def collect_aim(self, state: AimState, *, all: bool) -> list[Part]:
         """The aim where the pilot has ended, or its state where one is due."""
-        if state.weights:
-            if self._aim_kept:
-                return []
-            self._aim_kept = True
-            return [Part("aim", _facts(state), _table(state)), *self._state.over()]
-        size = sum(array.nbytes for array in _arrays(state).values())
-        if state.values is None or not self._state.due("state-aim", state.evaluations, size, all=all):
+        if self._aim_kept:
             return []
-        return [self._state.keep("state-aim", state.evaluations, _facts(state), _table(state))]
+        if state.weights:
+            self._aim_kept = True
+            self._kept.add(Part("aim", _facts(state), AIM.table(_columns(state))))
+            return self._kept.collect(all=all)
+        if state.values is None:
+            return []
+        columns = _columns(state)
+        size = sum(array.nbytes for array in columns.values() if array is not None)
+        under_way = State("state-aim", state.evaluations, size, lambda: (_facts(state), AIM.table(columns)))
+        return self._kept.collect(under_way, all=all)
 
     def collect(self, aim: Callable[[], AimState], *, all: bool) -> list[Part]:
         """Rays of one part, where it is due."""
-        shots = self._fresh
-        late = time.monotonic() - self._since >= PART_SECONDS
-        if not shots or not (all or late or sum(len(shot.numbers) for shot in shots) >= PART_RAYS):
+        shots = self._fresh.take(all=all)
+        if not shots:
             return []
-        self._fresh, self._since = [], time.monotonic()
-        columns = {
-            "ray": pa.array(np.concatenate([shot.numbers for shot in shots])),
-            "log_value": rows_column(np.concatenate([shot.log_values for shot in shots])),
-        }
         cut = [shot.log_cut for shot in shots if shot.log_cut is not None]
-        if cut:
-            columns["log_cut"] = rows_column(np.concatenate(cut))
+        columns = {
+            "ray": np.concatenate([shot.numbers for shot in shots]),
+            "log_value": np.concatenate([shot.log_values for shot in shots]),
+            "log_cut": np.concatenate(cut) if cut else None,
+        }
         first = min(int(shot.numbers[0]) for shot in shots)
         facts = {"aim": fingerprint(aim()), "tally": worded(Tally.of([shot.tally for shot in shots])._asdict())}
-        return [Part(f"rays-{first:012d}", facts, pa.table(columns))]
+        return [Part(f"rays-{first:012d}", facts, RAYS.table(columns))]
 
 
 def fingerprint(aim: AimState) -> str:
@@ -138,14 +132,18 @@ def fingerprint(aim: AimState) -> str:
     return found.hexdigest()[:16]
 
 
-def _arrays(state: AimState) -> dict[str, np.ndarray]:
+def _columns(state: AimState) -> dict[str, np.ndarray | None]:
     """Of one row a free parameter each."""
-    found: dict[str, Any] = {"curvature": state.curvature.values, "axis": state.curvature.basis, "value": state.values}
-    if state.points is not None and len(state.points):
-        found["points"] = state.points.T
-    if state.columns:
-        found["matrix"] = np.concatenate(state.columns).T
-    return {name: array for name, array in found.items() if array is not None}
+    points = None if state.points is None or not len(state.points) else state.points.T
+    matrix = np.concatenate(state.columns).T if state.columns else None
+    curvature = state.curvature
+    return {
+        "curvature": curvature.values,
+        "axis": curvature.basis,
+        "value": state.values,
+        "points": points,
+        "matrix": matrix,
+    }
 
 
 def _facts(state: AimState) -> dict[str, Any]:
@@ -159,36 +157,23 @@ def _facts(state: AimState) -> dict[str, Any]:
     }
 
 
-def _table(state: AimState) -> pa.Table:
-    return pa.table({n: pa.array(a) if a.ndim == 1 else rows_column(a) for n, a in _arrays(state).items()})
-
-
 def _aim_of(part: StoredPart) -> AimState:
-    facts, table = part.facts, part.read()
-    lists = {
-        name: rows_of(table.column(name), (-1,)) for name in ("axis", "points", "matrix") if name in table.column_names
-    }
-    state = AimState(
-        Curvature(table.column("curvature").to_numpy(), lists.get("axis")),
-        tuple(facts["weights"]),
-        facts["evaluations"],
-        facts["fitted"],
-    )
+    facts, columns = part.facts, AIM.read(part)
+    curvature = Curvature(columns["curvature"], columns["axis"])
+    state = AimState(curvature, tuple(facts["weights"]), facts["evaluations"], facts["fitted"])
     if facts["log_weight"] is None:
         return state
-    values = table.column("value").to_numpy()
+    values, points, matrix = columns["value"], columns["points"], columns["matrix"]
     ends = np.cumsum(facts["columns"])[:-1]
     return state._replace(
         values=values,
         log_weight=np.array(facts["log_weight"], facts["log_weight_type"]),
-        points=lists["points"].T if "points" in lists else np.zeros((0, len(values)), values.dtype),
-        columns=tuple(np.split(np.ascontiguousarray(lists["matrix"].T), ends)) if "matrix" in lists else (),
+        points=np.zeros((0, len(values)), values.dtype) if points is None else points.T,
+        columns=() if matrix is None else tuple(np.split(np.ascontiguousarray(matrix.T), ends)),
     )
 
 
-def _shot_of(part: StoredPart, num_cutoffs: int) -> Shot:
-    table, default = part.read(), Tally()
-    tally = Tally(**{name: like(part.facts["tally"][name], getattr(default, name)) for name in Tally._fields})
-    shape = (num_cutoffs,)
-    cut = rows_of(table.column("log_cut"), shape) if "log_cut" in table.column_names else None
-    return Shot(table.column("ray").to_numpy(), rows_of(table.column("log_value"), shape), cut, tally)
+def _shot_of(part: StoredPart) -> Shot:
+    columns = RAYS.read(part)
+    tally = Tally(**like(part.facts["tally"], Tally()._asdict()))
+    return Shot(columns["ray"], columns["log_value"], columns["log_cut"], tally)

@@ -185,7 +185,7 @@ class RaysRun:
         if not self._aim.done:
             return
         self._star = self._aim.star()
-        self._shots = self._store.shots(self._aim.state(), len(self._ground.cutoffs))
+        self._shots = self._store.shots(self._aim.state())
         there = np.concatenate([shot.numbers for shot in self._shots] or [np.empty(0, np.int64)])
         missing = np.setdiff1d(np.arange(self._setting.rays), there) // self._step * self._step
         left, (index, count) = np.unique(missing).tolist(), self._share

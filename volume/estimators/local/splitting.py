@@ -40,13 +40,14 @@ from volume.estimators.local.cover import Cover, curved_cover, prior_cover, refi
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.group import DRIFT_ROUNDS
 from volume.estimators.local.pilot import LevelPilot, LocalPilot
-from volume.estimators.local.region_moves import Region
-from volume.estimators.local.replicates import Replicates
+from volume.estimators.local.region_kernel import RegionKernel
+from volume.estimators.local.replicates import RegionReplicates
 from volume.estimators.local.splitting_parts import SplittingParts
 from volume.estimators.local.tempered_pilot import TemperedPilot
+from volume.estimators.smc.scheme import Scheme
 from volume.reports.entries import ReplicatedVolume, replicated_volume
+from volume.runs.checkpoints import like, worded
 from volume.runs.parts import Part, StoredPart
-from volume.runs.states import like, worded
 from volume.samplers import Prior
 from volume.statistics.slopes import Slope, slopes
 
@@ -155,13 +156,16 @@ class LocalSplitting:
         kicks = self.chain == "tempered"
         # Kicked points come one after the other; those of an ellipse are looked at together.
         window = (4 if kicks else points) * guide_points * outputs + 2 * points * size
-        self.region = Region(
+        kernel = RegionKernel(
             divergence=divergence,
             prior=prior,
             line_points=line_points,
             guide_points=guide_points,
             kicks=kicks,
             points=points,
+        )
+        self.scheme = Scheme(
+            kernel=kernel,
             num_particles=particles,
             num_moves=moves,
             # Batches are filled up: one larger than what a pilot moves would cost it that much more.
@@ -179,8 +183,8 @@ class LocalSplitting:
         self._fresh = True  # whether the pilot began from the present law
         self.pilot_evaluations = 0  # of starting laws too
         self._store, run_key = SplittingParts(), jax.random.fold_in(key, RUN)
-        self.replicates = Replicates(
-            self.region, run_key, replicates, len(self.cutoffs), self._dtype.itemsize, self._store
+        self.replicates = RegionReplicates(
+            self.scheme, run_key, replicates, len(self.cutoffs), self._dtype.itemsize, self._store
         )
 
     # --- the run ---
@@ -193,7 +197,7 @@ class LocalSplitting:
     @property
     def log_estimates(self) -> np.ndarray:
         """log p_hat of every replicate so far and every cutoff, [R, C]; -inf where one died."""
-        return self.replicates.each("log_estimates")
+        return self.replicates.by_cutoff("log_estimates")
 
     @property
     def evaluations(self) -> int:
@@ -222,7 +226,7 @@ class LocalSplitting:
 
     def advance(self) -> None:
         """The starting law, one level of the pilot, or one of a group of replicates."""
-        with jax.enable_x64(self._x64), jax.default_matmul_precision(self.region.precision):
+        with jax.enable_x64(self._x64), jax.default_matmul_precision(self.scheme.precision):
             if self._pilot is None:
                 self._pilot = self._start_pilot()
                 return
@@ -237,10 +241,10 @@ class LocalSplitting:
 
     def _start_pilot(self) -> LocalPilot:
         if self._start == "prior":
-            self.cover = prior_cover(self.region.divergence.num_parameters)
+            self.cover = prior_cover(self.scheme.kernel.divergence.num_parameters)
         else:
             self.cover = curved_cover(
-                self.region,
+                self.scheme,
                 self._data,
                 self._anchor,
                 self.thresholds[0],
@@ -255,7 +259,7 @@ class LocalSplitting:
         space = space_of(cover, self._data, self._anchor, self._dtype)
         key = jax.random.fold_in(jax.random.fold_in(self._key, PILOT), self._refits)
         kind = LevelPilot if self.chain == "levels" else partial(TemperedPilot, beta=cover.beta)
-        return kind(self.region, space, self.thresholds, key, self._floor, weighted=cover.beta > 0)
+        return kind(self.scheme, space, self.thresholds, key, self._floor, weighted=cover.beta > 0)
 
     def _refit(self, pilot: LocalPilot) -> bool:
         """Once a pilot weighs as the prior does, fit the law to where its particles are; False where that is over.
@@ -272,7 +276,7 @@ class LocalSplitting:
         x = pilot.states(REFIT_ROUNDS)
         self._refits += 1
         found, last = refitted(law, x), self._refits == MAX_REFITS
-        growing = found.log_det - law.log_det > SETTLED * self.region.divergence.num_parameters
+        growing = found.log_det - law.log_det > SETTLED * self.scheme.kernel.divergence.num_parameters
         if self._fresh and (last or not growing):
             self.settled = not growing
             return True
@@ -280,14 +284,14 @@ class LocalSplitting:
         if self._fresh:
             self._pilot = self._pilot_of(found)
         else:
-            smaller, x = found.seen_from(law, x[-self.region.num_particles :])
+            smaller, x = found.seen_from(law, x[-self.scheme.num_particles :])
             pilot.go_over(space_of(found, self._data, self._anchor, self._dtype), smaller, x)
         return True
 
     def _begin(self) -> None:
         """The replicates, once the pilot has ended."""
         if self.cover is not None and self._pilot is not None and self._pilot.done and not self._pilot.problem:
-            self.replicates.begin(self.cover, self._pilot)
+            self.replicates.start(self.cover, self._pilot, self._share)
 
     # --- parts (volume.local_parts) ---
 
@@ -312,7 +316,6 @@ class LocalSplitting:
     def restrict(self, index: int, count: int) -> None:
         """Do this share of the replicates; laws and pilots are made by every process, alike."""
         self._share = index, count
-        self.replicates.restrict(index, count)
         self._begin()
 
     def collect(self, *, all: bool = False, whole: bool = True) -> list[Part]:
@@ -342,7 +345,7 @@ class LocalSplitting:
         elif not pilot.done:
             words = f"pilot at level {len(pilot.stages)}, {len(pilot.ends)} of {len(self.cutoffs)} cutoffs"
         else:
-            words = self.replicates.words
+            words = self.replicates.words()
         note = f"{self.evaluations / 1e6:.2f} M evaluations"
         return Progress(done=self.fraction, total=1, unit="runs", words=words, note=note)
 
@@ -380,7 +383,7 @@ class LocalSplitting:
             )
         if drifting:
             return (
-                f"The particles are still on their way: in {DRIFT_ROUNDS * self.region.num_moves} moves |x|^2 changes "
+                f"The particles are still on their way: in {DRIFT_ROUNDS * self.scheme.num_moves} moves |x|^2 changes "
                 f"by {drift:.2g} of its deviation, more than by chance. What they have not reached may be most of the "
                 "volume, so the bound leads. Give more moves."
             )
@@ -397,12 +400,12 @@ class LocalSplitting:
 
     def diagnostics(self) -> dict[str, Any]:
         """A JSON-able record of the run."""
-        pilot, region = self._pilot, self.region
+        pilot, scheme = self._pilot, self.scheme
         record: dict[str, Any] = {
-            "particles": region.num_particles,
-            "moves": region.num_moves,
-            "points": region.points,
-            "line_points": region.line_points,
+            "particles": scheme.num_particles,
+            "moves": scheme.num_moves,
+            "points": scheme.kernel.points,
+            "line_points": scheme.kernel.line_points,
             "chain": self.chain,
             "laws": 1 + self._refits,
             "evaluations": self.evaluations,

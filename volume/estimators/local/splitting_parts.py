@@ -1,11 +1,12 @@
-"""The parts of splitting around an anchor (volume.local_splitting).
+"""The parts of splitting around an anchor (volume.estimators.local.splitting).
 
 law-L: a starting law, L > 0 after so many fits to where a pilot was. One row a parameter: ``centre`` float64, and
 ``root``, a list of float64: the rows of the root. Facts: ``log_det``, ``beta``; ``run``, the run's numbers where a
 fresh pilot began from it, None where one that was under way went over to it.
 
 pilot: how the last pilot ended, constants of all replicates. One row a level: the fields of
-volume.region_moves.RegionStage, float64. Facts: where each cutoff's volume is taken (``ends``), ``numbers``.
+volume.estimators.local.region_kernel.RegionStage, float64. Facts: where each cutoff's volume is taken (``ends``),
+``numbers``.
 
 replicates-FIRST: replicates that have ended together, FIRST being the lowest of their numbers. One row a replicate:
 ``replicate`` int64; ``log_estimates``, ``change``, ``deviation``: lists of float64 by cutoff, largest first (-inf, nan:
@@ -29,24 +30,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pyarrow as pa
 
 from volume.estimators.local.cover import Cover
-from volume.estimators.local.group import Group, GroupState, Replicate
+from volume.estimators.local.group import GroupState, RegionGroup, Replicate
 from volume.estimators.local.pilot import Closing, LocalPilot, PilotState
-from volume.estimators.local.region_moves import Region, RegionStage
-from volume.runs.columns import rows_column, rows_of
+from volume.estimators.local.region_kernel import RegionKernel, RegionStage
+from volume.estimators.smc.scheme import Scheme
+from volume.runs.checkpoints import Checkpoints, State, apart, like, particle_rows, worded
+from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
 from volume.runs.parts import Part, StoredPart
-from volume.runs.states import LatestState, is_state, like, particle_rows, worded
 
-# Of a replicate: one number each, and one a cutoff.
-COLUMNS = {"ideal": pa.float64()} | dict.fromkeys(("evaluations", "drawn", "nonfinite"), pa.int64())
-BY_CUTOFF = ("log_estimates", "change", "deviation")
+LAW = Schema({"centre": Numbers(), "root": Rows()})
+STAGES = Schema(dict.fromkeys(RegionStage._fields, Numbers(float)))
+REPLICATES = Schema(
+    {"replicate": Numbers(np.int64), "ideal": Numbers(float)}
+    | dict.fromkeys(("evaluations", "drawn", "nonfinite"), Numbers(np.int64))
+    | dict.fromkeys(("log_estimates", "change", "deviation"), Rows())  # by cutoff
+    | {"moved": Ragged()}
+)
+PARTICLES = Schema({"replicate": Numbers(np.int64), "x": Rows(), "so_far": Ragged()})
 
 
-def fingerprint(cover: Cover, pilot: LocalPilot, region: Region) -> str:
+def fingerprint(cover: Cover, pilot: LocalPilot, scheme: Scheme[RegionKernel]) -> str:
     """Of the constants of all replicates; those with others are not mixed."""
-    sizes = [region.num_particles, region.num_moves, region.points, region.guide_points, region.line_points]
+    kernel = scheme.kernel
+    sizes = [scheme.num_particles, scheme.num_moves, kernel.points, kernel.guide_points, kernel.line_points]
     ends = [[end.at, *end.stage, end.factor] for end in pilot.ends]
     pieces = (cover.centre, cover.root, np.array(pilot.stages), np.array(ends), np.array(sizes))
     content = b"".join(np.ascontiguousarray(piece, np.float64).tobytes() for piece in pieces)
@@ -57,86 +65,76 @@ class SplittingParts:
     """What is kept of one run of `LocalSplitting`, and what is there of it."""
 
     def __init__(self) -> None:
-        self._stored: list[StoredPart] = []
-        self._ended: list[Part] = []
         self._cover: Cover | None = None  # the present law
         self._law, self._law_kept = 0, False  # its number
         self._pilot_kept = False
-        self._state = LatestState()
+        self._kept = Checkpoints()
 
     # --- what is there ---
 
     def take(self, parts: Sequence[StoredPart]) -> None:
         """Parts to go on from; others play no part."""
-        self._stored = list(parts)
+        self._kept.restore(parts)
 
     def begun(self) -> tuple[Cover, Mapping[str, Any], StoredPart | None] | None:
         """The law to go on from, the run's numbers there, and the pilot as it ended or where it stood; without one a
         fresh pilot begins. None: the run does."""
-        laws = {part.facts["law"]: part for part in self._stored if part.name.startswith("law-")}
+        laws = {part.facts["law"]: part for part in self._kept.stored("law-")}
         latest = max((law for law, part in laws.items() if part.facts["run"] is not None), default=-1)
-        pilot = None
-        for name in ("state-pilot", "pilot"):  # of two the one that has ended
-            for part in self._stored:
-                if is_state(part, name) and part.facts["law"] in laws and part.facts["law"] >= latest:
-                    pilot = part
+        pilots = self._kept.stored("pilot") + self._kept.stored("state-pilot")  # of two the one that has ended
+        pilot = next((part for part in pilots if part.facts["law"] in laws and part.facts["law"] >= latest), None)
         if pilot is None and latest < 0:
             return None
         self._law, self._law_kept = latest if pilot is None else pilot.facts["law"], True
-        facts, table = laws[self._law].facts, laws[self._law].read()
-        centre, root = table.column("centre").to_numpy(), rows_of(table.column("root"), (-1,))
-        self._cover = Cover(centre, root, facts["log_det"], facts["beta"], facts["evaluations"])
+        facts, columns = laws[self._law].facts, LAW.read(laws[self._law])
+        self._cover = Cover(columns["centre"], columns["root"], facts["log_det"], facts["beta"], facts["evaluations"])
         return self._cover, (facts if pilot is None else pilot.facts)["run"], pilot
 
     def pilot_into(self, part: StoredPart, pilot: LocalPilot) -> None:
         """The pilot as it ended, or where it stood."""
-        facts, table = part.facts, part.read()
-        x = None
+        facts, x = part.facts, None
         if part.name == "pilot":
             self._pilot_kept = True
-            rows = np.array([table.column(field).to_numpy() for field in RegionStage._fields]).T
+            stages = records_of(RegionStage, STAGES.read(part))
         else:
-            self._state.resumed(part.name)
-            x = jnp.asarray(rows_of(table.column("x"), (-1,))[None])
-            rows = _so_far(table)[0].reshape(-1, len(RegionStage._fields))
-        numbers = {key: like(facts["numbers"][key.strip("_")], getattr(pilot, key)) for key in pilot.NUMBERS}
-        ends = [Closing(at, _stage(stage), factor) for at, stage, factor in facts["ends"]]
+            self._kept.resume(part)
+            columns = PARTICLES.read(part)
+            x = jnp.asarray(columns["x"][None])
+            stages = [RegionStage(*row) for row in _so_far(columns)[0].reshape(-1, len(RegionStage._fields)).tolist()]
+        numbers = like(facts["numbers"], {name: getattr(pilot, name) for name in pilot.NUMBERS})
+        ends = [Closing(at, RegionStage(*map(float, stage)), factor) for at, stage, factor in facts["ends"]]
         key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
-        pilot.go_on(PilotState(key, x, [_stage(row) for row in rows.tolist()], ends, numbers))
+        pilot.go_on(PilotState(key, x, stages, ends, numbers))
 
     def finished(self, constants: str) -> dict[int, Replicate]:
         """Replicates that have ended, by number."""
         found: dict[int, Replicate] = {}
-        for part in self._stored:
-            if part.name.startswith("replicates-") and part.facts["constants"] == constants:
-                found |= _replicates(part)
+        for part in self._kept.stored("replicates-"):
+            if part.facts["constants"] == constants:
+                columns = REPLICATES.read(part)
+                found |= zip(columns["replicate"].tolist(), records_of(Replicate, columns), strict=True)
         return found
 
     def states(self, constants: str, numbers: Sequence[int]) -> list[StoredPart]:
         """States of groups of these replicates, none in two of them."""
-        left, found = set(numbers), []
-        for part in sorted(self._stored, key=lambda part: part.name):
-            if not is_state(part, "state-replicates-") or part.facts["constants"] != constants:
-                continue
-            if left.issuperset(part.facts["replicates"]):
-                left -= set(part.facts["replicates"])
-                found.append(part)
-        return found
+        stored = self._kept.stored("state-replicates-")
+        return apart([part for part in stored if part.facts["constants"] == constants], numbers)
 
-    def group_into(self, part: StoredPart, group: Group) -> None:
+    def group_into(self, part: StoredPart, group: RegionGroup) -> None:
         """The group of a state's replicates goes on from there."""
-        self._state.resumed(part.name)
-        facts, table = part.facts, part.read()
-        x = jnp.asarray(rows_of(table.column("x"), (-1,)))
-        arrays = {name: like(facts["arrays"][name.strip("_")], getattr(group, name)) for name in group.ARRAYS}
-        moved = np.array(_so_far(table)).T
+        self._kept.resume(part)
+        facts, columns = part.facts, PARTICLES.read(part)
+        x = jnp.asarray(columns["x"])
+        arrays = like(facts["arrays"], {name: getattr(group, name) for name in group.ARRAYS})
+        moved = np.array(_so_far(columns)).T
         group.go_on(GroupState(facts["at"], facts["taken"], x.reshape(group.size, -1, x.shape[1]), moved, arrays))
 
     # --- what is kept ---
 
     def ended(self, constants: str, found: dict[int, Replicate]) -> None:
         """Keep these replicates."""
-        self._ended.append(Part(f"replicates-{min(found):06d}", {"constants": constants}, _table(found)))
+        table = REPLICATES.table(columns_of(Replicate, found))
+        self._kept.add(Part(f"replicates-{min(found):06d}", {"constants": constants}, table))
 
     def collect_pilot(
         self, fits: int, cover: Cover, pilot: LocalPilot, run: Mapping[str, Any], *, all: bool
@@ -150,89 +148,53 @@ class SplittingParts:
             "law": self._law,
             "run": dict(run),
             "key": np.asarray(jax.random.key_data(state.key)),
-            "ends": [[end.at, _words(end.stage), bool(end.factor)] for end in state.ends],
-            "numbers": {name.strip("_"): worded(value) for name, value in state.numbers.items()},
+            "ends": [[end.at, worded([*map(float, end.stage)]), bool(end.factor)] for end in state.ends],
+            "numbers": worded(state.numbers),
         }
-        stages = np.array(state.stages, float).reshape(-1, len(RegionStage._fields))
         if pilot.done:
             if not self._pilot_kept:
                 self._pilot_kept = True
-                table = pa.table(dict(zip(RegionStage._fields, map(pa.array, stages.T), strict=True)))
-                parts = [Part("pilot", facts, table), *self._state.over()]
+                self._kept.add(Part("pilot", facts, STAGES.table(columns_of(RegionStage, state.stages))))
+                parts = self._kept.collect(all=all)
         elif state.x is not None:
-            at = fits, pilot.evaluations
-            if self._state.due("state-pilot", at, state.x.size * state.x.dtype.itemsize, all=all):
-                parts = [self._state.keep("state-pilot", at, facts, _particles([0], state.x, stages.reshape(1, -1)))]
+            stages = np.array(state.stages, float).reshape(1, -1)
+            size = state.x.size * state.x.dtype.itemsize
+            under_way = State(
+                "state-pilot", (fits, pilot.evaluations), size, lambda: (facts, _particles_table([0], state.x, stages))
+            )
+            parts = self._kept.collect(under_way, all=all)
         fresh = state.x is None
         if self._law_kept or not (fresh or parts):
             return parts
         self._law_kept = True
         law = {"law": self._law, "log_det": cover.log_det, "beta": cover.beta, "evaluations": cover.evaluations}
-        table = pa.table({"centre": pa.array(cover.centre), "root": rows_column(cover.root)})
+        table = LAW.table({"centre": cover.centre, "root": cover.root})
         return [Part(f"law-{self._law:03d}", law | {"run": dict(run) if fresh else None}, table), *parts]
 
-    def collect(self, group: Group | None, constants: str, *, all: bool) -> list[Part]:
+    def collect(self, group: RegionGroup | None, constants: str, *, all: bool) -> list[Part]:
         """Replicates that have ended, and the state of those under way where one is due."""
-        ended, self._ended = self._ended, []
-        going = group is not None and group.steps_done != (0, 0)
-        name = f"state-replicates-{group.numbers[0]:06d}" if group is not None and going else None
-        ended += self._state.over(name) if ended else []
-        if group is None or name is None:
-            return ended
+        if group is None or group.steps_done == (0, 0):
+            return self._kept.collect(all=all)
         state = group.state()
-        if not self._state.due(name, group.steps_done, state.x.size * state.x.dtype.itemsize, all=all):
-            return ended
-        facts = {
-            "constants": constants,
-            "replicates": group.numbers,
-            "at": state.at,
-            "taken": state.taken,
-            "arrays": {name.strip("_"): worded(value) for name, value in state.arrays.items()},
-        }
-        return [
-            *ended,
-            self._state.keep(name, group.steps_done, facts, _particles(group.numbers, state.x, state.moved.T)),
-        ]
+
+        def content() -> tuple[dict[str, Any], Any]:
+            facts = {"constants": constants, "replicates": group.numbers, "at": state.at, "taken": state.taken}
+            table = _particles_table(group.numbers, state.x, state.moved.T)
+            return facts | {"arrays": worded(state.arrays)}, table
+
+        name, size = f"state-replicates-{group.numbers[0]:06d}", state.x.size * state.x.dtype.itemsize
+        return self._kept.collect(State(name, group.steps_done, size, content), all=all)
 
 
-def _words(stage: RegionStage) -> list[Any]:
-    return [worded(float(value)) for value in stage]
-
-
-def _stage(row: Sequence[Any]) -> RegionStage:
-    return RegionStage(*map(float, row))
-
-
-def _particles(numbers: Sequence[int], x: Any, so_far: np.ndarray) -> pa.Table:
+def _particles_table(numbers: Sequence[int], x: Any, so_far: np.ndarray) -> Any:
     """Particles [G, N, n] of these replicates [G], and what has been noted of each [G, .]."""
     number = np.repeat(np.array(numbers), x.shape[1])
-    noted: list[list[float]] = [[]] * len(number)
-    noted[:: x.shape[1]] = so_far.tolist()
-    column = pa.array(noted, pa.list_(pa.float64()))
-    return pa.table({"replicate": pa.array(number), "x": rows_column(particle_rows(x)), "so_far": column})
+    noted: list[Any] = [()] * len(number)
+    noted[:: x.shape[1]] = so_far
+    return PARTICLES.table({"replicate": number, "x": particle_rows(x), "so_far": noted})
 
 
-def _so_far(table: pa.Table) -> list[np.ndarray]:
+def _so_far(columns: Mapping[str, Any]) -> list[np.ndarray]:
     """What had been noted of each replicate, in the order of their particles."""
-    first = np.unique(table.column("replicate").to_numpy(), return_index=True)[1]
-    return [np.array(table.column("so_far")[int(at)].as_py(), float) for at in first]
-
-
-def _table(found: dict[int, Replicate]) -> pa.Table:
-    each = [found[number] for number in sorted(found)]
-    columns: dict[str, Any] = {"replicate": pa.array(sorted(found), pa.int64())}
-    columns |= {name: pa.array([getattr(one, name) for one in each], kind) for name, kind in COLUMNS.items()}
-    columns |= {name: rows_column(np.array([getattr(one, name) for one in each])) for name in BY_CUTOFF}
-    columns["moved"] = pa.array([one.moved.tolist() for one in each], pa.list_(pa.float64()))
-    return pa.table(columns)
-
-
-def _replicates(part: StoredPart) -> dict[int, Replicate]:
-    table = part.read()
-    rows: dict[str, Any] = {name: table.column(name).to_pylist() for name in ("replicate", *COLUMNS)}
-    rows |= {name: rows_of(table.column(name), (-1,)) for name in BY_CUTOFF}
-    rows["moved"] = [np.array(one, float) for one in table.column("moved").to_pylist()]
-    return {
-        number: Replicate(**{name: rows[name][i] for name in Replicate._fields})
-        for i, number in enumerate(rows["replicate"])
-    }
+    first = np.unique(columns["replicate"], return_index=True)[1]
+    return [columns["so_far"][at] for at in first]

@@ -1,16 +1,16 @@
 """The pilot of a splitting run around an anchor that goes inward by tempers, for a divergence D with gradients.
 
-Its measures are q(x) w(x)^power exp(-temper D(x)). From the starting law q, which volume.local_cover made as wide as
-exp(-beta D) would be were D quadratic, it goes to the prior tempered by beta, power and temper / beta rising from 0 to
-1 together; then the temper rises until D has come down to each cutoff c in turn. There the volume is
+Its measures are q(x) w(x)^power exp(-temper D(x)). From the starting law q, which volume.estimators.local.cover made as
+wide as exp(-beta D) would be were D quadratic, it goes to the prior tempered by beta, power and temper / beta rising
+from 0 to 1 together; then the temper rises until D has come down to each cutoff c in turn. There the volume is
 
     V(c) = Z E[1{D <= c} exp(temper D)],    Z the total of prior x exp(-temper D),
 
 (annealed importance sampling, Neal 2001, Statistics and Computing 11, 125-139, with the particles' resampling of Del
 Moral, Doucet and Jasra 2006). Where V(c) ~ c^lambda, D is Gamma(lambda, temper) under that measure, and the variance of
 the last factor is least, (2 pi lambda)^(1/2) / 2 relative, where temper c is about lambda: where the mean of D is c. No
-measure on the way has an edge, so that gradients carry every move (volume.region_moves): by levels a move among
-hundreds of parameters creeps.
+measure on the way has an edge, so that gradients carry every move (volume.estimators.local.region_kernel): by levels a
+move among hundreds of parameters creeps.
 
 Shape letters: N particles, P moves.
 """
@@ -24,18 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from volume.estimators.local.pilot import Closing, LocalPilot, largest_step
-from volume.estimators.local.region_moves import Space
-from volume.estimators.smc.pilot import MAX_STALLED, SMALLEST_STEP
-from volume.estimators.smc.step import Probe
+from volume.estimators.local.region_kernel import LARGEST_STEP, Space
+from volume.estimators.smc.pilot import MAX_STALLED
+from volume.estimators.smc.tuning import SMALLEST_STEP
 
-# Of the points of a window, the share that the measure is spread over: less, and leaps of the energy waste the window.
-SPREAD_OVER = 0.75
-POOR = 0.4  # less, and the windows are probed once more before they are trusted with a stage
-DAMPED, SLOWEST, FASTEST = 0.7, 0.6, 1.2  # how far a step follows what one probe asks for
-MAX_TUNING = 4  # probes before one stage
 STILL = 1e-6  # relative: divergences that differ by less are the same
 GROWTH = 10.0  # of the temper in one stage, at most
-LARGEST_STEP = 1.0  # radians
 
 
 class TemperedPilot(LocalPilot):
@@ -57,17 +51,17 @@ class TemperedPilot(LocalPilot):
         found = []
         for _ in range(rounds):
             self._tuned()
-            found.append(np.asarray(self._x, float)[0])
+            found.append(np.asarray(self._z, float)[0])
         return np.concatenate(found)
 
     def go_over(self, space: Space, step: float, x: np.ndarray) -> None:
-        """To another law's coordinates x [N, n], where the same measure goes on."""
-        self.space, self._x = space, jnp.asarray(x[None], self._dtype)
+        """Switch to the coordinates x [N, n] of another law; the target measure is unchanged."""
+        self.data, self._z = space, jnp.asarray(x[None], self._dtype)
         self._step = min(max(self._step * step, SMALLEST_STEP), LARGEST_STEP)
 
     def _advance(self) -> None:
         seen = self._tuned()
-        score, log_weight = np.asarray(seen.score, float).reshape(-1, 2).T
+        score, log_weight = self._weighed(seen)
         divergence = np.where(np.isfinite(score), -score, np.inf)
         kept = np.isfinite(divergence)
         if not kept.any():
@@ -77,7 +71,7 @@ class TemperedPilot(LocalPilot):
             self._close()
         if self.done:
             return None
-        now = self._now()
+        now = self._stay()
         if self._power < 1:
             change = log_weight - self._beta * divergence
             step = largest_step(change, 1 - self._power)
@@ -86,13 +80,13 @@ class TemperedPilot(LocalPilot):
         else:
             if divergence.std() <= STILL * abs(float(divergence.mean())):  # no temper tells them apart: look again
                 self._stalled += 1
-                return self._stands_still(float(divergence.mean())) if self._stalled == MAX_STALLED else None
+                return self._stand_still(float(divergence.mean())) if self._stalled == MAX_STALLED else None
             self._stalled = 0
             change, step = -divergence, self._rise(divergence)
             stage = now._replace(next_temper=self._temper + step)
             # Chernoff: V(c) <= Z exp(temper c).
             if self.log_total - self._temper * self._targets[-1] < self._floor:
-                return self._below_the_floor()
+                return self._sink()
         taken = self._take(stage._replace(log_scale=-step * float(np.median(change))))
         if taken and now.power == 1 and now.temper > 0:
             # Where D leads, its curvature times the temper sets how long a step may be.
@@ -102,7 +96,7 @@ class TemperedPilot(LocalPilot):
     def _close(self) -> None:
         """The volume of the next cutoff is taken here."""
         cutoff = -self._targets[len(self.ends)]
-        stage = self._now()._replace(
+        stage = self._stay()._replace(
             next_level=-cutoff, next_power=1.0, next_temper=0.0, log_scale=-self._temper * cutoff
         )
         self.ends.append(Closing(len(self.stages), stage, factor=True))
@@ -125,19 +119,3 @@ class TemperedPilot(LocalPilot):
         """Mean of D were the temper so much higher."""
         weight = np.exp(-more * (divergence - divergence.min()))
         return float((weight * divergence).sum() / weight.sum())
-
-    def _tuned(self) -> Probe:
-        """One probe, whose step follows the last one's; more where windows were poor.
-
-        Beyond the leapfrog's limit of stability a window is worth nothing at once, so that looking for the wanted share
-        within one stage swings about that limit; from stage to stage the step changes little.
-        """
-        for _ in range(MAX_TUNING):
-            seen = self._probe()
-            share = float(seen.others[0])
-            # What a window loses grows as the square of its step.
-            factor = math.sqrt((1 - SPREAD_OVER) / max(1 - share, 0.02)) ** DAMPED
-            self._step = min(max(self._step * min(max(factor, SLOWEST), FASTEST), SMALLEST_STEP), LARGEST_STEP)
-            if share >= POOR:
-                break
-        return seen

@@ -2,21 +2,9 @@
 
 Quantity: V(C), C the class of a network theta* that was drawn from the prior, so that theta* is a draw from the prior
 within C. Splitting climbs to C and can miss parts of it that few particles find: its lower bound holds, its estimate
-may be low. The reverse run starts in C. The moves are reversible, so running them backwards from theta*, level by
-level, gives a path that an ordinary run might have taken to it; a splitting run in which particle 0 follows that path
-and is never killed (conditional sequential Monte Carlo: Andrieu, Doucet and Holenstein 2010, section 4.3) has
-
-    E[1 / p_hat] = P(an ordinary run survives) / p <= 1 / p,
-
-and by Markov's inequality log p <= log p_hat + log(1 / alpha) with probability 1 - alpha. Runs that share the draw are
-no replicates: their 1 / p_hat are averaged and the inequality is used once.
-
-One level backwards, from the state x' that enters the next level: the path left its chain at step t, uniform on 1..P. A
-window (or a line) around x' holds the chain's states before and after that step, each a draw from what is inside; from
-the first, t - 1 steps lead back to where the chain began, from the second, P - t steps lead to where it ended. The
-weight is the mean share over those P windows, as for any particle (volume.levels).
-
-Shape letters: R runs, P reversible steps of a chain at one level.
+may be low. Conditional runs (volume.estimators.smc.conditional) start in C: their paths lead from theta* back through
+the levels, E[1 / p_hat] <= 1 / p, and by Markov's inequality log p <= log p_hat + log(1 / alpha) with probability
+1 - alpha. Runs that share the draw are no replicates: their 1 / p_hat are averaged and the inequality is used once.
 """
 
 from __future__ import annotations
@@ -24,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -36,9 +23,8 @@ from volume.common.logs import volume_text
 from volume.common.progress import Progress
 from volume.common.seeds import to_key
 from volume.estimation import estimate
-from volume.estimators.smc.step import Retained, Target, advance, draw
+from volume.estimators.smc.conditional import conditional_runs
 from volume.estimators.splitting.splitting import Splitting, SplittingRun
-from volume.estimators.splitting.windows import Stage
 from volume.models import Params
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
@@ -47,73 +33,6 @@ from volume.samplers import standard_normal
 from volume.statistics import replicates
 
 DRAW, FORWARD, REVERSE = 0, 1, 2  # their keys
-
-
-@partial(jax.jit, static_argnames="target")
-def backwards(
-    target: Target, keys: Array, z: Params, inputs: Array, stage: Stage, data: tuple[Any, ...] = ()
-) -> Retained:
-    """From the states z [R, ...] that entered the next level to those that entered this one, with their weights [R]."""
-    target = target.filled(data)
-
-    kind, num = target.kind, target.num_moves * target.kind.steps(target)
-
-    def steps(space: Any, key: Array, z: Params, first: Array, by: int, count: Array) -> tuple[Params, Array]:
-        """The state after ``count`` of P - 1 steps, number ``first`` and on by ``by``, and the sum of their shares."""
-
-        def step(state: tuple[Params, Array], at: tuple[Array, Array]) -> tuple[tuple[Params, Array], None]:
-            (z, total), (key, number) = state, at
-            key_around, key_next = jax.random.split(key)
-            seen = kind.around(target, key_around, z, space, stage, first + by * number)
-            goes = number < count
-            kept = jax.tree.map(partial(jnp.where, goes), seen.somewhere(key_next), z)
-            return (kept, total + jnp.where(goes, seen.share, 0)), None
-
-        state, _ = jax.lax.scan(step, (z, jnp.zeros(())), (jax.random.split(key, num - 1), jnp.arange(num - 1)))
-        return state
-
-    def one(space: Any, key: Array, z: Params) -> Retained:
-        key_step, key_window, key_before, key_after, key_back, key_on = jax.random.split(key, 6)
-        left = jax.random.randint(key_step, (), 0, num)  # t, counted from 0
-        seen = kind.around(target, key_window, z, space, stage, left)
-        start, back = steps(space, key_back, seen.somewhere(key_before), left - 1, -1, left)
-        _, on = steps(space, key_on, seen.somewhere(key_after), left + 1, 1, num - 1 - left)
-        return Retained(start, (seen.share + back + on) / num)
-
-    with jax.default_matmul_precision(target.precision):
-        space = kind.prepare(target, inputs)
-        return jax.vmap(partial(one, space))(keys, z)
-
-
-def reverse_runs(
-    target: Target,
-    stages: list[Stage],
-    z: Params,
-    inputs: np.ndarray,
-    key: Array,
-    num_runs: int,
-    data: tuple[Any, ...] = (),
-) -> np.ndarray:
-    """log p_hat [R] of runs that keep a path to the state ``z``, a draw from the prior within the class."""
-    keys = jax.random.split(key, num_runs)
-
-    def at(number: int) -> Array:
-        return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
-
-    here = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_runs, *leaf.shape)), dict(z))
-    path: list[Retained] = []  # by level, from the last: where the path enters the next one, and its weight
-    for number, stage in reversed(list(enumerate(stages))):
-        found = backwards(target, at(2 * number + 1), here, inputs, stage.cast(inputs.dtype), data)
-        path.append(Retained(here, found.weight))
-        here = found.z
-    particles, _ = draw(target, at(0), inputs)
-    particles = jax.tree.map(lambda all_, one: all_.at[:, 0].set(one), particles, here)
-    total = np.zeros(num_runs)
-    for number, (stage, retained) in enumerate(zip(stages, reversed(path), strict=True)):
-        step = advance(target, at(2 * number + 2), particles, inputs, stage.cast(inputs.dtype), data, retained)
-        particles = step.z
-        total += np.log(np.asarray(step.factor, float))
-    return total
 
 
 def bracket(
@@ -160,7 +79,7 @@ def bracket(
         return replace(report, seed=record)
     back = jax.random.fold_in(key, REVERSE)
     with jax.enable_x64(method.dtype == "float64"):
-        logs = reverse_runs(run.target, run.stages, z, run.inputs, back, method.replicates, run.data)
+        logs = conditional_runs(run.scheme, run.stages, z, run.data, run.inputs.dtype, back, method.replicates)
     upper = min(0.0, replicates.reverse_upper_bound(-logs, 1 - level))
     note = (
         f"The class holds a draw from the prior: its volume is below {volume_text(upper)} at level {level:g}, whatever "

@@ -19,28 +19,37 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pyarrow as pa
 
-from volume.estimators.smc.group import Group, GroupState, Replicate
-from volume.estimators.smc.pilot import Pilot, PilotState
-from volume.estimators.smc.step import Target
-from volume.estimators.splitting.windows import Stage
-from volume.runs.columns import rows_column, rows_of
+from volume.estimators.splitting.group import ClassGroup, GroupState, Replicate
+from volume.estimators.splitting.pilot import ClassPilot, PilotState
+from volume.estimators.splitting.schemes import ClassScheme
+from volume.estimators.splitting.stage import Stage
+from volume.runs.checkpoints import Checkpoints, State, apart, floats, particle_rows
+from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
 from volume.runs.parts import Part, StoredPart
-from volume.runs.states import LatestState, is_state, particle_rows
 
 ORDER = 1  # of what is random about a replicate of a given number; changes when that changes
-# Of a replicate: one number each.
-COLUMNS = dict.fromkeys(("log_estimate", "ideal_variance", "ancestors"), pa.float64()) | dict.fromkeys(
-    ("evaluations", "drawn", "nonfinite"), pa.int64()
+
+STAGES = Schema(dict.fromkeys(Stage._fields, Numbers(float)))
+REPLICATES = Schema(
+    {"replicate": Numbers(np.int64)}
+    | dict.fromkeys(("log_estimate", "ideal_variance", "ancestors"), Numbers(float))
+    | dict.fromkeys(("evaluations", "drawn", "nonfinite"), Numbers(np.int64))
+    | {"moved": Ragged(), "split": Rows(), "words": Numbers(np.int64)}
 )
+
+
+def particles(shapes: Mapping[str, tuple[int, ...]]) -> Schema:
+    """Columns of particles: the replicate and the ancestor of each, and its normals for parameters of these shapes."""
+    normals = {f"z_{name}": Rows(tuple(shape)) for name, shape in shapes.items()}
+    return Schema({"replicate": Numbers(np.int64), "ancestor": Numbers(np.int64), **normals})
 
 
 class Phase(NamedTuple):
@@ -50,9 +59,9 @@ class Phase(NamedTuple):
     constants: str  # fingerprint of levels, steps, N and P
 
 
-def fingerprint(stages: Sequence[Stage], target: Target) -> str:
+def fingerprint(stages: Sequence[Stage], scheme: ClassScheme) -> str:
     """Of the constants of a run of replicates; those with others are not mixed."""
-    numbers = np.array([*map(tuple, stages), (target.num_particles, target.num_moves, 0, 0)], np.float64)
+    numbers = np.array([*map(tuple, stages), (scheme.num_particles, scheme.num_moves, 0, 0)], np.float64)
     return hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
 
 
@@ -67,18 +76,18 @@ class StateParts:
         """Of its replicates."""
         return self.part.facts["replicates"]
 
-    def read(self, target: Target) -> GroupState:
+    def read(self, scheme: ClassScheme) -> GroupState:
         """Its state."""
-        facts, table, size = self.part.facts, self.part.read(), len(self.numbers)
+        facts, columns, size = self.part.facts, _read_particles(self.part, scheme), len(self.numbers)
         return GroupState(
             level=facts["level"],
             lasted=np.array(facts["lasted"], np.int64),
-            log_estimates=np.array([-math.inf if log is None else log for log in facts["log_estimates"]]),
-            ideal=np.array([math.nan if one is None else one for one in facts["ideal"]]),
+            log_estimates=floats(facts["log_estimates"], -math.inf),
+            ideal=floats(facts["ideal"], math.nan),
             nonfinite=np.array(facts["nonfinite"], np.int64),
             moved=np.array(facts["moved"], float).reshape(-1, size),
-            root=table.column("ancestor").to_numpy().reshape(size, -1),
-            z=_particles(table, target, (size, target.num_particles)),
+            root=columns["ancestor"].reshape(size, -1),
+            z=_normals(columns, size),
         )
 
 
@@ -87,128 +96,100 @@ class ClassParts:
 
     def __init__(self, number: int):
         self._number = number
-        self._stored: list[StoredPart] = []
-        self._ended: list[Part] = []
+        self._pilot_name = f"pilot-{number:03d}"
         self._pilot_kept = False
-        self._state = LatestState(**{"class": number})
+        self._kept = Checkpoints({"class": number})
 
     # --- what is there ---
 
     def take(self, parts: Sequence[StoredPart]) -> None:
         """Parts to go on from; those of other classes play no part."""
-        self._stored = [part for part in parts if part.facts.get("class") == self._number]
+        self._kept.restore(part for part in parts if part.facts.get("class") == self._number)
 
-    def pilot_into(self, pilot: Pilot) -> None:
+    def pilot_into(self, pilot: ClassPilot) -> None:
         """The pilot as it ended, or where it stood."""
-        for part in self._stored:
-            if part.name == self._pilot_name:
-                table, facts = part.read(), part.facts
-                columns = [table.column(name).to_pylist() for name in Stage._fields]
-                pilot.end([Stage(*row) for row in zip(*columns, strict=True)], facts["log_volume"], facts["problem"])
-                pilot.evaluations = facts["evaluations"]
-                self._pilot_kept = True
-                return
-        for part in self._stored:
-            if is_state(part, f"state-{self._number:03d}-pilot"):
-                facts, target = part.facts, pilot.target
-                z = _particles(part.read(), target, (1, target.num_particles))
-                stages = [Stage(*map(_read_level, row[:2], (-math.inf, math.inf)), *row[2:]) for row in facts["stages"]]
-                key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
-                pilot.go_on(
-                    PilotState(key, z, stages, tuple(facts["steps"]), facts["log_volume"], facts["evaluations"])
-                )
-                self._state.resumed(part.name)
+        for part in self._kept.stored(self._pilot_name):
+            facts = part.facts
+            pilot.end(records_of(Stage, STAGES.read(part)), facts["log_volume"], facts["problem"])
+            pilot.evaluations = facts["evaluations"]
+            self._pilot_kept = True
+            return
+        for part in self._kept.stored(f"state-{self._number:03d}-pilot"):
+            facts, z = part.facts, _normals(_read_particles(part, pilot.scheme), 1)
+            levels, next_levels, *steps = zip(*facts["stages"], strict=True) if facts["stages"] else [[]] * 4
+            columns = (floats(levels, -math.inf).tolist(), floats(next_levels, math.inf).tolist(), *steps)
+            stages = [Stage(*row) for row in zip(*columns, strict=True)]
+            key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
+            pilot.go_on(PilotState(key, z, stages, tuple(facts["steps"]), facts["log_volume"], facts["evaluations"]))
+            self._kept.resume(part)
 
     def finished(self, phase: Phase) -> dict[int, Replicate]:
         """Replicates of this phase that have ended, by number."""
-        found: dict[int, Replicate] = {}
-        for part in self._stored:
-            if part.name.startswith(("trial-", "replicates-")) and _phase_of(part) == phase:
-                found |= _replicates(part)
-        return found
+        stored = self._kept.stored("trial-") + self._kept.stored("replicates-")
+        found = [_replicates(part) for part in stored if _phase_of(part) == phase]
+        return {number: one for each in found for number, one in each.items()}
 
     def states(self, phase: Phase, numbers: Sequence[int]) -> list[StateParts]:
         """Groups of these replicates, none in two of them, that can go on."""
-        left, found = set(numbers), []
-        for part in sorted(self._stored, key=lambda part: part.name):
-            if not part.name.startswith("state-") or _phase_of(part) != phase:
-                continue
-            if left.issuperset(part.facts["replicates"]):
-                left -= set(part.facts["replicates"])
-                found.append(StateParts(part))
-        return found
+        stored = [part for part in self._kept.stored("state-") if _phase_of(part) == phase]
+        return [StateParts(part) for part in apart(stored, numbers)]
 
     def resumed(self, state: StateParts) -> None:
         """A group goes on from this state, which is of no use once it has ended."""
-        self._state.resumed(state.part.name)
+        self._kept.resume(state.part)
 
     # --- what is kept ---
-
-    @property
-    def _pilot_name(self) -> str:
-        return f"pilot-{self._number:03d}"
 
     def ended(self, phase: Phase, found: dict[int, Replicate]) -> None:
         """Keep these replicates."""
         kind = "replicates" if phase.trial is None else "trial"
         middle = "" if phase.trial is None else f"-{phase.trial:03d}"
         name = f"{kind}-{self._number:03d}{middle}-{min(found):06d}"
-        self._ended.append(Part(name, self._facts(phase), _table(found)))
+        self._kept.add(Part(name, self._facts(phase), _replicates_table(found)))
 
-    def collect_pilot(self, pilot: Pilot, *, all: bool) -> list[Part]:
+    def collect_pilot(self, pilot: ClassPilot, *, all: bool) -> list[Part]:
         """The pilot where it has ended, or its state where one is due."""
-        if not pilot.done:
-            state = pilot.state()
-            size = 0 if state is None else sum(leaf.size * leaf.dtype.itemsize for leaf in state.z.values())
-            name = f"state-{self._number:03d}-pilot"
-            if state is None or not self._state.due(name, state.evaluations, size, all=all):
-                return []
-            facts = {
-                "class": self._number,
-                "key": np.asarray(jax.random.key_data(state.key)),
-                "stages": [list(stage) for stage in state.stages],
-                "steps": list(state.steps),
-                "log_volume": state.log_volume,
-                "evaluations": state.evaluations,
-            }
-            return [self._state.keep(name, state.evaluations, facts, _normals(state.z))]
         if self._pilot_kept:
             return []
-        self._pilot_kept = True
-        facts = {
-            "class": self._number,
-            "problem": pilot.problem,
-            "log_volume": pilot.log_volume,
-            "evaluations": pilot.evaluations,
+        facts: dict[str, Any] = {"class": self._number}
+        if pilot.done:
+            self._pilot_kept = True
+            facts |= {"problem": pilot.problem, "log_volume": pilot.log_volume, "evaluations": pilot.evaluations}
+            self._kept.add(Part(self._pilot_name, facts, STAGES.table(columns_of(Stage, pilot.stages))))
+            return self._kept.collect(all=all)
+        state = pilot.state()
+        if state is None:
+            return []
+        facts |= {
+            "key": np.asarray(jax.random.key_data(state.key)),
+            "stages": [list(stage) for stage in state.stages],
+            "steps": list(state.steps),
+            "log_volume": state.log_volume,
+            "evaluations": state.evaluations,
         }
-        columns = np.array([tuple(stage) for stage in pilot.stages], float).reshape(-1, len(Stage._fields)).T
-        table = pa.table(dict(zip(Stage._fields, map(pa.array, columns), strict=True)))
-        return [Part(self._pilot_name, facts, table), *self._state.over()]
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in state.z.values())
+        name = f"state-{self._number:03d}-pilot"
 
-    def collect(self, active: tuple[Group, Phase] | None, *, all: bool) -> list[Part]:
+        def content() -> tuple[dict[str, Any], Any]:
+            return facts, _particles_table(state.z)
+
+        return self._kept.collect(State(name, state.evaluations, size, content), all=all)
+
+    def collect(self, active: tuple[ClassGroup, Phase] | None, *, all: bool) -> list[Part]:
         """Replicates that have ended, and the state of those under way where one is due."""
-        ended, self._ended = self._ended, []
-        going = active is not None and active[0].at > 0
-        name = f"state-{self._number:03d}-{active[0].numbers[0]:06d}" if active is not None and going else None
-        ended += self._state.over(name) if ended else []
-        if active is None or name is None:
-            return ended
+        if active is None or not active[0].at:
+            return self._kept.collect(all=all)
         group, phase = active
-        if not self._state.due(name, group.at, group.state_bytes, all=all):
-            return ended
-        state = group.state()
-        facts = self._facts(phase) | {
-            "replicates": group.numbers,
-            "level": state.level,
-            "lasted": state.lasted,
-            "log_estimates": state.log_estimates,
-            "ideal": state.ideal,
-            "nonfinite": state.nonfinite,
-            "moved": state.moved,
-        }
-        number = np.repeat(np.array(group.numbers), state.root.shape[1])
-        columns = {"replicate": pa.array(number), "ancestor": pa.array(state.root.ravel().astype(np.int64))}
-        return [*ended, self._state.keep(name, state.level, facts, _normals(state.z, columns))]
+
+        def content() -> tuple[dict[str, Any], Any]:
+            state = group.state()
+            named = ("level", "lasted", "log_estimates", "ideal", "nonfinite", "moved")
+            facts = {"replicates": group.numbers, **{name: getattr(state, name) for name in named}}
+            number = np.repeat(np.array(group.numbers), state.root.shape[1])
+            return self._facts(phase) | facts, _particles_table(state.z, replicate=number, ancestor=state.root.ravel())
+
+        name = f"state-{self._number:03d}-{group.numbers[0]:06d}"
+        return self._kept.collect(State(name, group.at, group.state_bytes, content), all=all)
 
     def _facts(self, phase: Phase) -> dict[str, Any]:
         return {"class": self._number, "trial": phase.trial, "constants": phase.constants}
@@ -218,46 +199,38 @@ def _phase_of(part: StoredPart) -> Phase | None:
     return Phase(part.facts["trial"], part.facts["constants"]) if "constants" in part.facts else None
 
 
-def _table(found: dict[int, Replicate]) -> pa.Table:
-    each = [found[number] for number in sorted(found)]
-    columns: dict[str, Any] = {"replicate": pa.array(sorted(found), pa.int64())}
-    for name, kind in COLUMNS.items():
-        columns[name] = pa.array([getattr(one, name) for one in each], kind)
-    columns["moved"] = pa.array([one.moved.tolist() for one in each], pa.list_(pa.float64()))
-    if each[0].split is not None:
-        split = np.array([one.split for one in each])
-        columns["split"] = rows_column(split if split.ndim == 2 else split.astype(np.uint64).reshape(len(each), -1))
-        columns["words"] = pa.array([0 if split.ndim == 2 else split.shape[2]] * len(each), pa.int64())
-    return pa.table(columns)
+def _replicates_table(found: dict[int, Replicate]) -> Any:
+    columns = columns_of(Replicate, found)
+    split = columns.pop("split")
+    if split is not None:  # [R, K] shares, or [R, V, W] packed tables
+        split = np.array(split)
+        words = 0 if split.ndim == 2 else split.shape[2]
+        columns["split"] = split.astype(np.uint64).reshape(len(split), -1) if words else split
+        columns["words"] = np.full(len(split), words)
+    return REPLICATES.table(columns)
 
 
 def _replicates(part: StoredPart) -> dict[int, Replicate]:
-    table = part.read()
-    rows = {name: table.column(name).to_pylist() for name in ("replicate", *COLUMNS)}
-    count = table.num_rows
-    moved = [np.array(one, float) for one in table.column("moved").to_pylist()]
-    split: Any = [None] * count
-    if "split" in table.column_names:
-        words = table.column("words")[0].as_py()
-        split = rows_of(table.column("split"), (-1, words) if words else (-1,))
+    columns = REPLICATES.read(part)
+    if columns["split"] is not None and (words := int(columns["words"][0])):
+        columns["split"] = columns["split"].reshape(len(columns["replicate"]), -1, words)
+    return dict(zip(columns["replicate"].tolist(), records_of(Replicate, columns), strict=True))
+
+
+def _particles_table(z: Any, **columns: np.ndarray) -> Any:
+    """Particles {name: [G, N, ...]}, beside other columns [G N]."""
+    normals = {f"z_{name}": particle_rows(value) for name, value in z.items()}
+    return particles({name: value.shape[2:] for name, value in z.items()}).table(normals | columns)
+
+
+def _read_particles(part: StoredPart, scheme: ClassScheme) -> dict[str, Any]:
+    return particles({p.name: p.shape for p in scheme.kernel.model.parameters}).read(part)
+
+
+def _normals(columns: dict[str, Any], size: int) -> dict[str, np.ndarray]:
+    """Particles {name: [G, N, ...]} of columns, G = ``size``."""
     return {
-        rows["replicate"][i]: Replicate(**{name: rows[name][i] for name in COLUMNS}, moved=moved[i], split=split[i])
-        for i in range(count)
+        name.removeprefix("z_"): value.reshape(size, -1, *value.shape[1:])
+        for name, value in columns.items()
+        if name.startswith("z_")
     }
-
-
-def _normals(z: Any, columns: dict[str, Any] | None = None) -> pa.Table:
-    """Every parameter's normals, beside other columns."""
-    return pa.table({**(columns or {}), **{f"z_{key}": rows_column(particle_rows(value)) for key, value in z.items()}})
-
-
-def _particles(table: pa.Table, target: Target, leading: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Particles [G, N, ...] by the names of the parameters."""
-    parameters = target.arcs.model.parameters
-    return {
-        p.name: rows_of(table.column(f"z_{p.name}"), tuple(p.shape)).reshape(*leading, *p.shape) for p in parameters
-    }
-
-
-def _read_level(value: float | None, infinite: float) -> float:
-    return infinite if value is None else value

@@ -14,11 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -27,25 +25,21 @@ from volume.common.logs import LN10
 from volume.common.progress import Progress
 from volume.errors import unknown, whole
 from volume.estimators.direct.plan import cast_inputs
-from volume.estimators.smc.step import Target
-from volume.estimators.splitting import lines as line_moves
 from volume.estimators.splitting.class_run import ClassRun
-from volume.estimators.splitting.guides import guide
+from volume.estimators.splitting.entries import class_entry, split_entry
+from volume.estimators.splitting.importance import importance_function
+from volume.estimators.splitting.look import look
 from volume.estimators.splitting.parts import ORDER
-from volume.functions.importance import Seen
-from volume.models import Model
+from volume.estimators.splitting.schemes import HEAD_POINTS, ClassScheme, scheme_for
+from volume.functions.importance import ImportanceFunction, Seen
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
 from volume.reports.facts import Facts
 from volume.reports.named import EstimateReport
 from volume.runs.parts import Part, StoredPart
-from volume.samplers import Prior, arcs, block_mesh, can_share_heads, checked_devices, lines, standard_normal
+from volume.samplers import block_mesh, checked_devices
 from volume.statistics.replicates import MIN_HIT
 
-# Of a window: on a torus every point of the body's ellipse costs an evaluation, and more of them buy less than more
-# moves do; small functions that are moved as a whole are cheap. benchmarks/rare_event.py --explore compares.
-BODY_POINTS, HEAD_POINTS, ALONE_POINTS = 4, 16, 16
-BATCH_FLOATS = 1 << 19  # of windows that move at the same time: they stay in a CPU's caches
 FLOOR = -1500.0  # log10
 TABLES = 10  # listed of a Given within truth tables whose functions are not named
 MIN_REPLICATES = 3  # one of them chooses which, and an interval needs two
@@ -176,21 +170,21 @@ class SplittingRun:
             if len(set(indices)) < len(indices):
                 raise ValueError(f"labels={labels!r} must name each class once.")
             for index in indices:  # errors of any class come before anything is traced
-                guide(bound, bound.label(index), score=method.score, chain=method.chain)
+                importance_function(bound, bound.label(index), score=method.score, chain=method.chain)
             self._runs = [self._class_run(i, bound, index) for i, index in enumerate(indices)]
         self._resolved: dict[str, ClassRun] = {}  # by label of the split's class
 
     def _class_run(self, number: int, bound: Any, index: int, split: Any = None) -> ClassRun:
         method = self._method
         label = bound.label(index)
-        asked = guide(bound, label, score=method.score, chain=method.chain)
+        asked = importance_function(bound, label, score=method.score, chain=method.chain)
         if self._seen is None:
-            self._seen = look(method, self._query, self._inputs)
+            self._seen = look(self._query, self._inputs, method.precision)
         made = ClassRun(
             label=label,
             number=number,
-            make_target=lambda onto, particles, num: _target(method, self._query, onto, particles, num),
-            guide=asked.seen(self._seen),
+            make_scheme=self._scheme,
+            score=asked.seen(self._seen),
             inputs=self._inputs,
             split=split,
             key=jax.random.fold_in(self._key, number),
@@ -205,7 +199,21 @@ class SplittingRun:
         made.restrict(*self._share)
         return made
 
-    # --- parts (volume.splitting_parts) ---
+    def _scheme(self, score: ImportanceFunction, particles: int, replicates: int) -> ClassScheme:
+        method = self._method
+        return scheme_for(
+            self._query,
+            score,
+            num_particles=particles,
+            num_replicates=replicates,
+            num_moves=method.moves,
+            body_points=method.body_points,
+            head_points=method.head_points,
+            precision=method.precision,
+            devices=method.devices,
+        )
+
+    # --- checkpoints (volume.estimators.splitting.parts) ---
 
     def constants(self) -> dict[str, Any]:
         """What parts mean beyond query, method and seed."""
@@ -334,7 +342,7 @@ class SplittingRun:
         entries: list[ReplicatedVolume] = []
         for run in self._runs:
             if run.some:
-                entries += self._given_entries(run, facts.level) if self._given else [run.entry(facts.level)]
+                entries += self._given_entries(run, facts.level) if self._given else [class_entry(run, facts.level)]
         if not entries:
             return None
         runs = (*self._runs, *self._resolved.values())
@@ -351,7 +359,7 @@ class SplittingRun:
 
     def _given_entries(self, run: ClassRun, level: float) -> list[ReplicatedVolume]:
         """The class that is given, and every class of the split within it."""
-        within = run.entry(level)
+        within = class_entry(run, level)
         parts = self._parts()
         if any(within.label == part.label for part in parts):
             within = replace(within, label=f"given {within.label}")  # the split has a class of that name
@@ -359,9 +367,9 @@ class SplittingRun:
         for part in parts:
             own = self._resolved.get(part.label)
             if own is not None and own.some:
-                entries.append(own.entry(level, within=run))
+                entries.append(class_entry(own, level, within=run))
             else:
-                entries.append(run.part(part.label, part.column, level, part.chosen_by))
+                entries.append(split_entry(run, part.label, part.column, level, part.chosen_by))
         return entries
 
 
@@ -372,60 +380,3 @@ def _default_labels(bound: BoundClassifier) -> tuple[Any, ...]:
         f"Splitting answers for named classes: pass labels=, for example volume.Splitting(labels=[...]), "
         f"to say which of {bound.classifier!r}."
     )
-
-
-def _target(method: Splitting, query: Query, onto: Any, particles: int, num: int) -> Target:
-    """That of ``num`` replicates, or fewer of them at once."""
-    moves = lines(query.model, query.prior) if line_moves.suits(onto) else None
-    if moves is None:
-        split = can_share_heads(query.model, query.prior)
-        body_points = method.body_points or (BODY_POINTS if split else ALONE_POINTS)
-        moves = arcs(query.model, query.prior, body_points=body_points, head_points=method.head_points)
-    size = sum(math.prod(p.shape) for p in query.model.parameters)
-    window = moves.body_points * (size + 2 * len(onto.rows) * query.model.num_outputs * moves.head_points)
-    count = particles * num
-    batches = math.ceil(count / max(1, BATCH_FLOATS // window))
-    mesh = block_mesh(method.devices)
-    return Target(
-        arcs=moves,
-        guide=onto,
-        num_particles=particles,
-        num_moves=method.moves,
-        batch=math.ceil(count / batches),  # alike, so that few particles are done twice
-        precision=method.precision,
-        mesh=mesh if mesh.size > 1 or method.devices is not None else None,
-    )
-
-
-TRIED = 256  # networks of each kind in `look`
-# Kinds: normals as they are, all positive, positive above the first layer; times a size. Large ones find outputs that
-# are 0 unless a parameter is far out.
-KINDS = tuple((kind, size) for kind in range(3) for size in (1.0, 5.0, 50.0))
-
-
-def look(method: Splitting, query: Query, inputs: np.ndarray) -> Seen:
-    """What networks give at each input: which outputs are always 0, and how large the others are.
-
-    A narrow ReLU network is mostly dead, and one with thresholds mostly below them: neither must be taken for one that
-    can give nothing but 0. So networks with positive weights and with large ones are tried beside prior draws.
-    """
-    with jax.default_matmul_precision(method.precision), jax.enable_x64(method.dtype == "float64"):
-        zero, square = zip(*(_tried(query.model, query.prior, inputs, *kind) for kind in KINDS), strict=True)
-    finite = np.finfo(inputs.dtype).max ** 0.5
-    return Seen(np.all(zero, axis=0), np.nan_to_num(np.asarray(square[0], float), posinf=finite))
-
-
-@partial(jax.jit, static_argnames=("model", "prior"))
-def _tried(model: Model, prior: Prior, inputs: Array, kind: int, size: float) -> tuple[Array, Array]:
-    """At each input [N]: whether every output of every network was 0, and the mean square of the finite outputs."""
-
-    def outputs(key: Array) -> Array:
-        z = standard_normal(key, model.parameters, inputs.dtype)
-        positive = {p.name: (kind == 1) | ((kind == 2) & (p.layer > 0)) for p in model.parameters}
-        z = {name: size * jnp.where(positive[name], jnp.abs(value), value) for name, value in z.items()}
-        return model.apply(prior.transform(z, model.parameters), inputs)
-
-    keys = jax.random.split(jax.random.key(0), TRIED)
-    found = jax.lax.map(outputs, keys, batch_size=16)  # [T, N, C]
-    finite = jnp.where(jnp.isfinite(found), found, 0)
-    return jnp.all(found == 0, axis=(0, 2)), jnp.mean(finite**2, axis=(0, 2))

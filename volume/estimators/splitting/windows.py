@@ -1,64 +1,38 @@
-"""The move of a splitting run on windows of points (volume.samplers.arcs), and what any kind of move gives.
-
-A kind of move is a module: ``prepare`` (what the moves of a level share), ``around`` (one reversible step seen from a
-state, given its number), ``move`` (one move of one particle; here one step), ``steps`` (how many steps make a move) and
-``cost``. volume.line_moves is the other one.
+"""The kernel of splitting on windows of points (volume.samplers.Arcs): one step is one move.
 
 Shape letters: Gb, Gh points of a window, M inputs, C outputs.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from volume.models import Params
-from volume.samplers import Arcs, Window
+from volume.estimators.smc.kernel import Move
+from volume.estimators.smc.tuning import MAX_TUNING, alone_inside, turned
+from volume.estimators.splitting.stage import Data, Stage, draw_network
+from volume.functions.importance import ImportanceFunction
+from volume.models import Model, Params
+from volume.samplers import Arcs, Prior, Window
 
-if TYPE_CHECKING:
-    from volume.estimators.smc.step import Target
-
-
-class Stage(NamedTuple):
-    """One level's constants."""
-
-    level: Any  # particles keep score >= level
-    next_level: Any
-    body_step: Any  # radians between the points of a window
-    head_step: Any
-
-    def cast(self, dtype: np.dtype) -> Stage:
-        """As scalars of the dtype of the run: a level is data, and no level is compiled anew."""
-        return Stage(*(np.asarray(value, dtype) for value in self))
+# Share of a torus's other points, on either ellipse, that lie inside the level.
+OTHERS_INSIDE = 0.1
 
 
-def scores(target: Target, window: Window, inputs: Array) -> Array:
-    """Scores [Gb, Gh] of a window's points."""
-    outputs = window.outputs(inputs)
-    if target.arcs.model.num_outputs == 1:
-        outputs = outputs[..., 0]
-    return jax.vmap(jax.vmap(target.guide))(outputs)
+class Space(NamedTuple):
+    """What the moves of a level share."""
+
+    score: ImportanceFunction
+    inputs: Array  # [M, ...]
 
 
-def choose(key: Array, among: Array) -> Array:
-    """Index of one of the True entries, uniformly; 0 when there is none."""
-    return jnp.argmax(jnp.where(among.ravel(), jax.random.uniform(key, (among.size,)), -1.0))
-
-
-class Move(NamedTuple):
-    z: Any  # where the particle goes: named normals, or a row of them
-    share: Array  # g: of the points inside `level`, those above `next`
-    candidate: Any  # one of those; the state itself where there is none
-    moved: Array
-    others: Array  # [2]
-    score: Array  # of the new state
-
-
-class Around(NamedTuple):
+class Seen(NamedTuple):
     """The window of one state, seen from a level."""
 
     window: Window
@@ -72,46 +46,100 @@ class Around(NamedTuple):
         return jnp.sum(self.above) / jnp.sum(self.inside)
 
     def somewhere(self, key: Array) -> Params:
-        """One of the points inside, uniformly."""
+        """Draw one of the points inside, uniformly."""
         return self.window.point(choose(key, self.inside))
 
 
-def around(target: Target, key: Array, z: Params, inputs: Array, stage: Stage, number: Array | int = 0) -> Around:
-    """A window of the state z, whatever the step's ``number``; the key is consumed."""
-    assert isinstance(target.arcs, Arcs)
-    window = Window(target.arcs, key, z, stage.body_step, stage.head_step)
-    score = scores(target, window, inputs)
-    # The state counts as inside whatever the rounding of another matrix product says of it.
-    inside = (score >= stage.level) | (jnp.arange(score.size).reshape(score.shape) == window.current)
-    return Around(window, score, inside, inside & (score >= stage.next_level))
+@dataclass(frozen=True)
+class WindowKernel:
+    """Moves to a point of a window inside the level, uniformly."""
+
+    arcs: Arcs
+    score: ImportanceFunction  # the importance function, of outputs at the inputs that come along
+    num_steps = 1
+    draw_cost = 1
+    max_tuning = MAX_TUNING
+
+    @property
+    def model(self) -> Model:
+        return self.arcs.model
+
+    @property
+    def prior(self) -> Prior:
+        return self.arcs.prior
+
+    @property
+    def cost(self) -> int:
+        """Network evaluations of one move: bodies; the heads of a window come with one product."""
+        return self.arcs.body_points
+
+    @property
+    def num_floats(self) -> int:
+        """Numbers that one move holds at the same time: the networks and outputs of a window."""
+        size = sum(math.prod(p.shape) for p in self.model.parameters)
+        outputs = len(self.score.rows) * self.model.num_outputs * self.arcs.head_points
+        return self.arcs.body_points * (size + 2 * outputs)
+
+    @property
+    def first_step(self) -> tuple[float, float]:
+        """Once around both ellipses."""
+        return self.arcs.full_steps
+
+    def init(self, key: Array, data: Data) -> tuple[Params, Array]:
+        """Draw from the prior."""
+        return draw_network(self.model, self.prior, key, data.inputs)
+
+    def prepare(self, data: Data) -> Space:
+        """Windows need nothing but the arrays."""
+        return Space(data.fill(self.score), data.inputs)
+
+    def stay(self, level: float, step: tuple[float, float]) -> Stage:
+        """Stay at the level."""
+        return Stage(level, math.inf, *step)
+
+    def around(self, key: Array, z: Params, space: Space, stage: Stage, number: Array | int = 0) -> Seen:
+        """A window of the state z, whatever the step's ``number``; the key is consumed."""
+        window = Window(self.arcs, key, z, stage.body_step, stage.head_step)
+        score = self._scores(window, space)
+        # The state counts as inside whatever the rounding of another matrix product says of it.
+        inside = (score >= stage.level) | (jnp.arange(score.size).reshape(score.shape) == window.current)
+        return Seen(window, score, inside, inside & (score >= stage.next_level))
+
+    def move(self, key: Array, z: Params, space: Space, stage: Stage) -> Move:
+        """One move of one particle; the key is consumed."""
+        key_window, key_next, key_candidate = jax.random.split(key, 3)
+        window, score, inside, above = seen = self.around(key_window, z, space, stage)
+        chosen = choose(key_next, inside)
+        others = jnp.stack([jnp.sum(inside[:, window.head_at]), jnp.sum(inside[window.body_at])]) - 1
+        return Move(
+            z=window.point(chosen),
+            share=seen.share,
+            candidate=window.point(jnp.where(jnp.any(above), choose(key_candidate, above), window.current)),
+            moved=chosen != window.current,
+            others=others / jnp.maximum(jnp.array(score.shape) - 1, 1),
+            score=score.ravel()[chosen],
+        )
+
+    def tune(self, stage: Stage, others: np.ndarray) -> tuple[tuple[float, float], bool]:
+        """Turn the steps until about a tenth of a window's other points on either ellipse lie inside."""
+        steps = stage.body_step, stage.head_step
+        if stage.level == -math.inf:  # everything is inside: once around is best
+            return steps, True
+        points = self.arcs.body_points, self.arcs.head_points
+        new = []
+        for step, whole, inside, num in zip(steps, self.arcs.full_steps, others, points, strict=True):
+            wanted = OTHERS_INSIDE if min(points) > 1 else alone_inside(num)
+            new.append(turned(step, float(inside), wanted, whole) if num > 1 else step)
+        return (new[0], new[1]), tuple(new) == steps
+
+    def _scores(self, window: Window, space: Space) -> Array:
+        """Scores [Gb, Gh] of a window's points."""
+        outputs = window.outputs(space.inputs)
+        if self.model.num_outputs == 1:
+            outputs = outputs[..., 0]
+        return jax.vmap(jax.vmap(space.score))(outputs)
 
 
-def move(target: Target, key: Array, z: Params, inputs: Array, stage: Stage) -> Move:
-    """One move of one particle; the key is consumed."""
-    key_window, key_next, key_candidate = jax.random.split(key, 3)
-    window, score, inside, above = seen = around(target, key_window, z, inputs, stage)
-    chosen = choose(key_next, inside)
-    others = jnp.stack([jnp.sum(inside[:, window.head_at]), jnp.sum(inside[window.body_at])]) - 1
-    return Move(
-        z=window.point(chosen),
-        share=seen.share,
-        candidate=window.point(jnp.where(jnp.any(above), choose(key_candidate, above), window.current)),
-        moved=chosen != window.current,
-        others=others / jnp.maximum(jnp.array(score.shape) - 1, 1),
-        score=score.ravel()[chosen],
-    )
-
-
-def prepare(target: Target, inputs: Array) -> Array:
-    """Windows need nothing but the inputs."""
-    return inputs
-
-
-def steps(target: Target) -> int:
-    """Reversible steps in one move."""
-    return 1
-
-
-def cost(target: Target) -> int:
-    """Network evaluations of one move: bodies; the heads of a window come with one product."""
-    return target.arcs.body_points
+def choose(key: Array, among: Array) -> Array:
+    """Index of one of the True entries, uniformly; 0 when there is none."""
+    return jnp.argmax(jnp.where(among.ravel(), jax.random.uniform(key, (among.size,)), -1.0))

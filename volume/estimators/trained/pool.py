@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 from volume.classifiers.base import BoundClassifier
-from volume.estimators.direct.direct import decide, pack_words
+from volume.estimators.direct.step import decide, pack_words
 from volume.samplers import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, reorder_pool, train_pool
 
 ROUNDINGS = 4.0  # an output this many roundings from a tie may be decided otherwise elsewhere, as in Direct

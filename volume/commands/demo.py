@@ -1,0 +1,37 @@
+"""``volume demo``: the tour."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from volume.commands.shared import check_out, print_report, to_json
+from volume.commands.usage import DONE, STOPPED
+
+
+def run(args: argparse.Namespace) -> int:
+    """The tour that ``make demo`` runs; it replaces an earlier one in the same folder."""
+    check_out(args.out, force=True)
+    from rich.console import Console
+
+    from volume.studies.demo import run as tour
+
+    # With --json the tables go to stderr, like every message.
+    console = Console(file=sys.stderr if args.json else sys.stdout, highlight=False)
+    options = {} if args.draws is None else {"draws": args.draws}
+    try:
+        shown = args.progress is not False  # a tour is watched, if only in a log
+        result = tour(args.out, seed=args.seed, progress=shown, console=console, **options)
+    except KeyboardInterrupt as stop:
+        from volume.reports.counted import VolumeReport
+
+        report = getattr(stop, "report", None)
+        if not isinstance(report, VolumeReport):  # the first part keeps what it has finished
+            raise
+        print(f"volume: stopped after {report.num_draws:,} draws.", file=sys.stderr)
+        report.save(args.out)
+        print_report(report, args)
+        return STOPPED
+    if args.json:
+        print(to_json(result.to_dict()))
+    return DONE

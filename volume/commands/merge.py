@@ -1,0 +1,61 @@
+"""``volume merge``: stored runs that differ in draws only, joined in one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from volume.commands import local
+from volume.commands.parser import parse
+from volume.commands.shared import build_method, build_query, check_out, clear_run, print_report
+from volume.commands.usage import DONE, STOPPED, UsageError
+
+if TYPE_CHECKING:
+    from volume.reports.facts import Report
+
+
+def run(args: argparse.Namespace) -> int:
+    """Join stored runs that differ in draws only, or folders that hold parts of one run (then with exit code 3 when
+    some are still missing)."""
+    if len(args.paths) < 2:
+        raise UsageError("merge joins two runs or more: give their folders, or the .json files of their reports.")
+    check_out(args.out, force=args.force, name="config.json")
+    check_out(args.out, force=args.force)
+    if args.force:
+        clear_run(args.out)
+    from volume.reports.run_union import join_parts, merge_directories, parts_of_one_run
+
+    code = DONE
+    if parts_of_one_run(args.paths):
+        number = join_parts(args.paths, args.out)
+        print(f"volume: {args.out} holds {number:,} parts of one run", file=sys.stderr)
+        report = _of_parts(args.out)
+        if report is None or not report.run.get("complete", True):
+            print(f"volume: some are missing: volume estimate --resume {args.out} goes on.", file=sys.stderr)
+            code = STOPPED
+        if report is None:
+            return code
+    else:
+        report = merge_directories(args.paths, args.out)
+    print(f"volume: saved in {args.out}", file=sys.stderr)
+    print_report(report, args)
+    return code
+
+
+def _of_parts(folder: str) -> Report | None:
+    """The report of what a run directory holds; None where nothing can be said yet."""
+    from volume import estimation
+    from volume.runs.directory import read_config
+
+    command = read_config(folder)["command"]
+    if command is None:
+        raise ValueError(
+            f"{folder} holds all parts, of a run that was begun in Python: volume.estimate(query, method, "
+            f"out={folder!r}, resume=True) makes its report."
+        )
+    asked = parse(command)
+    query = build_query(asked)
+    method = local.build(asked, query) if asked.command == "local" else build_method(asked, query)
+    options = {"seed": asked.seed, "level": asked.level, "progress": None, "command": command}
+    return estimation.run(query, method, **options, out=folder, resume=True, draw=False)

@@ -1,0 +1,30 @@
+"""``volume show``: the summary of a stored run."""
+
+from __future__ import annotations
+
+import argparse
+
+from volume.commands import specs
+from volume.commands.shared import load_report, print_report, to_json
+from volume.commands.usage import DONE, UsageError, usage
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a stored run, as it is or grouped by a coarser classifier."""
+    from volume.reports.counted import VolumeReport
+
+    report = load_report(args.path)
+    if args.group_by:
+        if not isinstance(report, VolumeReport):
+            raise UsageError(f"--group-by needs counted draws of truth tables; {args.path} holds {report!r}.")
+        classifier = usage(specs.build_classifier, args.group_by, report.domain, tuple(report.domain.input_shape))
+        report = usage(report.group_by, classifier)
+    if args.label:
+        from volume.reports.comparison import stated
+
+        entries = [report[label] for label in args.label]
+        record = {"classes": [entry.to_dict() for entry in entries], **stated(report)}
+        print(to_json(record) if args.json else "\n".join(entry.sentence() for entry in entries))
+    else:
+        print_report(report, args)
+    return DONE

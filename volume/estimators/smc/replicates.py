@@ -1,0 +1,142 @@
+"""The independent replicates of a run, as many at once as memory holds: what is left, what goes on, what has ended.
+
+Shape letters: R replicates.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from volume.estimators.smc.group import Group
+
+STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group after the other
+COPIES = 6  # of a state while a level is computed
+
+G = TypeVar("G", bound=Group)
+
+
+class Store(Protocol):
+    """What is kept of replicates, and what is there of them. ``constants``: those with others are not mixed."""
+
+    def finished(self, constants: Any, /) -> dict[int, Any]:
+        """Those that have ended, by number."""
+        ...
+
+    def states(self, constants: Any, numbers: Sequence[int], /) -> Sequence[Any]:
+        """States of groups of these replicates, none in two of them."""
+        ...
+
+    def ended(self, constants: Any, found: dict[int, Any], /) -> None:
+        """Keep these."""
+        ...
+
+
+class Replicates(Generic[G]):
+    """R replicates with the same constants; `begin` once the pilot has ended, then ``advance`` until ``done``.
+
+    A method gives what is its own by the four hooks at the end.
+
+    Args:
+        num: R.
+        store: where they are kept.
+    """
+
+    def __init__(self, num: int, store: Store):
+        self.num, self._store = num, store
+        self.found: dict[int, Any] = {}  # those that have ended, by number
+        self.group: G | None = None  # the one under way
+        self._constants: Any = None  # fingerprint of what the pilot found
+        self._todo: list[int] | None = None  # left to this process; None: not begun
+        self._waiting: list[Any] = []  # states that groups go on from
+        self._kept = True  # whether this process keeps what has ended
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to this process."""
+        return self._todo == [] and not self._waiting and self.group is None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every replicate has ended."""
+        return len(self.found) == self.num
+
+    @property
+    def results(self) -> list[Any]:
+        """What every one found, in the order of their numbers."""
+        return [self.found[number] for number in sorted(self.found)]
+
+    def begin(self, constants: Any, share: tuple[int, int] = (0, 1)) -> None:
+        """Take those that are there, and this process's share (index, count) of the rest."""
+        self._constants, (index, count) = constants, share
+        self.found = self._store.finished(constants)
+        left = [number for number in range(self.num) if number not in self.found]
+        waiting = self._store.states(constants, left)
+        held = {number for state in waiting for number in self._numbers(state)}
+        left = [number for number in left if number not in held]
+        self._waiting = list(waiting[index::count])
+        self._todo = left[len(left) * index // count : len(left) * (index + 1) // count]
+
+    def advance(self) -> None:
+        """Take one step of a group."""
+        if self.group is None:
+            self.group = self._start()
+        self.group.advance()
+        if self.group.done:
+            found = self._results(self.group)
+            self.found |= found
+            if self._kept:
+                self._store.ended(self._constants, found)
+            self.group = None
+
+    def _start(self) -> G:
+        assert self._todo is not None
+        if self._waiting:
+            return self._resumed(self._waiting.pop(0))
+        groups = math.ceil(len(self._todo) / max(1, STATE_BYTES // (COPIES * self._particle_bytes)))
+        size = math.ceil(len(self._todo) / groups)  # alike: each size is compiled anew
+        numbers, self._todo = self._todo[:size], self._todo[size:]
+        return self._group(numbers)
+
+    def total(self, name: str) -> int:
+        """The sum over all of them of a count of this name."""
+        return sum(getattr(one, name) for one in self.found.values())
+
+    @property
+    def fraction(self) -> float:
+        """How much of the work of all of them is done."""
+        group = self.group
+        done = 0.0 if group is None else group.size * group.at / max(1, group.levels)
+        return (len(self.found) + done) / self.num
+
+    def words(self, what: str = "") -> str:
+        """Say where they stand, for progress. ``what``: a word and a space before "replicates"."""
+        group = self.group
+        if group is None:
+            return f"{len(self.found)} of {self.num} {what}replicates"
+        first, last = group.numbers[0] + 1, group.numbers[-1] + 1
+        return f"{what}replicates {first} to {last} of {self.num}, level {group.at} of {group.levels}"
+
+    # --- what a method gives ---
+
+    @property
+    def _particle_bytes(self) -> int:
+        """Size of the particles of one replicate."""
+        raise NotImplementedError
+
+    def _group(self, numbers: Sequence[int]) -> G:
+        """Make the group of these replicates."""
+        raise NotImplementedError
+
+    def _numbers(self, state: Any) -> list[int]:
+        """The replicates of a stored state."""
+        raise NotImplementedError
+
+    def _resumed(self, state: Any) -> G:
+        """Make the group that goes on from a stored state."""
+        raise NotImplementedError
+
+    def _results(self, group: G) -> dict[int, Any]:
+        """What a group's replicates found, by number."""
+        raise NotImplementedError

@@ -1,0 +1,51 @@
+"""What prior draws of a network show before anything is estimated.
+
+Shape letters: N inputs, T networks, C outputs.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from volume.functions.importance import Seen
+from volume.models import Model
+from volume.queries.query import Query
+from volume.samplers import Prior, standard_normal
+
+TRIED = 256  # networks of each kind in `look`
+# Kinds: normals as they are, all positive, positive above the first layer; times a size. Large ones find outputs that
+# are 0 unless a parameter is far out.
+KINDS = tuple((kind, size) for kind in range(3) for size in (1.0, 5.0, 50.0))
+
+
+def look(query: Query, inputs: np.ndarray, precision: str) -> Seen:
+    """Look at what networks give at each input: which outputs are always 0, and how large the others are.
+
+    A narrow ReLU network is mostly dead, and one with thresholds mostly below them: neither must be taken for one that
+    can give nothing but 0. So networks with positive weights and with large ones are tried beside prior draws.
+    """
+    with jax.default_matmul_precision(precision), jax.enable_x64(inputs.dtype == np.float64):
+        zero, square = zip(*(_tried(query.model, query.prior, inputs, *kind) for kind in KINDS), strict=True)
+    finite = np.finfo(inputs.dtype).max ** 0.5
+    return Seen(np.all(zero, axis=0), np.nan_to_num(np.asarray(square[0], float), posinf=finite))
+
+
+@partial(jax.jit, static_argnames=("model", "prior"))
+def _tried(model: Model, prior: Prior, inputs: Array, kind: int, size: float) -> tuple[Array, Array]:
+    """At each input [N]: whether every output of every network was 0, and the mean square of the finite outputs."""
+
+    def outputs(key: Array) -> Array:
+        z = standard_normal(key, model.parameters, inputs.dtype)
+        positive = {p.name: (kind == 1) | ((kind == 2) & (p.layer > 0)) for p in model.parameters}
+        z = {name: size * jnp.where(positive[name], jnp.abs(value), value) for name, value in z.items()}
+        return model.apply(prior.transform(z, model.parameters), inputs)
+
+    keys = jax.random.split(jax.random.key(0), TRIED)
+    found = jax.lax.map(outputs, keys, batch_size=16)  # [T, N, C]
+    finite = jnp.where(jnp.isfinite(found), found, 0)
+    return jnp.all(found == 0, axis=(0, 2)), jnp.mean(finite**2, axis=(0, 2))

@@ -1,0 +1,63 @@
+"""Which kernel suits a class, and how many of its particles move at the same time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from volume.estimators.smc.scheme import Scheme
+from volume.estimators.splitting.hit_and_run import LineKernel, line_kernel
+from volume.estimators.splitting.windows import WindowKernel
+from volume.functions.importance import ImportanceFunction
+from volume.queries.query import Query
+from volume.samplers import arcs, block_mesh, can_share_heads
+
+# Of a window: on a torus every point of the body's ellipse costs an evaluation, and more of them buy less than more
+# moves do; small functions that are moved as a whole are cheap. benchmarks/rare_event.py --explore compares.
+BODY_POINTS, HEAD_POINTS, ALONE_POINTS = 4, 16, 16
+BATCH_FLOATS = 1 << 19  # of windows that move at the same time: they stay in a CPU's caches
+
+ClassScheme = Scheme[WindowKernel | LineKernel]
+
+
+def scheme_for(
+    query: Query,
+    score: ImportanceFunction,
+    *,
+    num_particles: int,
+    num_replicates: int,
+    num_moves: int,
+    body_points: int | None,
+    head_points: int,
+    precision: str,
+    devices: tuple[Any, ...] | None,
+) -> ClassScheme:
+    """Choose the kernel and the batch of a class.
+
+    Args:
+        query: model and prior.
+        score: the importance function.
+        num_particles: of one replicate.
+        num_replicates: that go together, or fewer of them.
+        num_moves: of each particle at each level.
+        body_points: of a window; None for as many as suit the network.
+        head_points: likewise.
+        precision: of matrix products.
+        devices: to spread particles over; None for all local ones.
+    """
+    kernel = line_kernel(query.model, query.prior, score)
+    if kernel is None:
+        split = can_share_heads(query.model, query.prior)
+        points = body_points or (BODY_POINTS if split else ALONE_POINTS)
+        kernel = WindowKernel(arcs(query.model, query.prior, body_points=points, head_points=head_points), score)
+    count = num_particles * num_replicates
+    batches = math.ceil(count / max(1, BATCH_FLOATS // kernel.num_floats))
+    mesh = block_mesh(devices)
+    return Scheme(
+        kernel=kernel,
+        num_particles=num_particles,
+        num_moves=num_moves,
+        batch=math.ceil(count / batches),  # alike, so that few particles are done twice
+        precision=precision,
+        mesh=mesh if mesh.size > 1 or devices is not None else None,
+    )
