@@ -4,8 +4,8 @@ from volume import models as models
 from volume import samplers as samplers
 from volume.checks import guards as guards
 from volume.checks.baseline import Baseline as Baseline
-from volume.checks.check import Checked as Checked
 from volume.checks.check import check_report as check_report
+from volume.checks.verdict import Checked as Checked
 from volume.classifiers.argmax import Argmax as Argmax
 from volume.classifiers.base import Product as Product
 from volume.classifiers.defects import Defects as Defects

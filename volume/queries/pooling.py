@@ -30,7 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from volume.classifiers.truth_table import TruthTable
-from volume.errors import unknown
+from volume.common.choices import POOLED
+from volume.common.validation import check_choice
 from volume.functions.canonical import TableGroup
 from volume.functions.domains import BooleanCube, Domain, Points
 from volume.models import MLP, Model, Perceptron, Symmetry, UnitSymmetry
@@ -40,7 +41,6 @@ from volume.queries.weighting import Question
 from volume.samplers import Gaussian, Initializer, Sphere, Uniform
 
 MAX_TIES = 1e-9  # probability of a tie that may be neglected; reports state the bound
-WORDS = ("pooled", "pooled:inputs")
 _NETWORKS = 16  # drawn to see which inputs tie in every network
 _POINTS = 24  # random inputs of the network that claims are tried on
 _TOLERANCE = 1e-4  # of outputs, as in volume.models: modules may compute in float32 all the same
@@ -98,8 +98,7 @@ class Pooled:
     @classmethod
     def from_word(cls, word: str) -> Pooled:
         """ "pooled", or "pooled:inputs" without the negated head. ValueError for any other word."""
-        if word not in WORDS:
-            raise ValueError(unknown("form of pooling", word, WORDS))
+        check_choice("form of pooling", word, POOLED)
         return cls(outputs=word == "pooled")
 
     def check(self, query: Question) -> None:
@@ -108,19 +107,19 @@ class Pooled:
 
     def conventions(self, query: Question) -> dict[str, Any]:
         """What a report states: the maps, and the bound on ties."""
-        found = pooling(query, self)
+        allowed = pooling(query, self)
         kinds = (
             ("permutations", "permuting inputs"),
             ("negations", "negating inputs"),
             ("outputs", "negating the head"),
         )
-        maps = " and ".join(words for kind, words in kinds if getattr(found.group, kind))
+        maps = " and ".join(words for kind, words in kinds if getattr(allowed.group, kind))
         return {
             "symmetry_note": (
                 f"prior mass, estimated from all classes of equal volume together: those that {maps} map to each other"
             ),
-            "symmetry_group": found.group.describe(),
-            "ties_at_most": found.ties,
+            "symmetry_group": allowed.group.describe(),
+            "ties_at_most": allowed.ties,
         }
 
 
@@ -133,7 +132,7 @@ class Pooling:
 
 
 @lru_cache(maxsize=64)
-def pooling(query: Question, asked: Pooled) -> Pooling:
+def pooling(query: Question, pooled: Pooled) -> Pooling:
     """The maps that leave the volumes of this query as they are, of those asked for. ValueError with the reason."""
     if not isinstance(query.classifier, TruthTable):
         raise ValueError(
@@ -151,9 +150,9 @@ def pooling(query: Question, asked: Pooled) -> Pooling:
             f"symmetry='pooled' maps inputs that are rows of numbers; those of {query.domain!r} have the shape "
             f"{tuple(query.domain.input_shape)}: use symmetry='none'."
         )
-    negations = _check_inputs(query, asked) if asked.inputs else False
-    fixed, ties = _check_head(query) if asked.outputs else ((), 0.0)
-    kinds = {"permutations": bool(asked.inputs), "negations": negations, "outputs": asked.outputs, "fixed": fixed}
+    negations = _check_inputs(query, pooled) if pooled.inputs else False
+    fixed, ties = _check_head(query) if pooled.outputs else ((), 0.0)
+    kinds = {"permutations": bool(pooled.inputs), "negations": negations, "outputs": pooled.outputs, "fixed": fixed}
     return Pooling(group_on(query.domain, kinds), ties)
 
 
@@ -172,10 +171,10 @@ def group_on(domain: Domain, kinds: Mapping[str, Any]) -> TableGroup | PointGrou
 # --- the inputs ---
 
 
-def _check_inputs(query: Question, asked: Pooled) -> bool:
+def _check_inputs(query: Question, pooled: Pooled) -> bool:
     """Whether negations hold too; ValueError where permutations do not, or negations that were asked for."""
     model, prior = query.model, query.prior
-    permuted = _units(model, asked, flips=False)
+    permuted = _units(model, pooled, flips=False)
     why = why_not_kept(prior, model, permuted)
     if why:
         raise ValueError(
@@ -183,12 +182,12 @@ def _check_inputs(query: Question, asked: Pooled) -> bool:
             "or symmetry='none'."
         )
     _try_inputs(model, permuted)
-    if asked.negations is False:
+    if pooled.negations is False:
         return False
-    flipped = _units(model, asked, flips=True)
+    flipped = _units(model, pooled, flips=True)
     why = _not_symmetric(query.domain)
     why = why or (f"has a prior that {held}" if (held := why_not_kept(prior, model, flipped)) else "")
-    if why and asked.negations is True:
+    if why and pooled.negations is True:
         raise ValueError(f"Pooled(negations=True) negates inputs, and this query {why}: leave negations out.")
     if not why:
         _try_inputs(model, flipped)
@@ -209,9 +208,9 @@ def _not_symmetric(domain: Domain) -> str:
     return ""
 
 
-def _units(model: Model, asked: Pooled, *, flips: bool) -> UnitSymmetry:
+def _units(model: Model, pooled: Pooled, *, flips: bool) -> UnitSymmetry:
     """The inputs as exchangeable units of the first layer."""
-    axes = asked.inputs
+    axes = pooled.inputs
     if isinstance(axes, bool):
         if not isinstance(model, (MLP, Perceptron)):
             raise ValueError(

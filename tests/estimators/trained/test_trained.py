@@ -13,7 +13,6 @@ from scipy import optimize, stats
 
 import volume
 from volume import models, samplers
-from volume.commands import methods as method_options
 from volume.commands.main import main
 from volume.estimators.trained.pool import step
 from volume.samplers import Data, Training, train
@@ -474,9 +473,3 @@ def test_on_the_command_line(capsys, tmp_path):
     ):
         assert main(["estimate", "--model", "mlp:3-5-1", *words.split()]) == 2
         assert sentence in capsys.readouterr().err
-
-
-def test_the_command_line_knows_every_name():
-    assert set(method_options.OPTIMISERS) == set(samplers.OPTIMISERS)
-    assert samplers.SCHEDULES == method_options.SCHEDULES
-    assert set(method_options.LOSSES) == set(samplers.OBJECTIVES)

@@ -13,17 +13,16 @@ import jax
 import numpy as np
 from jax import Array
 
-from volume.classifiers.labels import BoundFits
 from volume.common.progress import Progress
-from volume.estimators.infinite_width.infinite_width import check_jitter, infinite_width, labelled
+from volume.estimators.infinite_width.infinite_width import check_jitter, check_one_output, infinite_width, labelled
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, shared_out
 from volume.queries.query import Query
 from volume.reports.facts import Facts
 from volume.reports.limit_entries import LimitVolume
 from volume.reports.named import EstimateReport
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.columns import Numbers, Schema, Texts
-from volume.runs.parts import Part, StoredPart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +70,13 @@ class InfiniteWidth:
         query.refuse_pooling("InfiniteWidth")
         labels = self.labels
         if labels is None:
-            if not isinstance(query.bound, BoundFits):
-                labelled(query, _any_label(query))  # a query without a limit is refused for that
+            check_one_output(query)
+            labels = query.bound.default_labels
+            if not labels:
                 raise ValueError(
-                    "InfiniteWidth answers for named classes, and a TruthTable has too many to answer for all: pass "
-                    "labels=, for example volume.InfiniteWidth(labels=['0111']), or use volume.Direct."
+                    "InfiniteWidth answers for named classes, each a sign pattern as those of TruthTable or Fits are: "
+                    "pass labels=, for example volume.InfiniteWidth(labels=['0111']), or use volume.Direct."
                 )
-            labels = ("fits",)
         names = []
         for label in labels:
             labelled(query, label)
@@ -151,14 +150,14 @@ class WideRun:
         """What the numbers of classes mean."""
         return {"labels": list(self._labels)}
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the classes that are there."""
         for part in parts:
             if part.name.startswith("class-"):
                 self._found[part.facts["class"]] = _estimate(part)
         self._todo = [index for index in self._todo if index not in self._found]
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """The classes answered since the last call."""
         del all  # each is one
         fresh, self._fresh = self._fresh, []
@@ -175,21 +174,16 @@ CLASSES = Schema(
 )
 
 
-def _class_part(index: int, label: str, found: OrthantEstimate) -> Part:
+def _class_part(index: int, label: str, found: OrthantEstimate) -> Checkpoint:
     """One row: the label and the numbers of the estimate, as its fields are called."""
     table = CLASSES.table({"label": [label], **{name: [value] for name, value in vars(found).items()}})
-    return Part(f"class-{index:06d}", {"class": index, "notes": list(found.notes)}, table)
+    return Checkpoint(f"class-{index:06d}", {"class": index, "notes": list(found.notes)}, table)
 
 
-def _estimate(part: StoredPart) -> OrthantEstimate:
+def _estimate(part: StoredCheckpoint) -> OrthantEstimate:
     columns = CLASSES.read(part)
     del columns["label"]
     return OrthantEstimate(**{name: one.tolist()[0] for name, one in columns.items()}, notes=tuple(part.facts["notes"]))
 
 
 _SAMPLERS = "volume.Direct or volume.Splitting"
-
-
-def _any_label(query: Query) -> str:
-    """The label of some class, to see whether a query has a limit at all."""
-    return "0" * query.domain.num_inputs

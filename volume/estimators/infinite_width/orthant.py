@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from volume.common.logs import LN10
+from volume.common.validation import check_level
 from volume.errors import whole
 from volume.estimators.infinite_width.tilting import log_weights, order, saddle
 
@@ -92,8 +93,7 @@ def log_orthant(
             empty or undefined boxes; too few replicates or samples.
     """
     num_replicates, per_replicate = shared_out(samples, replicates)
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
-        raise ValueError(f"level={level!r} is not between 0 and 1: give for example level=0.95.")
+    check_level(level)
     rng = generator(seed)
     matrix = _checked_cov(cov)
     low, high = _limits(len(matrix), signs, lower, upper)

@@ -20,25 +20,24 @@ import jax
 import numpy as np
 from jax import Array
 
-from volume.classifiers.base import MAX_DEVICE_CLASSES
-from volume.classifiers.given import OUTSIDE, BoundGiven, BoundGivenTables
-from volume.classifiers.labels import BoundAccuracy, BoundFits
+from volume.classifiers.base import MAX_DEVICE_CLASSES, OUTSIDE, BoundClassifier, Conditional
 from volume.common.logs import LN10
 from volume.common.progress import Progress
-from volume.errors import unknown, whole
+from volume.common.validation import check_arithmetic
+from volume.errors import whole
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.splitting.class_run import ClassRun
 from volume.estimators.splitting.entries import class_entry, split_entry
 from volume.estimators.splitting.importance import importance_function
 from volume.estimators.splitting.look import look
-from volume.estimators.splitting.parts import ORDER
+from volume.estimators.splitting.parts import STREAM_VERSION
 from volume.estimators.splitting.schemes import HEAD_POINTS, ClassScheme, scheme_for
 from volume.functions.importance import ImportanceFunction, Seen
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
 from volume.reports.facts import Facts
 from volume.reports.named import EstimateReport
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import block_mesh, checked_devices
 from volume.statistics.replicates import MIN_HIT
 
@@ -94,10 +93,7 @@ class Splitting:
     name = "splitting"
 
     def __post_init__(self) -> None:
-        known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
-        for what, names in known.items():
-            if getattr(self, what) not in names:
-                raise ValueError(unknown(what, getattr(self, what), names))
+        check_arithmetic(self.dtype, self.precision)
         for name, least in (("particles", 2), ("replicates", 2), ("moves", 1), ("body_points", 2), ("head_points", 2)):
             if name == "body_points" and self.body_points is None:
                 continue
@@ -155,13 +151,13 @@ class SplittingRun:
         self._inputs = cast_inputs(query, method.dtype)
         bound = query.bound
         self._seen: Seen | None = None
-        self._stored: list[StoredPart] = []
+        self._stored: list[StoredCheckpoint] = []
         self._share, self._whole = (0, 1), True
-        self._given: BoundGiven | BoundGivenTables | None = None
+        self._given: Conditional | None = None
         self._named: list[Any] | None = None  # functions whose shares are asked for
-        if isinstance(bound, BoundGivenTables) or (isinstance(bound, BoundGiven) and method.labels is None):
+        if isinstance(bound, Conditional) and (bound.num_classes is None or method.labels is None):
             self._given = bound
-            if isinstance(bound, BoundGivenTables):
+            if bound.num_classes is None:
                 self._named = self._names(bound)
             else:
                 self._check_split(bound)
@@ -219,9 +215,9 @@ class SplittingRun:
 
     def constants(self) -> dict[str, Any]:
         """What parts mean beyond query, method and seed."""
-        return {"order": ORDER}
+        return {"order": STREAM_VERSION}
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the pilots, replicates and states that are there."""
         self._stored = list(parts)
         for run in self._runs:
@@ -234,7 +230,7 @@ class SplittingRun:
         for run in (*self._runs, *self._resolved.values()):
             run.restrict(index, count)
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way."""
         runs = (*self._runs, *self._resolved.values())
         return [part for run in runs for part in run.collect(all=all, whole=self._whole)]
@@ -244,7 +240,7 @@ class SplittingRun:
         """One for each class that was asked for."""
         return self._runs
 
-    def _check_split(self, bound: BoundGiven) -> None:
+    def _check_split(self, bound: Conditional) -> None:
         number = bound.split.num_classes
         if number is None or number > MAX_DEVICE_CLASSES:
             raise ValueError(
@@ -253,7 +249,7 @@ class SplittingRun:
                 "split by Ones, Accuracy, LempelZiv or Fits, or name the classes with labels=."
             )
 
-    def _names(self, bound: BoundGivenTables) -> list[str] | None:
+    def _names(self, bound: Conditional) -> list[str] | None:
         """The functions that the method names, as reports write them; None: none of them."""
         method = self._method
         if method.labels is None:
@@ -277,7 +273,7 @@ class SplittingRun:
         assert given is not None
         if run.shares is None:
             return []
-        if isinstance(given, BoundGiven):
+        if given.num_classes is not None:
             return [_Part(given.label(index), index) for index in range(run.shares.shape[1])]
         assert run.tables is not None
         if self._named is not None:
@@ -375,11 +371,9 @@ class SplittingRun:
         return entries
 
 
-def _default_labels(bound: Any) -> tuple[Any, ...]:
-    if isinstance(bound, BoundFits):
-        return ("fits",)
-    if isinstance(bound, BoundAccuracy):
-        return (bound.label(bound.num_classes - 1),)
+def _default_labels(bound: BoundClassifier) -> tuple[Any, ...]:
+    if bound.default_labels:
+        return bound.default_labels
     raise ValueError(
         f"Splitting answers for named classes: pass labels=, for example volume.Splitting(labels=[...]), "
         f"to say which of {bound.classifier!r}."

@@ -26,8 +26,10 @@ from jax import Array
 from volume.classifiers.base import Classifier
 from volume.classifiers.given import Given
 from volume.classifiers.labels import Fits
+from volume.common.choices import STOPS
 from volume.common.content import digest
-from volume.errors import unknown, whole
+from volume.common.validation import check_arithmetic, check_choice
+from volume.errors import whole
 from volume.estimators.trained.pool import Plan
 from volume.estimators.trained.run import TrainedRun, pool_sizes
 from volume.queries.query import Query
@@ -103,10 +105,8 @@ class Trained:
         pool: int | None = None,
         devices: Sequence[Any] | None = None,
     ):
-        known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest"), "stop": ("fit", "steps")}
-        for what, given in (("dtype", dtype), ("precision", precision), ("stop", stop)):
-            if given not in known[what]:
-                raise ValueError(unknown(what, given, known[what]))
+        check_arithmetic(dtype, precision)
+        check_choice("stop", stop, STOPS)
         if on is not None and not isinstance(on, Fits):
             raise TypeError(f"on={on!r} is no training set: give volume.Fits(inputs, labels).")
         if initial is not None and (isinstance(initial, type) or not hasattr(initial, "draw")):
