@@ -43,7 +43,7 @@ from benchmarks.record import OURS, Record, Row
 from benchmarks.registry import missing
 from volume import models, samplers
 from volume.common.seeds import to_key
-from volume.estimators.trained.trained import TrainedRun
+from volume.estimators.trained.run import TrainedRun
 
 WIDTHS = (7, 40, 40, 1)
 MAX_STEPS = 10_000
@@ -105,7 +105,7 @@ def library(setting: Setting) -> Callable[[int, int], Result]:
             max_steps=MAX_STEPS,
             on=volume.Fits(inputs[rows], labels[rows]),
         )
-        return TrainedRun(method, query, to_key(seed)[0])
+        return method.start(query, to_key(seed)[0])
 
     warm = begin(10**6, 0)
     warm.advance()

@@ -31,9 +31,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from volume.common.choices import LOSSES, POLICY_GRADIENTS
 from volume.errors import unknown, whole
 
-LOSSES = ("cross-entropy", "mse", "hinge")
 BASELINES = ("none", "mean", "value")
 DECAY = 0.9  # of the moving average of rewards, the baseline "mean"
 
@@ -221,9 +221,7 @@ class PPO(Reinforce):
 # What `Trained` takes by name.
 OBJECTIVES: dict[str, Objective] = {
     **{name: Loss(name) for name in LOSSES},
-    "reinforce": Reinforce(),
-    "reinforce-baseline": Reinforce("mean"),
-    "ppo": PPO(),
+    **dict(zip(POLICY_GRADIENTS, (Reinforce(), Reinforce("mean"), PPO()), strict=True)),
 }
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from volume.common import choices
+from volume.common.choices import SCHEDULES
 from volume.errors import unknown
 
 if TYPE_CHECKING:
@@ -19,20 +21,12 @@ if TYPE_CHECKING:
 
 # Name -> (function of optax, what we set in it). Left out: those that need the loss itself (lbfgs, polyak_sgd) and
 # those with noise of their own (noisy_sgd), which all networks of a batch would share.
-OPTIMISERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "sgd": ("sgd", {}),
+_SET: dict[str, tuple[str, dict[str, Any]]] = {
     "momentum": ("sgd", {"momentum": 0.9}),
     "nesterov": ("sgd", {"momentum": 0.9, "nesterov": True}),
-    **{
-        name: (name, {})
-        for name in (
-            *("adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb", "lars", "lion"),
-            *("nadam", "nadamw", "radam", "rmsprop", "sm3", "yogi"),
-        )
-    },
     "sign": ("sign_sgd", {}),
 }
-SCHEDULES = ("constant", "linear", "cosine", "warmup-cosine", "exponential")
+OPTIMISERS = {name: _SET.get(name, (name, {})) for name in choices.OPTIMISERS}
 WARMUP = 0.05  # share of the steps in which "warmup-cosine" rises from 0
 FLOOR = 0.01  # share of the learning rate that "exponential" has come down to in the last step
 

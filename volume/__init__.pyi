@@ -4,8 +4,8 @@ from volume import models as models
 from volume import samplers as samplers
 from volume.checks import guards as guards
 from volume.checks.baseline import Baseline as Baseline
-from volume.checks.check import Checked as Checked
 from volume.checks.check import check_report as check_report
+from volume.checks.verdict import Checked as Checked
 from volume.classifiers.argmax import Argmax as Argmax
 from volume.classifiers.base import Product as Product
 from volume.classifiers.defects import Defects as Defects
@@ -26,8 +26,8 @@ from volume.estimation import estimate as estimate
 from volume.estimation import running as running
 from volume.estimators.direct.direct import Direct as Direct
 from volume.estimators.exact.exact import Exact as Exact
-from volume.estimators.infinite_width.infinite_width import InfiniteWidth as InfiniteWidth
 from volume.estimators.infinite_width.infinite_width import infinite_width as infinite_width
+from volume.estimators.infinite_width.method import InfiniteWidth as InfiniteWidth
 from volume.estimators.infinite_width.nngp import nngp_kernel as nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate as OrthantEstimate
 from volume.estimators.infinite_width.orthant import log_orthant as log_orthant

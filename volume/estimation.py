@@ -16,6 +16,7 @@ from volume.common.progress import Progress, rich_progress
 from volume.common.provenance import commit, versions
 from volume.common.records import plain
 from volume.common.seeds import to_key
+from volume.common.validation import check_level
 from volume.common.version import __version__
 from volume.method import Method, R_co, Run, is_resumable
 from volume.queries.query import Query
@@ -149,8 +150,7 @@ class Driver:
             raise TypeError(f"query={query!r} is not a query: make one with volume.Query(model, prior, ...).")
         if isinstance(method, type) or not callable(getattr(method, "start", None)):
             raise TypeError(f"method={method!r} is not a method: pass for example volume.Direct(draws=1_000_000).")
-        if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
-            raise ValueError(f"level={level!r} is not between 0 and 1: give for example level=0.95.")
+        check_level(level)
         key, self._record = to_key(seed)
         self._query, self._method, self._level = query, method, level
         self._start = time.perf_counter()

@@ -14,10 +14,11 @@ import volume
 from volume.checks import baseline_counts
 from volume.checks.baseline import Baseline
 from volume.checks.baseline_counts import CountedAnswer
-from volume.checks.check import AGREES, CHANGED, FAILED, IDENTICAL, check_report, percent
+from volume.checks.check import check_report
 from volume.checks.counts import ELSEWHERE, NOT_LISTED, REST, UNSEEN, two_sample
 from volume.checks.guards import Program
 from volume.checks.rows import critical
+from volume.checks.verdict import AGREES, CHANGED, FAILED, IDENTICAL, percent
 from volume.reports.entries import ReplicatedVolume, replicated_volume
 from volume.reports.named import EstimateReport
 from volume.statistics.replicates import interval_offsets

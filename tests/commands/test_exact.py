@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 from cli_runs import answer, run, stop_after_first_step
 
-from volume.commands import methods as method_options
 from volume.commands import specs
 from volume.commands.usage import UsageError
-from volume.estimators.exact.exact import PATHS
 from volume.samplers import Lattice
 
 NET = ["estimate", "--model", "mlp:2-2-1", "--activation", "sign", "--coding", "-1,1"]
@@ -48,7 +46,6 @@ def test_options_go_with_their_prior_and_method(capsys):
         specs.build_prior("gaussian", {"bias_levels": (1.0,)})
     with pytest.raises(UsageError, match="--weight-std belongs to the gaussian prior, not to binary"):
         specs.build_prior("binary", {"weight_std": 1.0})
-    assert method_options.PATHS == PATHS
     for words, sentence in (
         ("--prior binary --no-bias --bias-levels 0 --method exact", "--bias-levels has no bias to act on"),
         ("--prior binary --method exact --draws 5", "--draws belongs to --method direct"),

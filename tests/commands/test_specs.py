@@ -98,13 +98,6 @@ def test_unknown_words_name_the_nearest(parse, text, near):
         parse(text)
 
 
-def test_activations_are_the_librarys():
-    for name in specs.ACTIVATIONS:
-        models.MLP((2, 3, 1), activation=name)
-    with pytest.raises(ValueError, match=", ".join(sorted(specs.ACTIVATIONS)) + "|" + ", ".join(specs.ACTIVATIONS)):
-        models.MLP((2, 3, 1), activation="no such")
-
-
 def test_imported_model(tmp_path, monkeypatch):
     source = "from volume.models import MLP\nnet = MLP((2, 3, 1))\ndef make():\n    return net\nword = 'text'\n"
     (tmp_path / "my_networks.py").write_text(source)

@@ -17,7 +17,7 @@ import volume
 from volume import models, samplers
 from volume.common.progress import Progress
 from volume.estimation import Interrupted
-from volume.estimators.infinite_width.infinite_width import InfiniteWidth
+from volume.estimators.infinite_width.method import InfiniteWidth
 from volume.reports.entries import replicated_volume
 from volume.reports.named import EstimateReport
 

@@ -137,7 +137,7 @@ TRAINED: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_training_goes_on_from_parts(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("volume.estimators.trained.trained.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("volume.estimators.trained.run.TURN_SECONDS", 0.0)
     query, method = TRAINED[name]
     whole = report_of(go(begin(query, method)), query)
     kept = Kept(tmp_path)
@@ -345,7 +345,7 @@ KEPT: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("name", KEPT)
 def test_every_method_goes_on_in_a_folder(name, tmp_path, monkeypatch):
     """Stopped by Ctrl-C again and again, with a byte of its largest part flipped in between."""
-    monkeypatch.setattr("volume.estimators.trained.trained.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("volume.estimators.trained.run.TURN_SECONDS", 0.0)
     query, method = KEPT[name]
     whole: Any = volume.estimate(query, method, seed=3)
     left = 0  # steps of this sitting; networks in training begin anew in the next, so each is longer

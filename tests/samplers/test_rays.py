@@ -1,4 +1,4 @@
-"""Radial integrals against quadrature and closed forms; what an anchor's file may be; the words of `volume local`."""
+"""Radial integrals against quadrature and closed forms; what an anchor's file may be."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from flax import serialization
 from scipy import integrate, special
 
 import volume
-import volume.estimators.local.divergence
-from volume.commands import local_options
 from volume.commands import main as cli
-from volume.estimators.local import local
 from volume.estimators.local.anchor import Anchor
 from volume.estimators.local.copies import copies_of
 from volume.estimators.local.curve import LocalCurve
@@ -133,13 +130,6 @@ def test_the_cell_of_an_anchor_is_where_it_is_the_nearest_copy():
                 point = row + radius * step
                 nearest = min(np.sum((point - other) ** 2) for other in others)
                 assert (np.sum((point - row) ** 2) <= nearest + 1e-9) == (radius < end)
-
-
-def test_words_are_those_of_the_library():
-    assert local_options.ESTIMATORS == local.ESTIMATORS
-    assert local_options.PRECONDITIONERS == local.PRECONDITIONERS
-    assert local_options.CHAINS == local.CHAINS
-    assert set(local_options.DIVERGENCES) == set(volume.estimators.local.divergence.KINDS)
 
 
 @pytest.mark.slow

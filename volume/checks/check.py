@@ -12,90 +12,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-from scipy import special
 
 from volume.checks import counts as check_counts
 from volume.checks import entries as check_entries
 from volume.checks.baseline import COUNTS, Baseline, differences, elsewhere, made_by, question_of
 from volume.checks.baseline_counts import CountedAnswer
-from volume.checks.rows import TriedClass, smallest_changes
-from volume.common.logs import finite, volume_text
+from volume.checks.verdict import AGREES, ALPHA, CHANGED, FAILED, IDENTICAL, MAX_CHANGES, Checked
+from volume.common.logs import volume_text
+from volume.common.validation import check_fraction
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_text import MANY_NEAR_TIES
 from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
-
-ALPHA = 1e-6  # family-wise false-alarm rate
-IDENTICAL, AGREES, CHANGED, FAILED, UPDATED = "identical", "agrees", "changed", "failed", "updated"
-MAX_CHANGES = 20  # kept of a record, largest first
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What came of one baseline."""
-
-    name: str
-    verdict: str  # IDENTICAL, AGREES, CHANGED, UPDATED; FAILED: it could not be compared
-    how: str  # a sentence
-    changes: tuple[str, ...] = ()  # one line for each class, or what else is not as it was
-    rows: tuple[TriedClass, ...] = ()  # of a two-sample test, largest |z| first
-    num_tests: int = 0
-    alpha: float = ALPHA
-    notes: tuple[str, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def agree(self) -> bool:
-        return self.verdict in (IDENTICAL, AGREES, UPDATED)
-
-    @property
-    def max_abs_z(self) -> float | None:
-        return max((abs(row.z) for row in self.rows), default=None)
-
-    @property
-    def p_value(self) -> float | None:
-        """Family-wise within this baseline: the chance that equal volumes give a |z| this large anywhere, at most."""
-        worst = self.max_abs_z
-        return None if worst is None else float(min(1.0, 2 * self.num_tests * special.ndtr(-worst)))
-
-    @property
-    def smallest(self) -> tuple[TriedClass, TriedClass] | None:
-        """The classes of which the smallest, and of which only the largest change is caught."""
-        return smallest_changes(self.rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A strict JSON record."""
-        ends = self.smallest
-        return {
-            "name": self.name,
-            "verdict": self.verdict,
-            "agree": self.agree,
-            "how": self.how,
-            "changes": list(self.changes),
-            "num_tests": self.num_tests,
-            "alpha": self.alpha,
-            "max_abs_z": None if self.max_abs_z is None else finite(self.max_abs_z),
-            "p_value": self.p_value,
-            "smallest_change": None
-            if ends is None
-            else {
-                name: {"label": row.label, "up": finite(row.up), "down": finite(row.down)}
-                for name, row in zip(("best", "worst"), ends, strict=True)
-            },
-            "classes": [row.to_dict() for row in self.rows[:MAX_CHANGES]],
-            "notes": list(self.notes),
-            **self.facts,
-        }
-
-    def __str__(self) -> str:
-        from volume.checks.check_summary import told
-
-        return told(self)
 
 
 def check_report(
@@ -116,8 +45,7 @@ def check_report(
     """
     if not isinstance(report, (VolumeReport, EstimateReport)):
         raise TypeError(f"check_report takes a report, as volume.estimate returns it; got {report!r}.")
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < 1:
-        raise ValueError(f"alpha={alpha!r} is not between 0 and 1: give for example alpha=1e-6.")
+    check_fraction("alpha", alpha, "1e-6")
     found = asked_otherwise(report, baseline, name)
     if found is not None:
         return found
@@ -229,17 +157,3 @@ def _complete(report: VolumeReport, baseline: Baseline, name: str) -> Checked:
 
 def _failed(name: str, error: Exception) -> Checked:
     return Checked(name, FAILED, str(error.args[0] if error.args else error))
-
-
-def percent(factor: float) -> str:
-    """A factor as a change in words: +12 %, -8 %, x3.1, /3.1, to nothing, none."""
-    if math.isnan(factor):
-        return "none"
-    if factor >= 2:
-        return f"x{factor:.3g}"
-    if factor < 1e-3:
-        return "to nothing"
-    if factor <= 0.5:
-        return f"/{1 / factor:.3g}"
-    change = 100 * (factor - 1)
-    return f"{change:+.2g} %" if abs(change) < 10 else f"{change:+.0f} %"

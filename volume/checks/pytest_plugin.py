@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from volume.checks.check import Checked
     from volume.checks.guards import Program
+    from volume.checks.verdict import Checked
     from volume.reports.facts import Report
 
 PROGRAM = "param-volume program"  # format of a guard's file
@@ -66,7 +66,8 @@ def volume_regression(request: pytest.FixtureRequest) -> Callable[..., Checked |
     def check(report: Report, name: str = "") -> Checked | None:
         __tracebackhide__ = True
         from volume.checks.baseline import Baseline
-        from volume.checks.check import IDENTICAL, check_report
+        from volume.checks.check import check_report
+        from volume.checks.verdict import IDENTICAL
 
         path = _path(place, name, used)
         baseline = None

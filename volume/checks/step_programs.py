@@ -69,7 +69,7 @@ def _trained(run: Any) -> dict[str, Call]:
     from volume.estimators.trained import pool as training_pool
     from volume.samplers import empty_pool
 
-    pool, x64 = run._pools[0], run._method.dtype == "float64"
+    pool, x64 = run._pools[0], run._dtype == "float64"
     slots = run.plan.slots
     with jax.enable_x64(x64):
         state = jax.eval_shape(lambda: empty_pool(run.plan.training, pool._data, run.plan.groups))

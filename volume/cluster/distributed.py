@@ -1,6 +1,6 @@
 """Ask a query by many processes, get one report: `estimate_distributed` (docs/distributed.md).
 
-    join      processes meet in the run directory, which all of them must see (volume.process_group)
+    join      processes meet in the run directory, which all of them must see (process_group.py)
     open      process 0 begins the run there or looks through its parts; then all take in the same parts
     work      each does its share of what is left, and writes parts of its own
     report    process 0 reports from the parts of all, as a resumed run does; if one is lost it is made again

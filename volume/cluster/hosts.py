@@ -4,7 +4,7 @@ Processes meet through `jax.distributed`, which knows Slurm, Open MPI, Kubernete
 addresses elsewhere. Draws need nothing more of it: every process works on its own devices, writes its own parts into
 the directory that all of them share, and process 0 reports from the parts of all. So JAX's runtime is let go as soon as
 everybody is there: as long as it is held, the death of one process aborts all others from C++, in the middle of a part.
-`volume.process_group` watches over them instead.
+process_group.py watches over them instead.
 
 What a process draws is keyed by (seed, number) as in any run, so the report is that of one process on one device.
 """

@@ -22,8 +22,8 @@ from volume.commands.usage import DONE, FAILED, UsageError, sentence
 
 if TYPE_CHECKING:
     from volume.checks.baseline import Baseline
-    from volume.checks.check import Checked
     from volume.checks.guards import Program
+    from volume.checks.verdict import Checked
     from volume.method import Method
     from volume.queries.query import Query
     from volume.reports.facts import Report
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"There is no file {missing[0]}: give baselines that `volume check --add` made.")
     if args.update and args.statistical:
         raise UsageError("--update writes the answer to the baseline's own seed: leave --statistical out.")
-    from volume.checks.check_summary import table, told
+    from volume.checks.verdict import table
 
     start, found = time.perf_counter(), []
     alpha = args.alpha / len(args.paths)
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             update=args.update,
             programs=not args.no_programs,
         )
-        print(f"volume: {told(checked)}", file=sys.stderr)
+        print(f"volume: {checked}", file=sys.stderr)
         found.append(checked)
     agree = all(checked.agree for checked in found)
     if args.json:
@@ -168,8 +168,8 @@ def check_file(
         programs: compare what the compiled steps cost.
     """
     from volume.checks.baseline import Baseline
-    from volume.checks.check import FAILED as NOT_COMPARED
-    from volume.checks.check import Checked
+    from volume.checks.verdict import FAILED as NOT_COMPARED
+    from volume.checks.verdict import Checked
 
     name = str(path)
     try:
@@ -195,8 +195,9 @@ def _checked(
     update: bool,
     programs: bool,
 ) -> Checked:
-    from volume.checks.check import CHANGED, IDENTICAL, asked_otherwise, same_seed, two_sample
+    from volume.checks.check import asked_otherwise, same_seed, two_sample
     from volume.checks.guards import changes as dearer
+    from volume.checks.verdict import CHANGED, IDENTICAL
 
     programs = programs and (update or bool(baseline.programs))
     own = question.seed if not statistical else baseline.fresh_seed() if seed is None else seed
@@ -225,8 +226,9 @@ def _checked(
 
 def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Program]) -> Checked:
     """Write the baseline anew unless every number in it is the same and was made here."""
-    from volume.checks.check import IDENTICAL, UPDATED, Checked, asked_otherwise, same_seed
+    from volume.checks.check import asked_otherwise, same_seed
     from volume.checks.guards import changes as dearer
+    from volume.checks.verdict import IDENTICAL, UPDATED, Checked
 
     found = asked_otherwise(report, baseline, name) or same_seed(report, baseline, name)
     lines = ["volumes: other draws, on another machine"] if found is None else list(found.changes)

@@ -5,15 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from volume.commands.methods import DTYPES, PRECISIONS
 from volume.commands.usage import UsageError
 from volume.commands.values import one_of, parse_float, parse_level, parse_whole
+from volume.common.choices import CHAINS, DIVERGENCES, DTYPES, ESTIMATORS, PRECISIONS, PRECONDITIONERS
 
-# Of volume.local; a test compares.
-DIVERGENCES = ("kl", "agreement")
-ESTIMATORS = ("rays", "splitting", "both")
-PRECONDITIONERS = ("auto", "identity", "diagonal", "full", "adam")
-CHAINS = ("auto", "tempered", "levels")
 SPLITTING = ("particles", "moves", "replicates", "line_points", "chain")
 RAYS = ("rays", "preconditioner", "fit")
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from volume.commands import methods as method_options
-from volume.commands.methods import DIRECT, OPTIMISERS, OPTIONS, SPLITTING, TRAINED
+from volume.commands.methods import DIRECT, OPTIONS, SPLITTING, TRAINED
 from volume.commands.tasks import check_target
 from volume.commands.usage import UsageError
 from volume.commands.values import one_of, parse_float, parse_level, parse_seed, parse_whole
+from volume.common.choices import OPTIMISERS
 from volume.errors import unknown
 
 AUTO = "auto"

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 from volume.commands import specs
 from volume.commands.usage import UsageError
 from volume.commands.values import one_of, parse_float, parse_level, parse_whole
+from volume.common.choices import DTYPES, LOSSES, OPTIMISERS, PATHS, POLICY_GRADIENTS, PRECISIONS, SCHEDULES, STOPS
 
 if TYPE_CHECKING:
     from volume.method import Method
     from volume.queries.query import Query
-
-DTYPES = ("float32", "float64")
-PRECISIONS = ("default", "high", "highest")
 
 
 @dataclass(frozen=True)
@@ -40,18 +38,9 @@ class Option:
         return f"--{self.name.replace('_', '-')}"
 
 
-# Of the trained method; a test compares with volume.samplers.
-OPTIMISERS = (
-    *("sgd", "momentum", "nesterov", "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "amsgrad", "lamb"),
-    *("lars", "lion", "nadam", "nadamw", "radam", "rmsprop", "sm3", "yogi", "sign"),
-)
-SCHEDULES = ("constant", "linear", "cosine", "warmup-cosine", "exponential")
-LOSSES = ("cross-entropy", "mse", "hinge", "reinforce", "reinforce-baseline", "ppo")
-STOPS = ("fit", "steps")
-
 DIRECT, EXACT, SPLITTING, WIDE, TRAINED = "direct", "exact", "splitting", "infinite-width", "trained"
+OBJECTIVES = (*LOSSES, *POLICY_GRADIENTS)
 METHODS = (DIRECT, EXACT, SPLITTING, WIDE, TRAINED)
-PATHS = ("auto", "blocks", "sums")  # of Exact; a test compares
 _CLASSES = "answer for this class (may be repeated; default: fits, where the classifier has it)"
 OPTIONS = (
     Option("draws", (DIRECT,), parse_whole, None, "networks to draw, e.g. 1e7; needed"),
@@ -93,7 +82,7 @@ OPTIONS = (
     Option("learning_rate", (TRAINED,), parse_float, "X", "(default 0.1)"),
     Option("schedule", (TRAINED,), one_of("schedule", SCHEDULES), None, f"{' | '.join(SCHEDULES)} (default constant)"),
     Option("batch_size", (TRAINED,), parse_whole, "B", "examples of a step (default: all)"),
-    Option("loss", (TRAINED,), one_of("loss", LOSSES), None, f"{' | '.join(LOSSES)} (default cross-entropy)"),
+    Option("loss", (TRAINED,), one_of("loss", OBJECTIVES), None, f"{' | '.join(OBJECTIVES)} (default cross-entropy)"),
     Option("stop", (TRAINED,), one_of("stop", STOPS), None, "fit (zero training error) | steps (all) (default fit)"),
     Option("max_steps", (TRAINED,), parse_whole, "T", "updates after which a run is given up (default 10,000)"),
     Option("over_training", (TRAINED,), parse_whole, "E", "epochs to go on after the fit (default 0)"),
@@ -176,7 +165,7 @@ def build(args: argparse.Namespace, query: Query | None = None) -> Method[Any]:
 
         return Splitting(**options)
     if args.method == WIDE:
-        from volume.estimators.infinite_width.infinite_width import InfiniteWidth
+        from volume.estimators.infinite_width.method import InfiniteWidth
 
         return InfiniteWidth(**options)
     if args.method == TRAINED:

@@ -6,8 +6,7 @@ import argparse
 
 from volume.commands import specs
 from volume.commands.values import one_of, parse_coding, parse_per_layer, parse_seed, parse_whole
-
-SYMMETRIES = ("none", "quotient", "pooled", "pooled:inputs")
+from volume.common.choices import ACTIVATIONS, SYMMETRIES
 
 
 def add_network(group: argparse._ArgumentGroup, *, required: bool = True) -> None:
@@ -19,8 +18,8 @@ def add_network(group: argparse._ArgumentGroup, *, required: bool = True) -> Non
     )
     group.add_argument(
         "--activation",
-        type=one_of("activation", specs.ACTIVATIONS),
-        help=f"{' | '.join(specs.ACTIVATIONS)} (default relu)",
+        type=one_of("activation", ACTIVATIONS),
+        help=f"{' | '.join(ACTIVATIONS)} (default relu)",
     )
     group.add_argument("--no-bias", action="store_true", help="the model has no bias parameters")
     group.add_argument(

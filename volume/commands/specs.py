@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from volume.models import Model
     from volume.samplers import Prior
 
-ACTIVATIONS = ("linear", "relu", "tanh", "erf", "gelu", "sine", "sign")  # a test compares with volume.models
 MODELS = ("mlp", "perceptron", "import")
 PRIORS = ("gaussian", "uniform", "sphere", "binary", "ternary", "levels")
 DOMAINS = ("boolean", "points", "digits")

@@ -30,7 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from volume.classifiers.truth_table import TruthTable
-from volume.errors import unknown
+from volume.common.choices import POOLED
+from volume.common.validation import check_choice
 from volume.functions.canonical import TableGroup
 from volume.functions.domains import BooleanCube, Domain, Points
 from volume.models import MLP, Model, Perceptron, Symmetry, UnitSymmetry
@@ -40,7 +41,6 @@ from volume.queries.weighting import Question
 from volume.samplers import Gaussian, Initializer, Sphere, Uniform
 
 MAX_TIES = 1e-9  # probability of a tie that may be neglected; reports state the bound
-WORDS = ("pooled", "pooled:inputs")
 _NETWORKS = 16  # drawn to see which inputs tie in every network
 _POINTS = 24  # random inputs of the network that claims are tried on
 _TOLERANCE = 1e-4  # of outputs, as in volume.models: modules may compute in float32 all the same
@@ -98,8 +98,7 @@ class Pooled:
     @classmethod
     def from_word(cls, word: str) -> Pooled:
         """ "pooled", or "pooled:inputs" without the negated head. ValueError for any other word."""
-        if word not in WORDS:
-            raise ValueError(unknown("form of pooling", word, WORDS))
+        check_choice("form of pooling", word, POOLED)
         return cls(outputs=word == "pooled")
 
     def check(self, query: Question) -> None:

@@ -31,6 +31,7 @@ import numpy as np
 
 from volume.classifiers.given import OUTSIDE, BoundGiven, BoundGivenTables, Given
 from volume.common.logs import finite
+from volume.common.validation import check_level
 from volume.errors import whole
 from volume.reports.counted_classes import CountedClasses
 from volume.reports.facts import Report
@@ -107,8 +108,7 @@ def counted_shares(
     if isinstance(bound, BoundGiven) and not report.named_in_advance:
         raise ValueError(f"The split has {bound.outside:,} classes, too many to list: use a coarser one.")
     level = report.level if level is None else level
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}; give a confidence level strictly between 0 and 1, such as 0.95.")
+    check_level(level)
     counts = report.counts
     if isinstance(bound, BoundGivenTables):
         names, hits, within = _functions(report, bound, labels, whole("top", top))

@@ -38,6 +38,7 @@ from volume.classifiers.given import BoundGiven, BoundGivenTables
 from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import finite, volume_text
+from volume.common.validation import check_level
 from volume.errors import whole
 from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
@@ -168,8 +169,7 @@ def compare_training(
     if not isinstance(trained, TrainedReport):
         raise TypeError(f"trained={trained!r} is no report of training: estimate the query by volume.Trained.")
     head, level = whole("head", head), trained.level if level is None else level
-    if not 0 < level < 1:
-        raise ValueError(f"level={level!r} is not between 0 and 1: give for example 0.95.")
+    check_level(level)
     for part in ("model", "domain", "classifier"):
         if volume.description.get(part) != trained.description.get(part):
             raise ValueError(f"The two reports differ in their {part}: estimate one query by both methods.")

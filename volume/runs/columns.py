@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from volume.runs.parts import StoredPart
+    from volume.runs.checkpoints import StoredCheckpoint
 
 T = TypeVar("T", bound=tuple)
 NUMBER = "replicate"  # the column with the number of a record, where records are numbered
@@ -116,7 +116,7 @@ class Schema:
         fields = [pa.field(name, array.type, nullable=self._nullable) for name, array in arrays.items()]
         return pa.table(list(arrays.values()), schema=pa.schema(fields))
 
-    def read(self, part: StoredPart) -> dict[str, Any]:
+    def read(self, part: StoredCheckpoint) -> dict[str, Any]:
         """Read the values of a stored table by column, None for a column that it does not have."""
         table = part.read()
         there = set(table.column_names)
@@ -126,11 +126,15 @@ class Schema:
 
 
 def columns_of(kind: type[T], records: Sequence[T] | Mapping[int, T]) -> dict[str, Any]:
-    """List the fields of named tuples, each as a column; a mapping is of records by number, which come in order."""
-    if not isinstance(records, Mapping):
-        return {name: [getattr(one, name) for one in records] for name in kind._fields}  # type: ignore[attr-defined]
-    numbers = sorted(records)
-    return {NUMBER: numbers, **columns_of(kind, [records[number] for number in numbers])}
+    """List the fields of named tuples, each as a column, or None where it is None in all of them.
+
+    A mapping is of records by number: they come in order, and their numbers are a column too.
+    """
+    if isinstance(records, Mapping):
+        numbers = sorted(records)
+        return {NUMBER: numbers, **columns_of(kind, [records[number] for number in numbers])}
+    columns = {name: [getattr(one, name) for one in records] for name in kind._fields}  # type: ignore[attr-defined]
+    return {name: None if values and all(one is None for one in values) else values for name, values in columns.items()}
 
 
 def records_of(kind: type[T], columns: Mapping[str, Any]) -> list[T]:

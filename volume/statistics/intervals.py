@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from volume.common.validation import check_level
 from volume.statistics.counts import Tally
 
 # The largest clump seen understates the largest possible one when there are few units. 1 + 1.5 / sqrt(B) was
@@ -298,8 +299,7 @@ def _newton(tail: float, a: np.ndarray, b: np.ndarray, x: np.ndarray, right: np.
 
 
 def _tail(level: float) -> float:
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}; give a confidence level strictly between 0 and 1, e.g. 0.95.")
+    check_level(level)
     return (1 - level) / 2
 
 

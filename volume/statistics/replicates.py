@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from volume.common.validation import check_fraction, check_level
 from volume.statistics.intervals import moment_limits
 
 # Gauss-Legendre nodes, and the part of the chi-square law that is left out on either side. Three times the nodes move
@@ -121,7 +122,8 @@ def lognormal_mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tu
 
 def interval_offsets(s: np.ndarray, num_replicates: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Limits of `lognormal_mean_interval` less m, for spreads ``s`` [S]: (low [S], high [S]) in nats."""
-    tail = _alpha(1 - level, f"level={level}") / 2
+    check_level(level)
+    tail = (1 - level) / 2
     s = np.asarray(s, float)
     low, high = np.zeros(s.shape), np.zeros(s.shape)
     some = s > 0
@@ -210,7 +212,8 @@ def lower_bound(log_estimates: ArrayLike, alpha: float = 0.05) -> float:
 
 def lower_bounds(log_estimates: np.ndarray, alpha: float = 0.05) -> np.ndarray:
     """`lower_bound` of every group: [..., R] -> [...]."""
-    target = -math.log(_alpha(alpha))
+    check_fraction("alpha", alpha, "0.05")
+    target = -math.log(alpha)
     x = np.asarray(log_estimates, float)
     num = x.shape[-1]
     top = _top(x)
@@ -253,7 +256,7 @@ def reverse_upper_bound(log_inverse: ArrayLike, alpha: float = 0.05) -> float:
     is log p_hat + log(1/alpha). More runs lower the chance of a loose bound; the price log(1/alpha) stays. Raises
     ValueError for no runs or values that are not finite.
     """
-    alpha = _alpha(alpha)
+    check_fraction("alpha", alpha, "0.05")
     x = _replicates(log_inverse, at_least=1, name="log_inverse")
     if np.any(np.isneginf(x)):
         raise ValueError("log_inverse has -inf, an estimate p_hat that is infinite: give log(1 / p_hat), all finite.")
@@ -313,7 +316,8 @@ def share_intervals(log_estimates: ArrayLike, fractions: ArrayLike, level: float
 
 def share_limits(x: np.ndarray, g: np.ndarray, level: float = 0.95, clump: float = 1.0) -> Shares:
     """`share_intervals` of many groups at once: x and g [..., R], broadcast together, none dead -> [...]."""
-    tail = _alpha(1 - level, f"level={level}") / 2
+    check_level(level)
+    tail = (1 - level) / 2
     x, g = np.broadcast_arrays(x, g)
     hit, missed = np.sum(g > 0, axis=-1), np.sum(g < 1, axis=-1)
     low, high = np.zeros(hit.shape), np.ones(hit.shape)
@@ -416,12 +420,6 @@ def _replicates(given: ArrayLike, at_least: int = 2, name: str = "log_estimates"
     if np.any(np.isnan(x) | np.isposinf(x)):
         raise ValueError(f"{name} has nan or +inf among {x}: give natural logs, -inf for a replicate that died.")
     return x
-
-
-def _alpha(alpha: float, given: str | None = None) -> float:
-    if not 0 < alpha < 1:
-        raise ValueError(f"{given or f'alpha={alpha}'}; give a number strictly between 0 and 1, e.g. .95 (level), .05.")
-    return float(alpha)
 
 
 def _top(x: np.ndarray) -> np.ndarray:

@@ -37,6 +37,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from volume.common.validation import check_level
 from volume.statistics.counts import Counts, Units
 from volume.statistics.intervals import moment_limits
 
@@ -75,8 +76,7 @@ def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None)
     seen everything: all of it is 0. Where a draw brings several hits (volume.quotient) all is in hits, of those
     possible. Raises ValueError for a level outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level={level}; give a confidence level strictly between 0 and 1, e.g. 0.95.")
+    check_level(level)
     draws = counts.num_possible
     if counts.complete:
         return Unseen(0.0, 0.0, 0.0, level, draws, 0, 0.0)

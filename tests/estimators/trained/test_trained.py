@@ -13,10 +13,8 @@ from scipy import optimize, stats
 
 import volume
 from volume import models, samplers
-from volume.commands import methods as method_options
 from volume.commands.main import main
 from volume.estimators.trained.pool import step
-from volume.estimators.trained.trained import TrainedRun
 from volume.samplers import Data, Training, train
 
 SQUARE = volume.BooleanCube(2, (-1, 1))
@@ -237,9 +235,9 @@ def test_the_last_networks_move_together_and_stay_what_they_are(monkeypatch):
         return step(*arguments)
 
     monkeypatch.setattr("volume.estimators.trained.pool.step", spy)
-    monkeypatch.setattr("volume.estimators.trained.trained._cores", lambda: 1)
+    monkeypatch.setattr("volume.estimators.trained.run._cores", lambda: 1)
     method = volume.Trained(60, optimiser="adam", learning_rate=0.05, on=FITS, max_steps=500)
-    run = TrainedRun(method, TABLES, jax.random.key(1))
+    run = method.start(TABLES, jax.random.key(1))
     while not run.done:
         run.advance()
     assert 1 <= sum(moves) <= 3  # from four groups to three, two, one
@@ -454,7 +452,7 @@ def test_queries_that_cannot_be_answered():
 def test_the_training_set_may_lie_outside_the_domain():
     elsewhere = volume.Fits(SQUARE.inputs[:3] * 0.5, [0, 1, 1])
     query = volume.Query(models.MLP((2, 5, 1)), GAUSSIAN, SQUARE)
-    run = TrainedRun(volume.Trained(20, on=elsewhere, learning_rate=0.5), query, jax.random.key(0))
+    run = volume.Trained(20, on=elsewhere, learning_rate=0.5).start(query, jax.random.key(0))
     while not run.done:
         run.advance()
     assert run.outcomes.fit.sum() > 10
@@ -482,9 +480,3 @@ def test_on_the_command_line(capsys, tmp_path):
     ):
         assert main(["estimate", "--model", "mlp:3-5-1", *words.split()]) == 2
         assert sentence in capsys.readouterr().err
-
-
-def test_the_command_line_knows_every_name():
-    assert set(method_options.OPTIMISERS) == set(samplers.OPTIMISERS)
-    assert samplers.SCHEDULES == method_options.SCHEDULES
-    assert set(method_options.LOSSES) == set(samplers.OBJECTIVES)

@@ -180,7 +180,7 @@ class PassedTables(TableAccumulator):
         self._look(keys)
 
     def counts(self) -> Counts:
-        raise TypeError("These tables were passed on to parts on disk: read them there (volume.table_store).")
+        raise TypeError("These tables were passed on to parts on disk: read them there (volume.runs.table_store).")
 
 
 class DenseAccumulator:

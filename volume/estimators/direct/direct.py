@@ -12,7 +12,8 @@ from typing import Any
 
 from jax import Array
 
-from volume.errors import unknown, whole
+from volume.common.validation import check_arithmetic
+from volume.errors import whole
 from volume.estimators.direct.accumulators import InMemory, OnDisk
 from volume.estimators.direct.plan import (
     MAX_DRAWS,
@@ -25,7 +26,7 @@ from volume.estimators.direct.plan import (
 )
 from volume.estimators.direct.run import DirectRun
 from volume.queries.query import Query
-from volume.runs.table_store import working_memory
+from volume.runs.table_cells import working_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +71,7 @@ class Direct:
         devices: Sequence[Any] | None = None,
         memory: float | None = None,
     ):
-        known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
-        for what, given in (("dtype", dtype), ("precision", precision)):
-            if given not in known[what]:
-                raise ValueError(unknown(what, given, known[what]))
+        check_arithmetic(dtype, precision)
         values = {
             "draws": whole("draws", draws, limit=MAX_DRAWS),
             "heads": None if heads is None else whole("heads", heads),

@@ -96,7 +96,8 @@ def decide(outputs: Array) -> tuple[Array, Array]:
 
 
 def pack_words(decisions: Array, num_outputs: int) -> Array:
-    """Decisions [Q, N, H] as 32-bit words [Q, 2 W, H], the first input at the most significant bit (volume.tables)."""
+    """Pack decisions [Q, N, H] in 32-bit words [Q, 2 W, H], the first input at the most significant bit, as
+    volume.functions.tables does."""
     num_bodies, num_inputs, num_heads = decisions.shape
     width = bits_per_input(num_outputs)
     if 32 % width:  # fields would straddle words: take the bits one by one

@@ -5,9 +5,9 @@ and nothing is estimated: counts are whole numbers, both ends of an interval are
 
 Two paths give the same counts, bit for bit:
 
-* "blocks" (`volume.enumeration`) evaluates the model itself on every point, bodies x heads by one matrix product.
-* "sums" (`volume.exact_sums`) adds up the contributions of the units of a network with at most one hidden layer, equal
-  partial sums merged with their multiplicities. It needs arithmetic that is exact (`volume.exact_arithmetic`).
+* "blocks" (enumeration.py) evaluates the model itself on every point, bodies x heads by one matrix product.
+* "sums" (sums.py) adds up the contributions of the units of a network with at most one hidden layer, equal partial
+  sums merged with their multiplicities. It needs arithmetic that is exact (arithmetic.py).
 
 Shape letters: S blocks in a step, Q bodies, H heads, D networks, W 64-bit words of a packed table.
 """
@@ -22,28 +22,26 @@ from typing import Any
 import numpy as np
 from jax import Array
 
-from volume.common.logs import LN10
+from volume.common.choices import PATHS
 from volume.common.progress import Progress
-from volume.errors import unknown, whole
+from volume.common.validation import check_arithmetic, check_choice
+from volume.errors import whole
 from volume.estimators.direct.parts import share
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.exact.arithmetic import Arithmetic, examine, lattice_of
 from volume.estimators.exact.counters import DenseCounter, SortedCounter
-from volume.estimators.exact.enumeration import Blocks, Outcome, Question
-from volume.estimators.exact.parts import ORDER, OpenSteps, counts_part, read_counts, without
-from volume.estimators.exact.sums import MAX_HITS, Pairs, Product, Terms, halves, multisets, terms
+from volume.estimators.exact.parts import STREAM_VERSION, OpenSteps, counts_part, read_counts, without
+from volume.estimators.exact.paths import choose_path
+from volume.estimators.exact.question import Outcome, Question
 from volume.functions.tables import num_words
 from volume.models import Symmetry
 from volume.queries.query import Query
 from volume.queries.quotient import declared, weighs_draws
 from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import checked_devices
 from volume.statistics.counts import Counts
-
-PATHS = ("auto", "blocks", "sums")
-_KNOWN = {"path": PATHS, "dtype": ("float32", "float64"), "precision": ("default", "high", "highest")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +71,8 @@ class Exact:
     name = "exact"
 
     def __post_init__(self) -> None:
-        for what, known in _KNOWN.items():
-            if getattr(self, what) not in known:
-                raise ValueError(unknown(what, getattr(self, what), known))
+        check_choice("path", self.path, PATHS)
+        check_arithmetic(self.dtype, self.precision)
         object.__setattr__(self, "limit", whole("limit", self.limit))
         if self.block is not None:
             object.__setattr__(self, "block", whole("block", self.block, limit=1 << 22))
@@ -94,11 +91,11 @@ class Exact:
 class ExactRun:
     """An enumeration in progress. What was counted so far is no sample, so there is no report before its end.
 
-    Its parts (volume.parts) are ranges of steps with their counts. Steps are added up in any order.
+    Its parts are ranges of steps with their counts. Steps are added up in any order.
     """
 
     def __init__(self, query: Query, method: Exact):
-        self._prior = prior = lattice_of(query)
+        prior = lattice_of(query)
         self._query, self._method = query, method
         self._points = prior.num_points(query.model.parameters)
         self._inputs = cast_inputs(query, method.dtype)
@@ -109,12 +106,20 @@ class ExactRun:
                 "apart."
             )
         self.arithmetic: Arithmetic = examine(query.model, levels, self._inputs, method.dtype, method.precision)
-        # A quotient counts orbits: by multisets of units, or every point as often as the group leaves it as it is.
-        self._group = declared(query.model) if weighs_draws(query) else Symmetry(())
-        self._divisor = 1  # of all counts
-        question = Question(query.bound, self.arithmetic.exact, method.dtype)
-        self.path, self.steps = self._choose(question)
-        self._question = question
+        self._question = Question(query.bound, self.arithmetic.exact, method.dtype)
+        self.path, self.steps, self._divisor = choose_path(
+            query,
+            self._question,
+            self._inputs,
+            # A quotient counts orbits: by multisets of units, or every point as often as the group leaves it as it is.
+            declared(query.model) if weighs_draws(query) else Symmetry(()),
+            path=method.path,
+            limit=method.limit,
+            block=method.block,
+            precision=method.precision,
+            devices=method.devices,
+            rounding="" if self.arithmetic.exact else self.arithmetic.text,
+        )
         self._counter = self._new_counter()  # of what is in parts
         self._open = self._new_counter()  # of the steps since
         self._steps = OpenSteps()
@@ -122,7 +127,7 @@ class ExactRun:
         self._num_done = 0  # steps, those of other processes left out
         self._todo = deque([(0, self.steps.num_steps)])
         self._pending: tuple[int, Outcome] | None = None
-        self._closed: list[Part] = []
+        self._closed: list[Checkpoint] = []
 
     def _new_counter(self) -> DenseCounter | SortedCounter:
         query, numbered = self._query, self._question.numbered
@@ -154,13 +159,18 @@ class ExactRun:
             self._todo.appendleft((number + 1, stop))
         return number, self.steps.dispatch(number, self._inputs)
 
-    # --- parts (volume.parts) ---
+    # --- checkpoints ---
 
     def constants(self) -> dict[str, Any]:
         """What steps mean: the path, the order in which it goes through the lattice, and what counts are times."""
-        return {"path": self.path, "order": ORDER, "layout": self.steps.layout(), "hits_per_point": self._divisor}
+        return {
+            "path": self.path,
+            "order": STREAM_VERSION,
+            "layout": self.steps.layout(),
+            "hits_per_point": self._divisor,
+        }
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Add up the counts of ranges of steps that are there."""
         last = 0
         for part in sorted((part for part in parts if part.name.startswith("steps-")), key=lambda part: part.name):
@@ -173,7 +183,7 @@ class ExactRun:
             last = stop
             self._todo = deque(without(self._todo, first, stop))
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """Counts of the steps since the last part, where they are due."""
         if not self._steps.empty:
             before, after = (self.steps.progress(step)[0] for step in (self._steps.first, self._steps.stop))
@@ -244,57 +254,6 @@ class ExactRun:
             "dtype": self._method.dtype,
             "precision": self._method.precision,
         }
-
-    def _choose(self, question: Question) -> tuple[str, Blocks | Pairs]:
-        """The path and its steps; ValueError when there is none within the limit."""
-        query, method, points = self._query, self._method, self._points
-        why, found, products = "", None, None
-        if method.path != "blocks":
-            why, found, products = self._sums()
-        pairs = sum(product.pairs for product in products) if products else 0
-        if method.path == "sums" and products is None:
-            raise ValueError(
-                f"The sums path cannot count this network: {why}. Give path='blocks', or use volume.Direct."
-            )
-        within = products is not None and pairs <= method.limit
-        # A pair costs about twice a network of a block: its weight is looked up and added in float64.
-        if found is not None and products is not None and (method.path == "sums" or 2 * pairs < points) and within:
-            return "sums", Pairs(query, question, products, found, method.block, method.devices)
-        if points >= MAX_HITS or points > method.limit or method.path == "sums":
-            log10 = self._prior.log_num_points(query.model.parameters) / LN10
-            size = f"{points:,}" if log10 < 15 else f"10^{log10:.1f}"
-            shortcut = f" (the sums path: {why or f'{pairs:,} pairs'})" if method.path != "blocks" else ""
-            if points >= MAX_HITS:
-                raise ValueError(f"There are {size} parameterisations and counts end at 2^62: draw with volume.Direct.")
-            raise ValueError(
-                f"There are {size} parameterisations, more than limit={method.limit:,} to evaluate{shortcut}: draw "
-                "from them with volume.Direct, or give a larger limit."
-            )
-        self._divisor = self._group.order
-        if points * self._divisor >= MAX_HITS:
-            raise ValueError(
-                f"{points:,} parameterisations under a group of {self._divisor:,} elements are too many for 64-bit "
-                "counts: use volume.Direct, or symmetry='none'."
-            )
-        weigh = self._group if self._divisor > 1 else None
-        options = {"precision": method.precision, "block": method.block, "devices": method.devices}
-        return "blocks", Blocks(query, question, weigh=weigh, **options)
-
-    def _sums(self) -> tuple[str, Terms | None, list[Product] | None]:
-        """(why not, terms, pairs to evaluate) of the sums path."""
-        if self._points >= MAX_HITS:
-            return "counts end at 2^62 points", None, None
-        if not self.arithmetic.exact:
-            return self.arithmetic.text, None, None
-        found = terms(self._query, self._inputs, self._method.dtype)
-        if found is None:
-            return "it has more than one hidden layer, or too many settings of one unit", None, None
-        if self._group.order == 1:
-            products = halves(found)
-        else:  # the group of a network with one hidden layer: permutations of its units, and perhaps their signs
-            products = multisets(found, flips=self._group.has_flips)
-            self._divisor = found.units
-        return "its partial sums are too many" if products is None else "", found, products
 
     def _take(self, number: int, outcome: Outcome) -> None:
         kept = self.steps.kept(number)

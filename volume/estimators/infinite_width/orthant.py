@@ -1,7 +1,7 @@
 """The probability of a sign pattern, or a box, under a centred Gaussian, in log space.
 
 Quantity: P(X > 0 where signs are +1, X < 0 where they are -1), X ~ N(0, cov), or P(lower < X < upper).
-Estimator: minimax exponential tilting (Botev 2017; `volume.tilting`), the mean of bounded weights over R independently
+Estimator: minimax exponential tilting (Botev 2017; tilting.py), the mean of bounded weights over R independently
 shifted lattices. Interval: Student's t with R - 1 degrees on the R means, carried to the logarithm by the delta method;
 where the relative error is above .1, Markov's inequality below and the bound at the saddle point above.
 
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from volume.common.logs import LN10
+from volume.common.validation import check_level
 from volume.errors import whole
 from volume.estimators.infinite_width.tilting import log_weights, order, saddle
 
@@ -92,8 +93,7 @@ def log_orthant(
             empty or undefined boxes; too few replicates or samples.
     """
     num_replicates, per_replicate = shared_out(samples, replicates)
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
-        raise ValueError(f"level={level!r} is not between 0 and 1: give for example level=0.95.")
+    check_level(level)
     rng = generator(seed)
     matrix = _checked_cov(cov)
     low, high = _limits(len(matrix), signs, lower, upper)

@@ -1,7 +1,7 @@
 """Shares within what fits in the limit of infinitely wide hidden layers.
 
 Quantity: V(A and b) / V(A) for the classes b of a `Given`'s split, A the networks that fit the training labels, for the
-Gaussian process that an infinitely wide network is under its prior (`volume.nngp`): the posterior law of the class.
+Gaussian process that an infinitely wide network is under its prior (nngp.py): the posterior law of the class.
 Estimator: independent draws of the process given the signs at the training inputs. The outputs there are drawn by
 minimax tilting and kept with probability exp(psi - psi*), psi* the saddle point's bound of every log weight psi, which
 makes the kept ones exact (Botev 2017, JRSS-B 79, 125-148, section 3.2); the outputs at the other inputs follow from

@@ -26,11 +26,11 @@ import numpy as np
 from jax import Array
 
 from volume.classifiers.base import BoundClassifier
+from volume.common.choices import DIVERGENCES
 from volume.common.content import digest
-from volume.errors import unknown
+from volume.common.validation import check_choice
 from volume.models import Model, Parameter, Params
 
-KINDS = ("kl", "agreement")
 # Of the least cutoff: what rounding may leave of a user's divergence at the anchor.
 AT_ANCHOR = 1e-3
 # Below this distance of log-odds the series of KL loses fewer digits than the logarithm of a sum.
@@ -72,7 +72,7 @@ class BoundDivergence:
     """
 
     model: Model
-    kind: str = "kl"  # one of KINDS, or "function"
+    kind: str = "kl"  # one of DIVERGENCES, or "function"
     function: DivergenceFunction | None = None
     within: BoundClassifier | None = None
 
@@ -252,13 +252,12 @@ def bind(model: Model, divergence: Any, within: BoundClassifier | None = None) -
             "outside the compiled steps: ask for a class such as Fits, Ones or TruthTable, or leave within_class out."
         )
     if isinstance(divergence, str):
-        if divergence not in KINDS:
-            raise ValueError(unknown("divergence", divergence, KINDS))
+        check_choice("divergence", divergence, DIVERGENCES)
         return BoundDivergence(model, divergence, None, within)
     if isinstance(divergence, DivergenceFunction):
         return BoundDivergence(model, "function", divergence, within)
     raise TypeError(
-        f"divergence={divergence!r} is neither {' nor '.join(map(repr, KINDS))}: wrap a function of your own, "
+        f"divergence={divergence!r} is neither {' nor '.join(map(repr, DIVERGENCES))}: wrap a function of your own, "
         "fn(params, data), as volume.DivergenceFunction(fn, data)."
     )
 

@@ -27,25 +27,25 @@ import jax
 import numpy as np
 from jax import Array
 
+from volume.common.choices import CHAINS, ESTIMATORS, PRECONDITIONERS, STARTS
 from volume.common.progress import Progress
-from volume.errors import unknown, whole
+from volume.common.validation import check_arithmetic, check_choice
+from volume.errors import whole
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.local.anchor import Anchor, second_moments
 from volume.estimators.local.copies import copies_of, statement
 from volume.estimators.local.divergence import DivergenceFunction, bind
 from volume.estimators.local.rays import Ground, RaysRun, Setting
-from volume.estimators.local.splitting import CHAINS, STARTS, LocalSplitting
+from volume.estimators.local.splitting import LocalSplitting
 from volume.queries.query import Query
 from volume.reports.facts import Facts
 from volume.reports.local_entries import LocalVolume, effective_rays, lower_bound, rays_volume
 from volume.reports.named import EstimateReport
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import RayPrior, ray_prior
 from volume.statistics.slopes import slopes
 
-ESTIMATORS = ("rays", "splitting", "both")
-PRECONDITIONERS = ("auto", "identity", "diagonal", "full", "adam")
-ORDER = 1  # of what is random about rays and replicates of given numbers; changes when that changes
+STREAM_VERSION = 1  # of what is random about rays and replicates of given numbers; changes when that changes
 BATCHES = 16  # of rays, behind the interval
 PROBES = {False: 4, True: 64}  # on a ray, by whether the divergence jumps (benchmarks/local_copies.md)
 MAX_FULL = 512  # free parameters up to which "auto" takes the whole matrix
@@ -124,18 +124,12 @@ class Local:
         dtype: str = "float32",
         precision: str = "highest",
     ):
-        known: dict[str, tuple[Any, tuple[str, ...]]] = {
-            "estimator": (estimator, ESTIMATORS),
-            "start_from": (start_from, STARTS),
-            "chain": (chain, CHAINS),
-            "dtype": (dtype, ("float32", "float64")),
-            "precision": (precision, ("default", "high", "highest")),
-        }
+        check_choice("estimator", estimator, ESTIMATORS)
+        check_choice("start_from", start_from, STARTS)
+        check_choice("chain", chain, CHAINS)
+        check_arithmetic(dtype, precision)
         if isinstance(preconditioner, str):
-            known["preconditioner"] = (preconditioner, PRECONDITIONERS)
-        for what, (given, words) in known.items():
-            if given not in words:
-                raise ValueError(unknown(what, given, words))
+            check_choice("preconditioner", preconditioner, PRECONDITIONERS)
         jumps = divergence == "agreement" or within_class
         values = {
             "anchor": Anchor.of(anchor),  # first: what it refuses is no matter of the preconditioner
@@ -271,9 +265,9 @@ class LocalRun:
 
     def constants(self) -> dict[str, Any]:
         """What parts mean beyond query, method and seed: where rays are cut into steps, too."""
-        return {"order": ORDER, "step": None if self.rays is None else self.rays.step}
+        return {"order": STREAM_VERSION, "step": None if self.rays is None else self.rays.step}
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take what is there: the aim and rays; laws, the pilot, replicates, and states of what was under way."""
         if self.rays is not None:
             with self._context():
@@ -289,7 +283,7 @@ class LocalRun:
         if self.splitting is not None:
             self.splitting.restrict(index, count)
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way."""
         runs = [run for run in (self.rays, self.splitting) if run is not None]
         return [part for run in runs for part in run.collect(all=all, whole=self._whole)]

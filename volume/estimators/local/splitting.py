@@ -33,9 +33,10 @@ import numpy as np
 from jax import Array
 from scipy import special
 
+from volume.common.choices import CHAINS, STARTS
 from volume.common.logs import LN10, finite
 from volume.common.progress import Progress
-from volume.errors import unknown
+from volume.common.validation import check_choice
 from volume.estimators.local.cover import Cover, curved_cover, prior_cover, refitted, space_of
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.group import DRIFT_ROUNDS
@@ -46,13 +47,10 @@ from volume.estimators.local.splitting_parts import SplittingParts
 from volume.estimators.local.tempered_pilot import TemperedPilot
 from volume.estimators.smc.scheme import Scheme
 from volume.reports.entries import ReplicatedVolume, replicated_volume
-from volume.runs.checkpoints import like, worded
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint, like, worded
 from volume.samplers import Prior
 from volume.statistics.slopes import Slope, slopes
 
-STARTS = ("cover", "prior")
-CHAINS = ("auto", "tempered", "levels")
 POINTS = 16  # of a window
 LINE_POINTS = 16  # K
 GUIDE_POINTS = 2  # of them, on the way
@@ -116,10 +114,8 @@ class LocalSplitting:
         floor: float = FLOOR,
         precision: str = "highest",
     ):
-        if start not in STARTS:
-            raise ValueError(unknown("start", start, STARTS))
-        if chain not in CHAINS:
-            raise ValueError(unknown("chain", chain, CHAINS))
+        check_choice("start", start, STARTS)
+        check_choice("chain", chain, CHAINS)
         if chain == "tempered" and divergence.kind == "agreement":
             raise ValueError(
                 "chain='tempered' follows gradients, and the agreement of decisions has none: use chain='levels'."
@@ -298,7 +294,7 @@ class LocalSplitting:
     # All that a law or a pilot goes on with, beside itself.
     NUMBERS: ClassVar[tuple[str, ...]] = ("_refits", "_fresh", "settled", "pilot_evaluations")
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the law, the pilot, the replicates and the states that are there."""
         with jax.enable_x64(self._x64):
             self._store.take(parts)
@@ -318,12 +314,12 @@ class LocalSplitting:
         self._share = index, count
         self._begin()
 
-    def collect(self, *, all: bool = False, whole: bool = True) -> list[Part]:
+    def collect(self, *, all: bool = False, whole: bool = True) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way; not ``whole``: the last
         step was cut short, and there is no such state."""
         if self.cover is None or self._pilot is None:
             return []
-        parts: list[Part] = []
+        parts: list[Checkpoint] = []
         if whole and not self._share[0]:  # the first process keeps laws and pilots for all
             numbers = {name.strip("_"): worded(getattr(self, name)) for name in self.NUMBERS}
             parts = self._store.collect_pilot(self._refits, self.cover, self._pilot, numbers, all=all)

@@ -17,43 +17,26 @@ Shape letters: P slots of a pool, R networks of a group, m training examples, W 
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-import numpy as np
 from jax import Array
 
 from volume.classifiers.base import Classifier
 from volume.classifiers.given import Given
 from volume.classifiers.labels import Fits
+from volume.common.choices import STOPS
 from volume.common.content import digest
-from volume.common.progress import Progress
-from volume.errors import unknown, whole
-from volume.estimators.direct.plan import cast_inputs
-from volume.estimators.trained.parts import ORDER, read_runs, runs_part
-from volume.estimators.trained.pool import Domain, Landed, Plan, Pool, Queue
-from volume.functions.tables import num_words
+from volume.common.validation import check_arithmetic, check_choice
+from volume.errors import whole
+from volume.estimators.trained.pool import Plan
+from volume.estimators.trained.run import TrainedRun, pool_sizes
 from volume.queries.query import Query
-from volume.reports.facts import Facts
-from volume.reports.trained import Outcomes, TrainedReport, training_record
-from volume.runs.checkpoints import Batch
-from volume.runs.parts import Part, StoredPart
-from volume.samplers import Data, Objective, Optimiser, Prior, Training, block_mesh, checked_devices, objective
-from volume.statistics.counts import Counts
+from volume.samplers import Objective, Optimiser, Prior, Training, block_mesh, checked_devices, objective
 
-TURN_SECONDS = 0.25  # of one `advance`: long enough to hide its overhead, short enough for progress and Ctrl-C
 MAX_RUNS = 10**8  # a few dozen bytes are kept of each
 MAX_STEPS = 10**9  # steps are counted in int32
-# Networks of a group and groups of a pool. On a CPU 16 networks of a few thousand parameters and their activations stay
-# in a core's cache; an accelerator wants many at once.
-GROUP = {"cpu": 16}
-GROUP_ELSEWHERE = 1024
-GROUPS = {"cpu": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +105,8 @@ class Trained:
         pool: int | None = None,
         devices: Sequence[Any] | None = None,
     ):
-        known = {"dtype": ("float32", "float64"), "precision": ("default", "high", "highest"), "stop": ("fit", "steps")}
-        for what, given in (("dtype", dtype), ("precision", precision), ("stop", stop)):
-            if given not in known[what]:
-                raise ValueError(unknown(what, given, known[what]))
+        check_arithmetic(dtype, precision)
+        check_choice("stop", stop, STOPS)
         if on is not None and not isinstance(on, Fits):
             raise TypeError(f"on={on!r} is no training set: give volume.Fits(inputs, labels).")
         if initial is not None and (isinstance(initial, type) or not hasattr(initial, "draw")):
@@ -180,7 +161,36 @@ class Trained:
 
     def start(self, query: Query, key: Array) -> TrainedRun:
         """Begin. Errors as in :meth:`training_set`, and ValueError for an initial law that does not fit the model."""
-        return TrainedRun(self, query, key)
+        on = self.training_set(query)
+        initial = self.initial or query.prior
+        initial.check(query.model.parameters)
+        devices = list(block_mesh(self.devices).devices.flat)
+        group, groups, pools = pool_sizes(self.runs, devices, self.pool)
+        batch_size = min(self.batch_size or len(on.labels), len(on.labels))
+        training = Training(
+            model=query.model,
+            initial=initial,
+            optimiser=self.optimiser,
+            objective=self.objective,
+            num_examples=len(on.labels),
+            batch_size=batch_size,
+            max_steps=self.max_steps,
+            stop_at_fit=self.stop == "fit",
+            extra_epochs=self.over_training,
+            group=group,
+        )
+        plan = Plan(training, query.bound, groups, self.precision)
+        return TrainedRun(
+            query,
+            key,
+            plan,
+            on,
+            runs=self.runs,
+            devices=devices,
+            pools=pools,
+            dtype=self.dtype,
+            description=self.describe(query, on),
+        )
 
     def describe(self, query: Query, on: Fits) -> dict[str, Any]:
         """A JSON-able record."""
@@ -218,189 +228,3 @@ def _named_in(classifier: Classifier) -> Fits | None:
     if isinstance(classifier, Given) and isinstance(classifier.within, Fits) and classifier.label == "fits":
         return classifier.within
     return None
-
-
-class TrainedRun:
-    """A run in progress: every `advance` trains all pools for a moment."""
-
-    def __init__(self, method: Trained, query: Query, key: Array):
-        self._method, self._query = method, query
-        self.training_set = on = method.training_set(query)
-        initial = method.initial or query.prior
-        initial.check(query.model.parameters)
-        domain = Domain(cast_inputs(query, method.dtype), _positions(on, query))  # type: ignore[arg-type]
-        inputs = _cast(on, method.dtype)
-        devices = list(block_mesh(method.devices).devices.flat)
-        backend = devices[0].platform
-        group = GROUP.get(backend, GROUP_ELSEWHERE)
-        places = max(_cores(), len(devices)) if backend == "cpu" else len(devices)
-        pools = max(1, min(places, -(-method.runs // group)))
-        share = -(-method.runs // (group * pools))
-        groups = min(share, GROUPS.get(backend, 1) if method.pool is None else max(1, -(-method.pool // group)))
-        training = Training(
-            model=query.model,
-            initial=initial,
-            optimiser=method.optimiser,
-            objective=method.objective,
-            num_examples=len(on.labels),
-            batch_size=min(method.batch_size or len(on.labels), len(on.labels)),
-            max_steps=method.max_steps,
-            stop_at_fit=method.stop == "fit",
-            extra_epochs=method.over_training,
-            group=group,
-        )
-        self.plan = plan = Plan(training, query.bound, groups, method.precision)
-        data = Data(inputs, on.labels.astype(np.int32), key)  # type: ignore[arg-type]
-        self._todo = np.arange(method.runs)  # numbers that this process trains
-        self._left, self._done = method.runs, 0  # of them; of all
-        self._queue = Queue(self._todo)
-        self._devices = devices[:pools]
-        self._pools = [Pool(plan, data, domain, self._queue, devices[i % len(devices)]) for i in range(pools)]
-        self._compiled = False
-        words = num_words(query.domain.num_inputs, query.model.num_outputs) if query.bound.route == "table" else 1
-        self._keys = np.zeros((method.runs, words), np.uint64)
-        self.outcomes = Outcomes.empty(method.runs)
-        self._fresh = Batch[np.ndarray]()  # numbers of networks that have stopped and are in no part yet
-
-    @property
-    def done(self) -> bool:
-        return not self._left
-
-    def advance(self) -> None:
-        """Train every pool for about TURN_SECONDS."""
-        deadline = time.perf_counter() + TURN_SECONDS
-        if not self._compiled:  # alone, so that there is one trace
-            self._take(self._turn(self._pools[0]))
-            self._compiled = True
-            return
-        if len(self._pools) == 1:
-            found = [self._turns(self._pools[0], deadline)]
-        else:
-            # XLA spreads operations of this size over no threads, but runs programs of several threads side by side.
-            with ThreadPoolExecutor(len(self._pools)) as threads:
-                found = list(threads.map(lambda pool: self._turns(pool, deadline), self._pools))
-        for landed in found:
-            for part in landed:
-                self._take(part)
-
-    def _turns(self, pool: Pool, deadline: float) -> list[Landed]:
-        found = []
-        while True:
-            landed = self._turn(pool)
-            if landed is not None:
-                found.append(landed)
-            if landed is None or time.perf_counter() >= deadline:
-                return found
-
-    def _turn(self, pool: Pool) -> Landed | None:
-        with jax.enable_x64(self._method.dtype == "float64"):
-            return pool.turn()
-
-    def _take(self, landed: Landed | None) -> None:
-        if landed is None:
-            return
-        at = np.asarray(landed.number, np.int64)
-        result = np.asarray(landed.result)
-        if self.plan.bound.route == "table":
-            words = result.astype(np.uint64)
-            self._keys[at] = (words[:, ::2] << np.uint64(32)) | words[:, 1::2]
-        else:
-            self._keys[at] = result.astype(np.uint64)
-        self.outcomes.put(at, landed)
-        self._left, self._done = self._left - len(at), self._done + len(at)
-        self._fresh.add(at, len(at))
-
-    # --- parts (volume.parts) ---
-
-    def constants(self) -> dict[str, Any]:
-        """What numbers of runs mean beyond query, method and seed: the size of a group, by which sums are laid out."""
-        return {"group": self.plan.training.group, "order": ORDER}
-
-    def restore(self, parts: Sequence[StoredPart]) -> None:
-        """Take the runs that have ended."""
-        for part in parts:
-            if part.name.startswith("runs-"):
-                read_runs(part, self._keys, self.outcomes)
-        self._leave(np.flatnonzero(~self.outcomes.done))
-        self._done = self._method.runs - self._left
-
-    def collect(self, *, all: bool = False) -> list[Part]:
-        """Runs that have ended since the last part, where there are enough of them."""
-        numbers = self._fresh.take(all=all)
-        return [runs_part(np.sort(np.concatenate(numbers)), self._keys, self.outcomes)] if numbers else []
-
-    def restrict(self, index: int, count: int) -> None:
-        """Train this share of the runs that are left."""
-        self._leave(self._todo[index::count])
-
-    def _leave(self, numbers: np.ndarray) -> None:
-        """Networks to train."""
-        self._todo, self._left = numbers, len(numbers)
-        self._queue.refill(numbers)
-
-    def progress(self) -> Progress:
-        training = sum(pool.training for pool in self._pools)
-        return Progress(done=self._done, total=self._method.runs, unit="runs", note=f"{training:,} in training")
-
-    def report(self, facts: Facts) -> TrainedReport | None:
-        """Shares of the runs before the first unfinished one; None when that is the first."""
-        runs = self.outcomes.finished
-        if not runs:
-            return None
-        query, method = facts.query, self._method
-        outcomes = self.outcomes.first(runs)
-        return TrainedReport.of(
-            facts,
-            self._counts(runs, outcomes.finite),
-            method=method.describe(query, self.training_set),
-            conventions={
-                **query.conventions(dtype=method.dtype, precision=method.precision),
-                "symmetry_note": "every run counts once, by the function it ends in",
-                "quantity": "share of training runs that end in a class; no prior mass",
-            },
-            devices=self._devices,
-            near_ties=int(outcomes.near_tie.sum()),
-            near_ties_checked=runs,
-            training=training_record(outcomes),
-        )
-
-    def _counts(self, runs: int, finite: np.ndarray) -> Counts:
-        """Every run is a unit of one draw."""
-        keys = self._keys[:runs]
-        unit = np.flatnonzero(finite)
-        distinct, number = np.unique(keys[unit], axis=0, return_inverse=True)
-        counts = Counts.from_cells(
-            number.ravel(),
-            unit,
-            np.ones(len(unit), np.int64),
-            num_classes=max(len(distinct), 1),
-            num_units=runs,
-            unit_size=1,
-            independent=True,
-            nonfinite=~finite,
-        )
-        counts = replace(counts, keys=np.asfortranarray(distinct))
-        bound = self.plan.bound
-        return bound.of_tables(counts) if bound.route == "table" else counts
-
-
-def _positions(on: Fits, query: Query) -> np.ndarray:
-    """Where the training inputs stand in the domain, [m], or [0] where one of them does not."""
-    try:
-        return query.domain.index_of(on.inputs).astype(np.int32)
-    except ValueError:
-        return np.zeros(0, np.int32)
-
-
-def _cast(on: Fits, dtype: str) -> np.ndarray:
-    """Training inputs [m, ...] in the dtype of the run; ValueError for one that overflows."""
-    with np.errstate(over="ignore"):
-        inputs = on.inputs.astype(dtype)
-    if not np.isfinite(inputs).all():
-        raise ValueError(f"A training input is too large for {dtype}: rescale it, or give dtype='float64'.")
-    return inputs
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,137 @@
+"""What came of baselines: a record of one, and all of a call as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.table import Table
+from scipy import special
+
+from volume.checks.rows import TriedClass, smallest_changes
+from volume.common.logs import finite
+from volume.reports.text import render, shorten
+
+ALPHA = 1e-6  # family-wise false-alarm rate
+IDENTICAL, AGREES, CHANGED, FAILED, UPDATED = "identical", "agrees", "changed", "failed", "updated"
+MAX_CHANGES = 20  # kept of a record, largest first
+SHOWN = 10  # changes of one baseline that its text lists
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of one baseline."""
+
+    name: str
+    verdict: str  # IDENTICAL, AGREES, CHANGED, UPDATED; FAILED: it could not be compared
+    how: str  # a sentence
+    changes: tuple[str, ...] = ()  # one line for each class, or what else is not as it was
+    rows: tuple[TriedClass, ...] = ()  # of a two-sample test, largest |z| first
+    num_tests: int = 0
+    alpha: float = ALPHA
+    notes: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def agree(self) -> bool:
+        return self.verdict in (IDENTICAL, AGREES, UPDATED)
+
+    @property
+    def max_abs_z(self) -> float | None:
+        return max((abs(row.z) for row in self.rows), default=None)
+
+    @property
+    def p_value(self) -> float | None:
+        """Family-wise within this baseline: the chance that equal volumes give a |z| this large anywhere, at most."""
+        worst = self.max_abs_z
+        return None if worst is None else float(min(1.0, 2 * self.num_tests * special.ndtr(-worst)))
+
+    @property
+    def smallest(self) -> tuple[TriedClass, TriedClass] | None:
+        """The classes of which the smallest, and of which only the largest change is caught."""
+        return smallest_changes(self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A strict JSON record."""
+        ends = self.smallest
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "agree": self.agree,
+            "how": self.how,
+            "changes": list(self.changes),
+            "num_tests": self.num_tests,
+            "alpha": self.alpha,
+            "max_abs_z": None if self.max_abs_z is None else finite(self.max_abs_z),
+            "p_value": self.p_value,
+            "smallest_change": None
+            if ends is None
+            else {
+                name: {"label": row.label, "up": finite(row.up), "down": finite(row.down)}
+                for name, row in zip(("best", "worst"), ends, strict=True)
+            },
+            "classes": [row.to_dict() for row in self.rows[:MAX_CHANGES]],
+            "notes": list(self.notes),
+            **self.facts,
+        }
+
+    def __str__(self) -> str:
+        """The verdict, what changed, and the smallest change that would have been seen."""
+        verdict = self.verdict if self.agree else self.verdict.upper()
+        lines = [f"{self.name or 'baseline'}: {verdict}: {self.how.rstrip('.')}."]
+        lines += [f"  {change}" for change in self.changes[:SHOWN]]
+        if len(self.changes) > SHOWN:
+            lines.append(f"  and {len(self.changes) - SHOWN} more")
+        lines += [f"  {note}" for note in self.notes[:SHOWN]]
+        if self.smallest is not None:
+            best, worst = self.smallest
+            lines.append(
+                f"  Found with probability .99: {shorten(best.label)} changed by {percent(best.up)} or "
+                f"{percent(best.down)}; of the class hardest to see, {shorten(worst.label)}, {percent(worst.up)} or "
+                f"{percent(worst.down)}."
+            )
+        return "\n".join(lines)
+
+
+def table(found: Sequence[Checked], alpha: float) -> str:
+    """Lay out the verdicts of one call, a line for each baseline, and those that are not as before in full."""
+    columns = Table(box=None, pad_edge=False, header_style="")
+    columns.add_column("baseline", no_wrap=True)
+    columns.add_column("verdict", no_wrap=True)
+    for head in ("tests", "largest |z|", "p", "change caught: best", "worst"):
+        columns.add_column(head, justify="right", no_wrap=True)
+    for one in found:
+        tested = one.max_abs_z is not None
+        ends = one.smallest
+        columns.add_row(
+            shorten(one.name),
+            one.verdict if one.agree else one.verdict.upper(),
+            f"{one.num_tests:,}" if tested else "-",
+            f"{one.max_abs_z:.2f}" if tested else "-",
+            f"{one.p_value:.2g}" if tested else "-",
+            *(("any", "any") if not tested and one.agree else ("-", "-"))
+            if ends is None
+            else (f"{percent(end.up)} / {percent(end.down)}" for end in ends),
+        )
+    bad = [one for one in found if not one.agree]
+    some = "1 baseline" if len(found) == 1 else f"{len(found)} baselines"
+    closing = f"{some}: {len(found) - len(bad)} as before, {len(bad)} not."
+    if any(one.rows for one in found):
+        closing += f" Tests of unchanged volumes raise an alarm somewhere with probability {alpha:g} at most."
+    return "\n\n".join([render(columns), *(str(one) for one in found if not one.agree), closing])
+
+
+def percent(factor: float) -> str:
+    """A factor as a change in words: +12 %, -8 %, x3.1, /3.1, to nothing, none."""
+    if math.isnan(factor):
+        return "none"
+    if factor >= 2:
+        return f"x{factor:.3g}"
+    if factor < 1e-3:
+        return "to nothing"
+    if factor <= 0.5:
+        return f"/{1 / factor:.3g}"
+    change = 100 * (factor - 1)
+    return f"{change:+.2g} %" if abs(change) < 10 else f"{change:+.0f} %"

@@ -1,0 +1,34 @@
+"""Checks of arguments that many functions take, with one sentence for each flaw; importing this costs nothing."""
+
+from __future__ import annotations
+
+from volume.common.choices import DTYPES, PRECISIONS
+from volume.errors import unknown
+
+
+def check_choice(name: str, given: object, known: tuple[str, ...]) -> None:
+    """Raise ValueError, with the nearest word, where ``given`` is none of the ``known`` ones."""
+    if given not in known:
+        raise ValueError(unknown(name, given, known))
+
+
+def check_arithmetic(dtype: object, precision: object) -> None:
+    """Raise ValueError for a floating-point type or a precision of matrix products that no method has."""
+    check_choice("dtype", dtype, DTYPES)
+    check_choice("precision", precision, PRECISIONS)
+
+
+def check_fraction(name: str, given: object, example: str) -> None:
+    """Raise ValueError unless ``given`` is a number strictly between 0 and 1, such as ``example``."""
+    # NumPy's numbers are no int or float, except float64: comparing tells.
+    try:
+        inside = not isinstance(given, (bool, str)) and bool(0 < given < 1)  # type: ignore[operator]
+    except (TypeError, ValueError):
+        inside = False
+    if not inside:
+        raise ValueError(f"{name}={given!r} is not between 0 and 1: give for example {name}={example}.")
+
+
+def check_level(level: object) -> None:
+    """Raise ValueError for a confidence level that is not strictly between 0 and 1."""
+    check_fraction("level", level, "0.95")
