@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cli_runs import answer
-from queries import SQUARE, TANH, TANH_FITS
+from shared_queries import SQUARE, TANH, TANH_FITS
 
 import volume
 from benchmarks.rare_truths import cases
