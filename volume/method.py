@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from volume.common.progress import Progress
 from volume.reports.facts import Facts, Report
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 
 if TYPE_CHECKING:
     from jax import Array
@@ -73,11 +73,11 @@ class Resumable(Run[R_co], Protocol[R_co]):
         other constants is refused them."""
         ...
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take, before the first advance, what need not be done again; anything may be missing."""
         ...
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """Hand out what was finished since the last call; the run decides how large checkpoints get. ``all``: small
         ones as well."""
         ...

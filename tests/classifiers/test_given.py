@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from queries import PLANE
 
 import volume
 from volume import models, samplers
@@ -192,16 +193,16 @@ def test_no_bias_perceptron_by_direct_and_by_grouping():
 
     w1 > 0, a quarter: 10 is right and 11 is not. -w2 < w1 < 0, an eighth: none. w1 < -w2, an eighth: 11 only.
     """
-    cube = BooleanCube(2)
-    query = volume.Query(models.Perceptron(2, bias=False), samplers.Gaussian(1.0), cube, TruthTable())
     fits01 = Fits([[0, 1]], "1")  # half of the space: w2 > 0
     given = Given(fits01, Accuracy([[1, 0], [1, 1]], "10"))
     draws = 40_000
-    report = volume.estimate(query, volume.Direct(draws=draws), seed=1).group_by(given)
+    report = volume.estimate(PLANE, volume.Direct(draws=draws), seed=1).group_by(given)
     # 4.9 standard deviations: false alarms below 1e-6 each.
     for label, truth in (("0/2", 1 / 8), ("1/2", 3 / 8), ("2/2", 0.0), ("outside", 1 / 2)):
         assert abs(report[label].count / draws - truth) <= 4.9 * math.sqrt(truth * (1 - truth) / draws)
-    direct = volume.estimate(volume.Query(query.model, query.prior, cube, given), volume.Direct(draws=draws), seed=1)
+    direct = volume.estimate(
+        volume.Query(PLANE.model, PLANE.prior, PLANE.domain, given), volume.Direct(draws=draws), seed=1
+    )
     assert [direct[label].count for label in ("0/2", "1/2", "2/2", "outside")] == [
         report[label].count for label in ("0/2", "1/2", "2/2", "outside")
     ]

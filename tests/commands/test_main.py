@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from checkout import ROOT
 from cli_runs import SMALL, answer, run
+from queries import RELU
 
 import volume
 from volume import models, samplers
@@ -129,8 +130,7 @@ def test_truncated_run(capsys, tmp_path, stored):
 
 def test_estimate_answers_as_the_library_does(capsys):
     found = answer(capsys, *SMALL, "--seed", 5)
-    query = volume.Query(models.MLP((2, 3, 1), bias=False), samplers.Gaussian(), volume.BooleanCube(2))
-    report = volume.estimate(query, volume.Direct(20_000), seed=5)
+    report = volume.estimate(RELU, volume.Direct(20_000), seed=5)
     expected = report.to_dict()
     for record in (found, expected):
         del record["run"]["wall_seconds"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from cli_runs import SMALL, answer, run, stop_after_first_step
+from queries import RELU
 
 import volume
-from volume import models, samplers
 from volume.estimators.direct import parts as block_parts
 
 TABLES = [*SMALL, "--seed", "3", "--progress"]
@@ -60,8 +60,7 @@ def test_what_does_not_agree_is_refused(capsys, tmp_path):
 
 
 def test_runs_begun_in_python(capsys, tmp_path):
-    query = volume.Query(models.MLP((2, 3, 1), bias=False), samplers.Gaussian(1.0), volume.BooleanCube(2))
-    straight = volume.estimate(query, volume.Direct(20_000), seed=3, out=tmp_path)
+    straight = volume.estimate(RELU, volume.Direct(20_000), seed=3, out=tmp_path)
     code, _, err = run(capsys, "estimate", "--resume", tmp_path)
     assert code == 2
     assert "was begun in Python: go on with volume.estimate(query, method, out=" in err

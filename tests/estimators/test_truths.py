@@ -5,6 +5,7 @@ False alarms: each comparison below fails by chance with probability 1e-6 or les
 
 import numpy as np
 import pytest
+from queries import AFFINE, CLOSED_FORMS
 from scipy import stats
 
 import volume
@@ -71,24 +72,7 @@ def test_sixty_four_bit_runs_leave_the_users_settings_alone():
     assert jnp.ones(3).dtype == jnp.float32
 
 
-CLOSED_FORM = {  # n = 2, weights and bias iid N(0, 1): three-orthant formula
-    (0, 1): {
-        "0000 1111": 0.27704336,
-        "0011 0101 1010 1100": 0.04787670,
-        "1000 0111": 1 / 24,
-        "0010 0100 1011 1101": 0.03545664,
-        "0001 1110": 0.01462330,
-        "0110 1001": 0.0,
-    },
-    (-1, 1): {
-        "0001 0010 0100 1000 0111 1011 1101 1110": 0.0438699140,
-        "0000 1111 0011 1100 0101 1010": 0.1081734480,
-        "0110 1001": 0.0,
-    },
-}
-
-
-@pytest.mark.parametrize("coding", CLOSED_FORM)
+@pytest.mark.parametrize("coding", CLOSED_FORMS)
 @pytest.mark.parametrize("hidden", [(), (3,)])
 def test_two_input_tables_match_the_closed_forms(coding, hidden):
     """Sixteen six-sigma comparisons; at 1e6 draws a volume of .05 off by 1.3e-3 would be caught.
@@ -101,18 +85,16 @@ def test_two_input_tables_match_the_closed_forms(coding, hidden):
         domain = volume.Points(np.c_[cube.inputs, np.ones(4)])
         model, prior = models.MLP((3, *hidden, 1), activation="linear", bias=False), samplers.Gaussian(1.0)
     else:
-        domain, model = cube, models.Perceptron(2)
-        prior = samplers.Gaussian(weight_std=np.sqrt(2.0), bias_std=1.0)
+        domain, model, prior = cube, AFFINE.model, AFFINE.prior
     report = volume.estimate(volume.Query(model, prior, domain), volume.Direct(1_000_000), seed=11)
     found = estimate_with_error(report)
-    for labels, exact in CLOSED_FORM[coding].items():
-        for label in labels.split():
-            if exact == 0:
-                assert label not in found
-            else:
-                value, error = found[label]
-                assert abs(value - exact) < SIX_SIGMA * error
-                assert error < 2e-3
+    for label, exact in CLOSED_FORMS[coding].items():
+        if exact == 0:
+            assert label not in found
+        else:
+            value, error = found[label]
+            assert abs(value - exact) < SIX_SIGMA * error
+            assert error < 2e-3
 
 
 @pytest.mark.parametrize(

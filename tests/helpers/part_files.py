@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from volume.common.seeds import to_key
 from volume.method import is_resumable
 from volume.reports.facts import Facts
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 
 
 class Kept:
@@ -20,21 +20,21 @@ class Kept:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.parts: dict[str, StoredPart] = {}
+        self.parts: dict[str, StoredCheckpoint] = {}
 
-    def keep(self, parts: Iterable[Part]) -> None:
+    def keep(self, parts: Iterable[Checkpoint]) -> None:
         for part in parts:
             path = self.folder / f"{part.name}.parquet"
             pq.write_table(part.table() if callable(part.table) else part.table, path, compression="zstd")
             facts = json.loads(json.dumps(part.facts, allow_nan=False))
-            self.parts[part.name] = StoredPart(part.name, facts, path)
+            self.parts[part.name] = StoredCheckpoint(part.name, facts, path)
 
-    def without(self, *names: str) -> list[StoredPart]:
+    def without(self, *names: str) -> list[StoredCheckpoint]:
         """All of them but those of these names, in an order that nothing may depend on."""
         return [part for name, part in sorted(self.parts.items(), reverse=True) if name not in names]
 
 
-def begin(query: Any, method: Any, seed: int = 3, parts: Iterable[StoredPart] = ()) -> Any:
+def begin(query: Any, method: Any, seed: int = 3, parts: Iterable[StoredCheckpoint] = ()) -> Any:
     """A run that has restored these parts."""
     run = method.start(query, to_key(seed)[0])
     assert is_resumable(run)

@@ -9,8 +9,8 @@ from example_reports import make
 
 from volume.functions import tables
 from volume.reports.on_disk import TableReport
+from volume.runs.checkpoints import StoredCheckpoint
 from volume.runs.columns import function_column
-from volume.runs.parts import StoredPart
 from volume.runs.table_store import TableStore
 from volume.statistics.counts import Counts
 
@@ -53,7 +53,7 @@ def drawn(seed=0, *, units=50, unit_size=60, num_inputs=9, num_outputs=1, pool=4
     )
 
 
-def write_parts(counts: Counts, folder: Path, *, size=7, first=0, rows_per_group=40) -> list[StoredPart]:
+def write_parts(counts: Counts, folder: Path, *, size=7, first=0, rows_per_group=40) -> list[StoredCheckpoint]:
     """Parts of ``size`` units each, the first unit of all being block ``first``."""
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     keys = np.repeat(counts.keys, np.diff(counts.offsets), axis=0)
@@ -73,7 +73,7 @@ def write_parts(counts: Counts, folder: Path, *, size=7, first=0, rows_per_group
         pq.write_table(table, path, row_group_size=rows_per_group)
         lost = [[unit + first, int(counts.nonfinite[unit])] for unit in range(start, stop) if counts.nonfinite[unit]]
         facts = {"first": start + first, "stop": stop + first, "near_ties": 0, "nonfinite": lost}
-        parts.append(StoredPart(name, facts, path))
+        parts.append(StoredCheckpoint(name, facts, path))
     return parts
 
 

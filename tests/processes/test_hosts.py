@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from checkout import ROOT
 from cli_runs import run
+from queries import PLANE
 
 import volume
 from volume.__main__ import main
@@ -313,8 +314,7 @@ def test_a_place_that_cannot_be_is_refused(numbers):
 
 def test_a_single_process_is_a_launch_of_one(tmp_path):
     """Places that a program knows by itself need no JAX to find them."""
-    query = volume.Query(volume.models.Perceptron(2), volume.samplers.Gaussian(1.0), volume.BooleanCube(2))
-    method, alone = volume.Direct(draws=1000), volume.Hosts(process_id=0, num_processes=1)
+    query, method, alone = PLANE, volume.Direct(draws=1000), volume.Hosts(process_id=0, num_processes=1)
     report = volume.estimate_distributed(query, method, alone, out=tmp_path / "run", seed=3)
     assert report is not None
     assert report.to_dict()["classes"] == volume.estimate(query, method, seed=3).to_dict()["classes"]

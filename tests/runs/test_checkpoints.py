@@ -11,9 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from volume.runs.checkpoints import BATCH_ROWS, Batch, Checkpoints, State, apart, floats, like, worded
+from volume.runs.checkpoints import (
+    BATCH_ROWS,
+    Batch,
+    Checkpoint,
+    Checkpoints,
+    State,
+    StoredCheckpoint,
+    apart,
+    floats,
+    like,
+    worded,
+)
 from volume.runs.columns import Keys, Numbers, Ragged, Rows, Schema, Texts, columns_of, records_of
-from volume.runs.parts import Part, StoredPart
 
 
 class Outcome(NamedTuple):
@@ -40,9 +50,9 @@ RECORDS = {
 }
 
 
-def stored(table: pa.Table, folder, facts: dict[str, Any] | None = None, name="part-0") -> StoredPart:
+def stored(table: pa.Table, folder, facts: dict[str, Any] | None = None, name="part-0") -> StoredCheckpoint:
     pq.write_table(table, folder / f"{name}.parquet", row_group_size=2)
-    return StoredPart(name, facts or {}, folder / f"{name}.parquet")
+    return StoredCheckpoint(name, facts or {}, folder / f"{name}.parquet")
 
 
 def same(a: Outcome, b: Outcome) -> None:
@@ -111,7 +121,7 @@ def clock(monkeypatch):
     return time
 
 
-def names(parts: list[Part]) -> list[str]:
+def names(parts: list[Checkpoint]) -> list[str]:
     return [part.name + (" over" if part.facts.get("over") else "") for part in parts]
 
 
@@ -131,7 +141,7 @@ def test_a_state_is_due_after_some_seconds_and_once_for_each_place(clock):
 
 def test_a_state_is_emptied_when_there_is_a_result(clock):
     kept = Checkpoints({"class": 4})
-    result = Part("replicates-0", {}, pa.table({"replicate": [0]}))
+    result = Checkpoint("replicates-0", {}, pa.table({"replicate": [0]}))
     kept.add(result)
     assert kept.collect(all=True) == [result]  # there was no state
     kept.collect(state("state-0", 1), all=True)
@@ -158,7 +168,7 @@ def test_a_run_goes_on_from_a_state_and_not_from_an_emptied_one(tmp_path):
     assert apart(found, range(10)) == found[:1]
     assert apart(found, [5, 6, 7]) == found[1:]
     kept.resume(found[0])
-    kept.add(Part("replicates-4", {}, pa.table({"replicate": [4]})))
+    kept.add(Checkpoint("replicates-4", {}, pa.table({"replicate": [4]})))
     assert names(kept.collect(all=False)) == ["replicates-4", "state-4 over"]
 
 

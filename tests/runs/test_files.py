@@ -10,9 +10,9 @@ import pytest
 
 from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.accumulate import Rows
+from volume.runs.checkpoints import Checkpoint
 from volume.runs.directory import RunDirectory
 from volume.runs.files import Manifest
-from volume.runs.parts import Part
 
 
 def table(value):
@@ -41,8 +41,8 @@ def test_processes_that_share_a_run_lock_out_others(tmp_path):
             RunDirectory(tmp_path, config, resume=True, process=1)
         with pytest.raises(BlockingIOError):
             RunDirectory(tmp_path, config, resume=True)
-        one.write([Part("a-0", {"at": 1}, table(1))])
-        two.write([Part("b-0", {"at": 2}, lambda: table(2))])
+        one.write([Checkpoint("a-0", {"at": 1}, table(1))])
+        two.write([Checkpoint("b-0", {"at": 2}, lambda: table(2))])
         for directory in (one, two):
             directory.flush()
         for directory in (one, two):
@@ -56,7 +56,7 @@ def test_processes_that_share_a_run_lock_out_others(tmp_path):
 def test_a_part_of_the_same_name_replaces_the_earlier_one(tmp_path):
     with RunDirectory(tmp_path, {}) as directory:
         for value in range(4):
-            directory.write([Part("state-0", {"level": value}, table(value))])
+            directory.write([Checkpoint("state-0", {"level": value}, table(value))])
             directory.flush()
             assert [part.read().to_pylist() for part in directory.parts()] == [[{"x": value}]]
             assert len(list((tmp_path / "parts").iterdir())) == 1
@@ -67,9 +67,9 @@ def test_a_part_of_the_same_name_replaces_the_earlier_one(tmp_path):
 def test_parts_that_make_no_sense():
     for name in ("A", "a b", "../a", "", "a-"):
         with pytest.raises(ValueError, match="small letters"):
-            Part(name, {}, table(0))
+            Checkpoint(name, {}, table(0))
     with pytest.raises(TypeError, match="no JSON"):
-        Part("a", {"x": object()}, table(0))
+        Checkpoint("a", {"x": object()}, table(0))
 
 
 def test_an_error_of_a_part_is_its_own(tmp_path):
@@ -77,11 +77,11 @@ def test_an_error_of_a_part_is_its_own(tmp_path):
         raise ZeroDivisionError("of a method")
 
     with RunDirectory(tmp_path, {}) as directory:
-        directory.write([Part("a", {}, bad), *(Part(f"b-{i}", {}, table(i)) for i in range(20))][:1])
+        directory.write([Checkpoint("a", {}, bad), *(Checkpoint(f"b-{i}", {}, table(i)) for i in range(20))][:1])
         with pytest.raises(ZeroDivisionError, match="of a method"):
             directory.flush()
         with pytest.raises(ZeroDivisionError):
-            directory.write([Part("c", {}, table(0))])
+            directory.write([Checkpoint("c", {}, table(0))])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

@@ -1,7 +1,8 @@
 """What a run keeps of its work, and when: results, which stay, and the state of what is under way.
 
-A state is a checkpoint that later ones replace, and that is emptied once what it led to is a result itself. It is
-written every ten seconds, or less often where it is large, so a kill costs what came after the latest one.
+A checkpoint is a table with a name and a few facts; on disk it is a file of a run directory. Those of every method are
+listed in docs/run_directories.md. A state is one that later ones replace, and that is emptied once what it led to is a
+result. It is written every ten seconds, or less often where it is large: a kill costs what came after the latest one.
 
 Facts of a checkpoint are strict JSON, which has no word for the infinities and NaN: `worded` and `like` write and read
 them as Python does, `floats` reads lists where null stands for one of them.
@@ -9,14 +10,18 @@ them as Python does, `floats` reads lists where null stands for one of them.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from volume.runs.parts import Part, StoredPart
+from volume.common.records import plain
 
 STATE_SECONDS = 10.0  # between two states: what a kill may cost
 STATE_RATE = 5e6  # bytes of states a second: some per cent of what a disk takes
@@ -24,6 +29,46 @@ BATCH_SECONDS = 10.0  # after which results that wait for more are written: what
 BATCH_ROWS = 1 << 20  # of which they are written at once
 
 T = TypeVar("T")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # becomes a file's name on any system
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A result of a run, or the state of what is under way, to be written.
+
+    Args:
+        name: unique in the run and sortable: small letters, digits and hyphens, for example "replicates-000-008".
+        facts: what has to be known without reading the table, strict JSON.
+        table: the columns, or a function that makes the table, which is called once, in the thread that writes it.
+
+    Raises:
+        ValueError: a name that is not such a word.
+        TypeError: facts that no JSON can hold.
+    """
+
+    name: str
+    facts: dict[str, Any]
+    table: pa.Table | Callable[[], pa.Table]
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"A part is named by small letters, digits and hyphens, as in pilot-0; got {self.name!r}.")
+        object.__setattr__(self, "facts", plain(self.facts, f"facts of {self.name}"))
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A checkpoint on disk whose checksum was verified."""
+
+    name: str
+    facts: dict[str, Any] = field(hash=False)
+    path: Path
+
+    def read(self) -> pa.Table:
+        """Read the table into memory."""
+        # Not read_table, which would take folders named like a=b on the way there for columns.
+        with pq.ParquetFile(self.path) as file:
+            return file.read()
 
 
 class State(NamedTuple):
@@ -44,19 +89,19 @@ class Checkpoints:
 
     def __init__(self, facts: Mapping[str, Any] | None = None):
         self._facts = dict(facts or {})
-        self._stored: list[StoredPart] = []
-        self._results: list[Part] = []  # since the last call of `collect`
+        self._stored: list[StoredCheckpoint] = []
+        self._results: list[Checkpoint] = []  # since the last call of `collect`
         self._state: str | None = None  # name of the latest one, while it is of use
         self._written: tuple[str, Any] | None = None  # the latest one, and how far it had come
         self._since = time.monotonic()
 
     # --- what is there ---
 
-    def restore(self, parts: Iterable[StoredPart]) -> None:
+    def restore(self, parts: Iterable[StoredCheckpoint]) -> None:
         """Take what is stored, in any order."""
         self._stored = sorted(parts, key=lambda part: part.name)
 
-    def stored(self, name: str) -> list[StoredPart]:
+    def stored(self, name: str) -> list[StoredCheckpoint]:
         """List what is stored under this name, or under those that begin so where it ends with a hyphen; emptied
         states are left out."""
         named = [
@@ -64,17 +109,17 @@ class Checkpoints:
         ]
         return [part for part in named if not part.facts.get("over")]
 
-    def resume(self, part: StoredPart) -> None:
+    def resume(self, part: StoredCheckpoint) -> None:
         """Go on from this state: it is emptied or replaced later."""
         self._state = part.name
 
     # --- what is kept ---
 
-    def add(self, part: Part) -> None:
+    def add(self, part: Checkpoint) -> None:
         """Keep a result."""
         self._results.append(part)
 
-    def collect(self, state: State | None = None, *, all: bool) -> list[Part]:
+    def collect(self, state: State | None = None, *, all: bool) -> list[Checkpoint]:
         """Hand out the results since the last call, and the state where one is due.
 
         Args:
@@ -85,13 +130,13 @@ class Checkpoints:
         parts, self._results = self._results, []
         if parts and self._state is not None and (state is None or state.name != self._state):
             empty = pa.table({"replicate": pa.array([], pa.int64())})
-            parts.append(Part(self._state, {**self._facts, "over": True}, empty))
+            parts.append(Checkpoint(self._state, {**self._facts, "over": True}, empty))
         if parts:
             self._state = None
         if state is not None and self._due(state, all=all):
             self._state, self._written, self._since = state.name, (state.name, state.at), time.monotonic()
             facts, table = state.content()
-            parts.append(Part(state.name, dict(facts), table))
+            parts.append(Checkpoint(state.name, dict(facts), table))
         return parts
 
     def _due(self, state: State, *, all: bool) -> bool:
@@ -121,7 +166,7 @@ class Batch(Generic[T]):
         return items
 
 
-def apart(parts: Iterable[StoredPart], numbers: Iterable[int]) -> list[StoredPart]:
+def apart(parts: Iterable[StoredCheckpoint], numbers: Iterable[int]) -> list[StoredCheckpoint]:
     """Choose states of groups of these replicates (``replicates`` in their facts), none of which is in two of them."""
     left, chosen = set(numbers), []
     for part in parts:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from volume.runs.parts import StoredPart
+    from volume.runs.checkpoints import StoredCheckpoint
 
 T = TypeVar("T", bound=tuple)
 NUMBER = "replicate"  # the column with the number of a record, where records are numbered
@@ -116,7 +116,7 @@ class Schema:
         fields = [pa.field(name, array.type, nullable=self._nullable) for name, array in arrays.items()]
         return pa.table(list(arrays.values()), schema=pa.schema(fields))
 
-    def read(self, part: StoredPart) -> dict[str, Any]:
+    def read(self, part: StoredCheckpoint) -> dict[str, Any]:
         """Read the values of a stored table by column, None for a column that it does not have."""
         table = part.read()
         there = set(table.column_names)

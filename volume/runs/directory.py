@@ -28,8 +28,8 @@ import pyarrow.parquet as pq
 from volume.common.atomic_files import sync_folder, write_bytes, write_text
 from volume.common.record_reading import check_seal, read_json, sha256_of
 from volume.common.records import plain, short
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.files import Lock, Manifest, difference, sha256
-from volume.runs.parts import Part, StoredPart
 
 FORMAT = "param-volume run directory"
 VERSION = 1
@@ -76,19 +76,19 @@ class RunDirectory:
                 self._locks.append(Lock(self.path / f"lock-{process}"))
             self._settle_config(config, resume)
             self._manifest = Manifest(self.path / f"manifest-{process or 0}.jsonl")
-            self._stored: dict[str, StoredPart] = {}
-            self._checked: dict[str, tuple[str, StoredPart]] = {}  # by file: its SHA-256, once it was verified
+            self._stored: dict[str, StoredCheckpoint] = {}
+            self._checked: dict[str, tuple[str, StoredCheckpoint]] = {}  # by file: its SHA-256, once it was verified
             self.resumed_seconds = 0.0
             self._read()
         except BaseException:
             self.close()
             raise
-        self._queue: queue.Queue[Part | None] = queue.Queue(WAITING)
+        self._queue: queue.Queue[Checkpoint | None] = queue.Queue(WAITING)
         self._failure: BaseException | None = None
 
     # --- what is there ---
 
-    def parts(self) -> list[StoredPart]:
+    def parts(self) -> list[StoredCheckpoint]:
         """The parts of all processes, verified, by name; those of others as of now."""
         if not self._alone:
             self._read()
@@ -144,7 +144,7 @@ class RunDirectory:
         if self._alone:
             self._tidy()
 
-    def _verified(self, line: dict[str, Any]) -> StoredPart | None:
+    def _verified(self, line: dict[str, Any]) -> StoredCheckpoint | None:
         file = self.path / "parts" / Path(line["file"]).name
         if not file.is_file():
             what = "is missing"
@@ -153,7 +153,7 @@ class RunDirectory:
             if not self._alone:
                 what = "is damaged"
         else:
-            return StoredPart(line["name"], line["facts"], file)
+            return StoredCheckpoint(line["name"], line["facts"], file)
         _say(f"{file} {what}: this part is made again.")
         if self._alone:
             if file.is_file():
@@ -172,7 +172,7 @@ class RunDirectory:
 
     # --- what is written ---
 
-    def write(self, parts: Iterable[Part]) -> None:
+    def write(self, parts: Iterable[Checkpoint]) -> None:
         """Hand parts to the thread that writes them; RunStopped when it could not write an earlier one."""
         for part in parts:
             self._raise()
@@ -232,11 +232,11 @@ class RunDirectory:
             ) from self._failure
         raise self._failure
 
-    def _store(self, part: Part) -> None:
+    def _store(self, part: Checkpoint) -> None:
         table = part.table() if callable(part.table) else part.table
         self._put(part.name, part.facts, _parquet(table))
 
-    def adopt(self, part: StoredPart) -> None:
+    def adopt(self, part: StoredCheckpoint) -> None:
         """Take in a part of another directory of the same run."""
         self._put(part.name, part.facts, memoryview(part.path.read_bytes()))
 
@@ -249,7 +249,7 @@ class RunDirectory:
         line = {"name": name, "file": file, "facts": facts, "bytes": len(content)}
         line |= {"sha256": hashlib.sha256(content).hexdigest(), "seconds": round(self.seconds, 3), "at": time.time()}
         self._manifest.append(line)
-        stored = StoredPart(name, facts, path)
+        stored = StoredCheckpoint(name, facts, path)
         self._stored[name], self._checked[file] = stored, (line["sha256"], stored)
         if earlier is not None:
             earlier.path.unlink(missing_ok=True)
@@ -308,7 +308,7 @@ def _parquet(table: pa.Table) -> memoryview:
     """The file's content. Packed tables hardly repeat within a part: a dictionary of them would only cost."""
     dictionary: Any = [field.name for field in table.schema if not pa.types.is_fixed_size_binary(field.type)]
     sink = pa.BufferOutputStream()
-    # Groups this small let a range of functions be read from every part (table_store.py), and cost nothing.
+    # Groups this small let a range of functions be read from every part (table_cells.py), and cost nothing.
     pq.write_table(
         table, sink, row_group_size=1 << 14, compression="zstd", compression_level=1, use_dictionary=dictionary
     )

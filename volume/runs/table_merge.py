@@ -1,4 +1,4 @@
-"""What a table on disk is added up to, range of keys by range of keys (table_store.py).
+"""What a table on disk is added up to, range of keys by range of keys (table_cells.py).
 
 Beside the parts of a run directory there are then
 
@@ -37,7 +37,7 @@ from volume.statistics.intervals import RareClasses, rare_classes
 from volume.statistics.unseen import Alone, alone_of_clustered, alone_of_independent, draws_alone, shared_pairs
 
 if TYPE_CHECKING:
-    from volume.runs.table_store import TableStore
+    from volume.runs.table_cells import TableCells
 
 FORMAT = 1
 # Small enough that one class is found by reading few rows, large enough for the statistics to cost nothing.
@@ -60,7 +60,7 @@ class Merged:
     files: tuple[Path, ...]  # the class tables, in key order
 
 
-def merge(store: TableStore, progress: Callable[[float], None] | None = None) -> Merged:
+def merge(store: TableCells, progress: Callable[[float], None] | None = None) -> Merged:
     """Add up a table, or read what an earlier merge of the same parts left.
 
     ``progress`` is called with the share of the ranges that are done.
@@ -101,7 +101,7 @@ def merge(store: TableStore, progress: Callable[[float], None] | None = None) ->
     return _merged(store, record)
 
 
-def _source(store: TableStore) -> dict[str, Any]:
+def _source(store: TableCells) -> dict[str, Any]:
     """All that the class tables depend on."""
     return {
         "format": FORMAT,
@@ -208,7 +208,7 @@ def _pairs(connection: Any, work: Path, ranges: int) -> int:
     return int(found or 0)
 
 
-def _add_up(store: TableStore, work: Path, ranges: int, pairs: int) -> dict[str, Any]:
+def _add_up(store: TableCells, work: Path, ranges: int, pairs: int) -> dict[str, Any]:
     """The record of the whole, strict JSON."""
     names = ("num_classes", "once", "twice", "pilot_hits", "rare")
     sums = dict.fromkeys(names, 0)
@@ -235,7 +235,7 @@ def _add_up(store: TableStore, work: Path, ranges: int, pairs: int) -> dict[str,
     }
 
 
-def _merged(store: TableStore, record: dict[str, Any]) -> Merged:
+def _merged(store: TableCells, record: dict[str, Any]) -> Merged:
     return Merged(
         num_classes=record["num_classes"],
         once=record["once"],

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from queries import AFFINE, CLOSED_FORMS, RELU
 from scipy.special import erf, ndtr
 
 import volume
@@ -115,26 +116,18 @@ def test_reference_values(decide, log_volume, error):
 
 def test_perceptron_volumes_although_the_kernel_is_singular():
     """Closed forms by the three-orthant formula; 6 standard errors."""
-    prior = samplers.Gaussian(weight_std=math.sqrt(2), bias_std=1.0)
-    query = volume.Query(models.Perceptron(2), prior, volume.BooleanCube(2))
-    for label, truth in {
-        "0000": 0.27704336,
-        "0011": 0.0478767,
-        "1000": 1 / 24,
-        "0010": 0.03545664,
-        "0001": 0.0146233,
-    }.items():
-        found = infinite_width(query, label)
+    for label in ("0000", "0011", "1000", "0010", "0001"):
+        found, truth = infinite_width(AFFINE, label), CLOSED_FORMS[0, 1][label]
         # Noise of size sqrt(jitter) = 1e-5 blurs each edge.
         assert abs(found.log_probability - math.log(truth)) <= 6 * found.relative_error + 1e-4
         assert "rank 3 of 4" in found.notes[0]
-    empty = infinite_width(query, "0110")
+    empty = infinite_width(AFFINE, "0110")
     assert empty.log_probability == -math.inf
     assert "No function" in empty.notes[0]
 
 
 def test_ties_belong_to_class_0():
-    query = volume.Query(models.MLP((2, 3, 1), bias=False), samplers.Gaussian(), volume.BooleanCube(2))
+    query = RELU
     empty = infinite_width(query, "1111")
     assert (empty.log_probability, empty.log_low, empty.log_high) == (-math.inf,) * 3
     assert "input 0" in empty.notes[0]

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from queries import AFFINE, CLOSED_FORMS, PLANE
 
 import volume
 from benchmarks.rare_truths import cases
-from volume import models, samplers
 from volume.estimators.smc.conditional import conditional_runs
 from volume.estimators.splitting.bracket import class_of
 from volume.estimators.splitting.splitting import Splitting
@@ -69,32 +69,27 @@ def test_the_retained_path_survives_where_all_others_die(half_space):
 def test_bracket_holds_the_volume_of_a_drawn_table():
     """A perceptron on {0,1}^2 with biases has closed volumes (REFERENCE_VALUES): both sides must hold at seeds that
     were not chosen; a bound fails with probability .05, all four of two seeds at once with 6e-6."""
-    query = volume.Query(
-        models.Perceptron(2), samplers.Gaussian(weight_std=math.sqrt(2), bias_std=1.0), volume.BooleanCube(2)
-    )
-    truth = {
-        **dict.fromkeys(("0000", "1111"), 0.27704336),
-        **dict.fromkeys(("0011", "0101", "1010", "1100"), 0.04787670),
-        **dict.fromkeys(("1000", "0111"), 1 / 24),
-        **dict.fromkeys(("0010", "0100", "1011", "1101"), 0.03545664),
-        **dict.fromkeys(("0001", "1110"), 0.01462330),
-    }
     held = 0
     for seed in range(2):
-        (entry,) = volume.bracket(query, Splitting(particles=32, moves=4, replicates=8), seed=seed).entries
+        (entry,) = volume.bracket(AFFINE, Splitting(particles=32, moves=4, replicates=8), seed=seed).entries
         assert isinstance(entry, ReplicatedVolume)
-        log_truth = math.log(truth[entry.label])
+        log_truth = math.log(CLOSED_FORMS[0, 1][entry.label])
         held += entry.log_bound <= log_truth
         held += log_truth <= entry.diagnostics["log_upper_bound"]
         assert entry.diagnostics["log_upper_bound"] < log_truth + 3.5  # log 20 and the runs' own spread
     assert held >= 3
 
 
+DRAW = {"0.weight": jnp.array([[0.5], [-1.5]], jnp.float32)}
+
+
 def test_a_given_draw_names_the_class():
-    query = volume.Query(models.Perceptron(2, bias=False), samplers.Gaussian(1.0), volume.BooleanCube(2))
-    z = {"0.weight": jnp.array([[0.5], [-1.5]], jnp.float32)}
-    assert class_of(query, z, "float32", "highest") == "0010"  # inputs 00, 01, 10, 11; only w1 > 0
-    (entry,) = volume.bracket(query, Splitting(particles=16, moves=2, replicates=2), draw=z).entries
+    assert class_of(PLANE, DRAW, "float32", "highest") == "0010"  # inputs 00, 01, 10, 11; only w1 > 0
+
+
+@pytest.mark.slow
+def test_the_class_of_a_given_draw_is_bracketed():
+    (entry,) = volume.bracket(PLANE, Splitting(particles=16, moves=2, replicates=2), draw=DRAW).entries
     assert entry.label == "0010"
 
 
@@ -106,12 +101,10 @@ def test_a_given_draw_names_the_class():
     ],
 )
 def test_a_draw_that_is_none_is_refused(draw, sentence):
-    query = volume.Query(models.Perceptron(2, bias=False), samplers.Gaussian(1.0), volume.BooleanCube(2))
     with pytest.raises(ValueError, match=sentence):
-        volume.bracket(query, Splitting(particles=16), draw=draw)
+        volume.bracket(PLANE, Splitting(particles=16), draw=draw)
 
 
 def test_another_method_is_refused():
-    query = volume.Query(models.Perceptron(2), samplers.Gaussian(1.0, 1.0), volume.BooleanCube(2))
     with pytest.raises(TypeError, match="runs Splitting"):
-        volume.bracket(query, volume.Direct(draws=10))  # type: ignore[arg-type]
+        volume.bracket(AFFINE, volume.Direct(draws=10))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from volume.estimators.direct.accumulate import DenseAccumulator, PassedTables, 
 from volume.estimators.direct.plan import Plan
 from volume.estimators.direct.step import Step
 from volume.functions.tables import bits_per_input, num_words
-from volume.runs.parts import StoredPart
+from volume.runs.checkpoints import StoredCheckpoint
 from volume.runs.table_merge import check_room
 from volume.runs.table_store import TableStore
 from volume.statistics.counts import Counts
@@ -32,14 +32,14 @@ class Accumulator(Protocol):
         """Take in the blocks ``numbers`` [S] of a step that is on the host; give what they brought."""
         ...
 
-    def restore(self, part: StoredPart) -> None:
+    def restore(self, part: StoredCheckpoint) -> None:
         """Take in the blocks of a checkpoint."""
         ...
 
     def check_room(self, folder: Path, left: int) -> None:
         """Raise OSError where the disk of ``folder`` has no room for ``left`` more draws."""
 
-    def stored(self, parts: Sequence[StoredPart]) -> None:
+    def stored(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take note that these checkpoints, without common blocks, are all there are."""
 
     def estimate_classes(self) -> int:
@@ -70,7 +70,7 @@ class InMemory:
         assert self._tables is not None
         return self._tables.append(*_draws(self._plan, step), numbers)
 
-    def restore(self, part: StoredPart) -> None:
+    def restore(self, part: StoredCheckpoint) -> None:
         first, stop = part.facts["first"], part.facts["stop"]
         nonfinite = np.zeros(stop - first, np.int64)
         for block, draws in part.facts["nonfinite"]:
@@ -85,7 +85,7 @@ class InMemory:
     def check_room(self, folder: Path, left: int) -> None:
         del folder, left  # what fits in memory is small on a disk
 
-    def stored(self, parts: Sequence[StoredPart]) -> None:
+    def stored(self, parts: Sequence[StoredCheckpoint]) -> None:
         del parts  # their counts are here already
 
     def estimate_classes(self) -> int:
@@ -114,13 +114,13 @@ class OnDisk:
         self._plan, self._draws, self._memory = plan, draws, memory
         shape = {"independent": plan.independent, "copies": plan.copies}
         self._seen = PassedTables(_num_words(plan), plan.block_draws, **shape)
-        self._parts: tuple[StoredPart, ...] = ()
+        self._parts: tuple[StoredCheckpoint, ...] = ()
         self._stopped = False
 
     def add(self, step: Step, numbers: np.ndarray) -> Rows:
         return self._seen.append(*_draws(self._plan, step), numbers)
 
-    def restore(self, part: StoredPart) -> None:
+    def restore(self, part: StoredCheckpoint) -> None:
         del part  # it stays where it is
 
     def check_room(self, folder: Path, left: int) -> None:
@@ -129,7 +129,7 @@ class OnDisk:
         rows = min(self._draws, blocks << min(bits, 60))
         check_room(folder, rows, _num_words(self._plan), new=max(0, rows - (self._draws - left)))
 
-    def stored(self, parts: Sequence[StoredPart]) -> None:
+    def stored(self, parts: Sequence[StoredCheckpoint]) -> None:
         self._parts = tuple(parts)
 
     def estimate_classes(self) -> int:

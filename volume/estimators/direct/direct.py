@@ -26,7 +26,7 @@ from volume.estimators.direct.plan import (
 )
 from volume.estimators.direct.run import DirectRun
 from volume.queries.query import Query
-from volume.runs.table_store import working_memory
+from volume.runs.table_cells import working_memory
 
 
 @dataclass(frozen=True, kw_only=True)

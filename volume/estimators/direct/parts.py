@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from volume.estimators.direct.accumulate import Rows
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.columns import Keys, Numbers, Schema
-from volume.runs.parts import Part, StoredPart
 
 BLOCKS = Schema({"function": Keys(), "unit": Numbers(np.int64), "hits": Numbers(np.int32)}, nullable=False)
 
@@ -32,7 +32,7 @@ class OpenPart:
     """Blocks that are counted and in no part yet: a range without gaps."""
 
     def __init__(self) -> None:
-        self._closed: list[Part] = []
+        self._closed: list[Checkpoint] = []
         self._began = time.monotonic()
         self._open(0)
 
@@ -55,7 +55,7 @@ class OpenPart:
         self._near_ties += near_ties
         self._nonfinite += [[int(numbers[at]), int(rows.nonfinite[at])] for at in np.flatnonzero(rows.nonfinite)]
 
-    def collect(self, *, all: bool) -> list[Part]:
+    def collect(self, *, all: bool) -> list[Checkpoint]:
         """Parts that are closed by now, or with ``all`` everything there is."""
         if all or self._rows >= ROWS or time.monotonic() - self._began >= SECONDS:
             self._close()
@@ -70,7 +70,7 @@ class OpenPart:
         name = f"blocks-{self._first:012d}-{self._stop:012d}"
         facts = {"first": self._first, "stop": self._stop, "near_ties": self._near_ties, "nonfinite": self._nonfinite}
         pieces = self._pieces
-        self._closed.append(Part(name, facts, lambda: BLOCKS.table(_sums(pieces))))
+        self._closed.append(Checkpoint(name, facts, lambda: BLOCKS.table(_sums(pieces))))
 
 
 def _sums(pieces: list[Rows]) -> dict[str, np.ndarray]:
@@ -96,22 +96,22 @@ def _sums(pieces: list[Rows]) -> dict[str, np.ndarray]:
     return {"function": function, "unit": unit[first], "hits": total}
 
 
-def rows(part: StoredPart) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+def rows(part: StoredCheckpoint) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Keys (one array [R] a word), blocks [R] and hits [R] of a part."""
     columns = BLOCKS.read(part)
     return [np.ascontiguousarray(word) for word in columns["function"].T], columns["unit"], columns["hits"]
 
 
-def apart(parts: Sequence[StoredPart]) -> list[StoredPart]:
+def apart(parts: Sequence[StoredCheckpoint]) -> list[StoredCheckpoint]:
     """The parts by first block, without those that share blocks with an earlier one."""
-    chosen: list[StoredPart] = []
+    chosen: list[StoredCheckpoint] = []
     for part in sorted(parts, key=_range):
         if part.name.startswith("blocks-") and (not chosen or _range(part)[0] >= _range(chosen[-1])[1]):
             chosen.append(part)
     return chosen
 
 
-def missing(parts: Sequence[StoredPart], total: int) -> list[tuple[int, int]]:
+def missing(parts: Sequence[StoredCheckpoint], total: int) -> list[tuple[int, int]]:
     """The ranges of ``total`` blocks that are in none of these parts, which are `apart`."""
     stops = [0, *(_range(part)[1] for part in parts)]
     firsts = [*(_range(part)[0] for part in parts), total]
@@ -131,5 +131,5 @@ def share(ranges: Sequence[tuple[int, int]], index: int, count: int) -> list[tup
     return found
 
 
-def _range(part: StoredPart) -> tuple[Any, Any]:
+def _range(part: StoredCheckpoint) -> tuple[Any, Any]:
     return part.facts.get("first", 0), part.facts.get("stop", 0)

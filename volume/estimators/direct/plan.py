@@ -18,7 +18,7 @@ from volume.functions.tables import num_words
 from volume.models import Model, Symmetry
 from volume.queries.query import Query
 from volume.queries.quotient import declared, weighs_draws
-from volume.runs.table_store import machine_memory
+from volume.runs.table_cells import machine_memory
 from volume.samplers import Prior, block_mesh, can_reflect_heads, can_share_heads
 
 # Round sizes, so that round numbers of draws are whole numbers of blocks.

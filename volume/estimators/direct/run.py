@@ -29,7 +29,7 @@ from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts
 from volume.reports.on_disk import TableReport
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.table_store import TableStore
 from volume.statistics.counts import Counts
 
@@ -110,7 +110,7 @@ class DirectRun:
         """How draws are laid out in blocks."""
         return {"blocks": self.total_blocks, "heads": self.plan.heads, "bodies": self.plan.bodies}
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take in the blocks of these checkpoints, and hand out others from now on (parts.py)."""
         parts = block_parts.apart(parts)
         for part in parts:
@@ -121,7 +121,7 @@ class DirectRun:
         self._left = self.total_blocks - self.done_blocks
         self._open = OpenPart()
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """Parts finished since the last call."""
         return [] if self._open is None else self._open.collect(all=all)
 
@@ -134,7 +134,7 @@ class DirectRun:
         """Refuse a directory on whose disk the draws cannot be, with what they may take, by OSError."""
         self._into.check_room(folder, self.total_draws - self.draws)
 
-    def stored(self, parts: Sequence[StoredPart]) -> None:
+    def stored(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take all parts of the run, which are on disk."""
         self._into.stored(block_parts.apart(parts))
 

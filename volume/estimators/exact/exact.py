@@ -30,7 +30,7 @@ from volume.estimators.direct.parts import share
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.exact.arithmetic import Arithmetic, examine, lattice_of
 from volume.estimators.exact.counters import DenseCounter, SortedCounter
-from volume.estimators.exact.parts import ORDER, OpenSteps, counts_part, read_counts, without
+from volume.estimators.exact.parts import STREAM_VERSION, OpenSteps, counts_part, read_counts, without
 from volume.estimators.exact.paths import choose_path
 from volume.estimators.exact.question import Outcome, Question
 from volume.functions.tables import num_words
@@ -39,7 +39,7 @@ from volume.queries.query import Query
 from volume.queries.quotient import declared, weighs_draws
 from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import checked_devices
 from volume.statistics.counts import Counts
 
@@ -127,7 +127,7 @@ class ExactRun:
         self._num_done = 0  # steps, those of other processes left out
         self._todo = deque([(0, self.steps.num_steps)])
         self._pending: tuple[int, Outcome] | None = None
-        self._closed: list[Part] = []
+        self._closed: list[Checkpoint] = []
 
     def _new_counter(self) -> DenseCounter | SortedCounter:
         query, numbered = self._query, self._question.numbered
@@ -163,9 +163,14 @@ class ExactRun:
 
     def constants(self) -> dict[str, Any]:
         """What steps mean: the path, the order in which it goes through the lattice, and what counts are times."""
-        return {"path": self.path, "order": ORDER, "layout": self.steps.layout(), "hits_per_point": self._divisor}
+        return {
+            "path": self.path,
+            "order": STREAM_VERSION,
+            "layout": self.steps.layout(),
+            "hits_per_point": self._divisor,
+        }
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Add up the counts of ranges of steps that are there."""
         last = 0
         for part in sorted((part for part in parts if part.name.startswith("steps-")), key=lambda part: part.name):
@@ -178,7 +183,7 @@ class ExactRun:
             last = stop
             self._todo = deque(without(self._todo, first, stop))
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """Counts of the steps since the last part, where they are due."""
         if not self._steps.empty:
             before, after = (self.steps.progress(step)[0] for step in (self._steps.first, self._steps.stop))

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from volume.estimators.exact.counters import DenseCounter, SortedCounter
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.columns import Keys, Numbers, Schema
-from volume.runs.parts import Part, StoredPart
 
 COUNTS = Schema({"function": Keys(), "hits": Numbers()})
-ORDER = 1  # of the networks of a step and of the steps; changes when that changes, and parts are then refused
+STREAM_VERSION = 1  # of the networks of a step and of the steps; changes when that changes, and parts are then refused
 PART_SECONDS = 10.0
 # Long tables hardly repeat within few networks: parts wait until they do, so that they stay small beside what they
 # stand for, but no longer than this.
@@ -52,15 +52,15 @@ class OpenSteps:
         return seconds >= PART_SECONDS and (networks >= NETWORKS_PER_ROW * rows or seconds >= MOST_SECONDS)
 
 
-def counts_part(steps: OpenSteps, counter: DenseCounter | SortedCounter, shift: int) -> Part:
+def counts_part(steps: OpenSteps, counter: DenseCounter | SortedCounter, shift: int) -> Checkpoint:
     """The part of these steps; numbered tables become keys by ``shift`` bits."""
     keys, hits, nonfinite = counter.result()
     table = COUNTS.table({"function": keys << np.uint64(shift), "hits": hits})
     facts = {"first": steps.first, "stop": steps.stop, "near_ties": steps.near_ties, "nonfinite": nonfinite}
-    return Part(f"steps-{steps.first:012d}-{steps.stop:012d}", facts, table)
+    return Checkpoint(f"steps-{steps.first:012d}-{steps.stop:012d}", facts, table)
 
 
-def read_counts(part: StoredPart, counter: DenseCounter | SortedCounter, shift: int) -> None:
+def read_counts(part: StoredCheckpoint, counter: DenseCounter | SortedCounter, shift: int) -> None:
     """Add the counts of a part."""
     columns = COUNTS.read(part)
     keys, hits = columns["function"] >> np.uint64(shift), columns["hits"].astype(np.int64)

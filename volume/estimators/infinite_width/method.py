@@ -22,8 +22,8 @@ from volume.queries.query import Query
 from volume.reports.facts import Facts
 from volume.reports.limit_entries import LimitVolume
 from volume.reports.named import EstimateReport
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.columns import Numbers, Schema, Texts
-from volume.runs.parts import Part, StoredPart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,14 +151,14 @@ class WideRun:
         """What the numbers of classes mean."""
         return {"labels": list(self._labels)}
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the classes that are there."""
         for part in parts:
             if part.name.startswith("class-"):
                 self._found[part.facts["class"]] = _estimate(part)
         self._todo = [index for index in self._todo if index not in self._found]
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """The classes answered since the last call."""
         del all  # each is one
         fresh, self._fresh = self._fresh, []
@@ -175,13 +175,13 @@ CLASSES = Schema(
 )
 
 
-def _class_part(index: int, label: str, found: OrthantEstimate) -> Part:
+def _class_part(index: int, label: str, found: OrthantEstimate) -> Checkpoint:
     """One row: the label and the numbers of the estimate, as its fields are called."""
     table = CLASSES.table({"label": [label], **{name: [value] for name, value in vars(found).items()}})
-    return Part(f"class-{index:06d}", {"class": index, "notes": list(found.notes)}, table)
+    return Checkpoint(f"class-{index:06d}", {"class": index, "notes": list(found.notes)}, table)
 
 
-def _estimate(part: StoredPart) -> OrthantEstimate:
+def _estimate(part: StoredCheckpoint) -> OrthantEstimate:
     columns = CLASSES.read(part)
     del columns["label"]
     return OrthantEstimate(**{name: one.tolist()[0] for name, one in columns.items()}, notes=tuple(part.facts["notes"]))

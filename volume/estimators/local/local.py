@@ -41,11 +41,11 @@ from volume.queries.query import Query
 from volume.reports.facts import Facts
 from volume.reports.local_entries import LocalVolume, effective_rays, lower_bound, rays_volume
 from volume.reports.named import EstimateReport
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import RayPrior, ray_prior
 from volume.statistics.slopes import slopes
 
-ORDER = 1  # of what is random about rays and replicates of given numbers; changes when that changes
+STREAM_VERSION = 1  # of what is random about rays and replicates of given numbers; changes when that changes
 BATCHES = 16  # of rays, behind the interval
 PROBES = {False: 4, True: 64}  # on a ray, by whether the divergence jumps (benchmarks/local_copies.md)
 MAX_FULL = 512  # free parameters up to which "auto" takes the whole matrix
@@ -265,9 +265,9 @@ class LocalRun:
 
     def constants(self) -> dict[str, Any]:
         """What parts mean beyond query, method and seed: where rays are cut into steps, too."""
-        return {"order": ORDER, "step": None if self.rays is None else self.rays.step}
+        return {"order": STREAM_VERSION, "step": None if self.rays is None else self.rays.step}
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take what is there: the aim and rays; laws, the pilot, replicates, and states of what was under way."""
         if self.rays is not None:
             with self._context():
@@ -283,7 +283,7 @@ class LocalRun:
         if self.splitting is not None:
             self.splitting.restrict(index, count)
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way."""
         runs = [run for run in (self.rays, self.splitting) if run is not None]
         return [part for run in runs for part in run.collect(all=all, whole=self._whole)]

@@ -22,9 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from volume.estimators.local.aim import AimState
-from volume.runs.checkpoints import Batch, Checkpoints, State, like, worded
+from volume.runs.checkpoints import Batch, Checkpoint, Checkpoints, State, StoredCheckpoint, like, worded
 from volume.runs.columns import Numbers, Rows, Schema
-from volume.runs.parts import Part, StoredPart
 from volume.samplers import Curvature
 
 AIM = Schema({"curvature": Numbers(), "axis": Rows(), "value": Numbers(), "points": Rows(), "matrix": Rows()})
@@ -68,7 +67,7 @@ class RayParts:
 
     # --- what is there ---
 
-    def take(self, parts: Sequence[StoredPart]) -> None:
+    def take(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Parts to go on from; others play no part."""
         self._kept.restore(parts)
 
@@ -93,13 +92,13 @@ class RayParts:
         """Keep these rays."""
         self._fresh.add(shot, len(shot.numbers))
 
-    def collect_aim(self, state: AimState, *, all: bool) -> list[Part]:
+    def collect_aim(self, state: AimState, *, all: bool) -> list[Checkpoint]:
         """The aim where the pilot has ended, or its state where one is due."""
         if self._aim_kept:
             return []
         if state.weights:
             self._aim_kept = True
-            self._kept.add(Part("aim", _facts(state), AIM.table(_columns(state))))
+            self._kept.add(Checkpoint("aim", _facts(state), AIM.table(_columns(state))))
             return self._kept.collect(all=all)
         if state.values is None:
             return []
@@ -108,7 +107,7 @@ class RayParts:
         under_way = State("state-aim", state.evaluations, size, lambda: (_facts(state), AIM.table(columns)))
         return self._kept.collect(under_way, all=all)
 
-    def collect(self, aim: Callable[[], AimState], *, all: bool) -> list[Part]:
+    def collect(self, aim: Callable[[], AimState], *, all: bool) -> list[Checkpoint]:
         """Rays of one part, where it is due."""
         shots = self._fresh.take(all=all)
         if not shots:
@@ -121,7 +120,7 @@ class RayParts:
         }
         first = min(int(shot.numbers[0]) for shot in shots)
         facts = {"aim": fingerprint(aim()), "tally": worded(Tally.of([shot.tally for shot in shots])._asdict())}
-        return [Part(f"rays-{first:012d}", facts, RAYS.table(columns))]
+        return [Checkpoint(f"rays-{first:012d}", facts, RAYS.table(columns))]
 
 
 def fingerprint(aim: AimState) -> str:
@@ -157,7 +156,7 @@ def _facts(state: AimState) -> dict[str, Any]:
     }
 
 
-def _aim_of(part: StoredPart) -> AimState:
+def _aim_of(part: StoredCheckpoint) -> AimState:
     facts, columns = part.facts, AIM.read(part)
     curvature = Curvature(columns["curvature"], columns["axis"])
     state = AimState(curvature, tuple(facts["weights"]), facts["evaluations"], facts["fitted"])
@@ -173,7 +172,7 @@ def _aim_of(part: StoredPart) -> AimState:
     )
 
 
-def _shot_of(part: StoredPart) -> Shot:
+def _shot_of(part: StoredCheckpoint) -> Shot:
     columns = RAYS.read(part)
     tally = Tally(**like(part.facts["tally"], Tally()._asdict()))
     return Shot(columns["ray"], columns["log_value"], columns["log_cut"], tally)

@@ -21,7 +21,7 @@ from volume.estimators.local.aim import Aim
 from volume.estimators.local.copies import MAX_FLOATS, Copies
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.ray_parts import RayParts, Shot, Tally
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import RayPrior, Rays, Search, Star, log_masses, ray_directions, shoot
 
 STEP_RAYS = 64  # in one step
@@ -198,7 +198,7 @@ class RaysRun:
         """Rays of one step of the run."""
         return self._step
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the aim and the rays that are there."""
         self._store.take(parts)
         state = self._store.aim()
@@ -211,7 +211,7 @@ class RaysRun:
         self._share = index, count
         self._begin()
 
-    def collect(self, *, all: bool = False, whole: bool = True) -> list[Part]:
+    def collect(self, *, all: bool = False, whole: bool = True) -> list[Checkpoint]:
         """The aim once it is there, or its state now and then, and rays in parts of a few seconds' work; not ``whole``:
         the last step was cut short, and there is no such state."""
         aim = self._store.collect_aim(self._aim.state(), all=all) if whole and not self._share[0] else []

@@ -19,7 +19,7 @@ from volume.estimators.local.region_kernel import RegionKernel
 from volume.estimators.local.splitting_parts import SplittingParts, fingerprint
 from volume.estimators.smc.replicates import Replicates
 from volume.estimators.smc.scheme import Scheme
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 
 
 class RegionReplicates(Replicates[RegionGroup]):
@@ -49,7 +49,7 @@ class RegionReplicates(Replicates[RegionGroup]):
         self._pilot = pilot
         self.begin(fingerprint(cover, pilot, self._scheme), share)
 
-    def collect(self, *, all: bool, whole: bool) -> list[Part]:
+    def collect(self, *, all: bool, whole: bool) -> list[Checkpoint]:
         """Those that have ended since the last call, and now and then, where it is ``whole``, the state of a group."""
         return self._parts.collect(self.group if whole else None, self._constants or "", all=all)
 
@@ -91,10 +91,10 @@ class RegionReplicates(Replicates[RegionGroup]):
         assert pilot is not None
         return RegionGroup(self._scheme, numbers, self._key, pilot.data, pilot.stages, pilot.ends)
 
-    def _numbers(self, state: StoredPart) -> list[int]:
+    def _numbers(self, state: StoredCheckpoint) -> list[int]:
         return state.facts["replicates"]
 
-    def _resumed(self, state: StoredPart) -> RegionGroup:
+    def _resumed(self, state: StoredCheckpoint) -> RegionGroup:
         group = self._group(self._numbers(state))
         self._parts.group_into(state, group)
         return group

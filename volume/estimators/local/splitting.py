@@ -47,8 +47,7 @@ from volume.estimators.local.splitting_parts import SplittingParts
 from volume.estimators.local.tempered_pilot import TemperedPilot
 from volume.estimators.smc.scheme import Scheme
 from volume.reports.entries import ReplicatedVolume, replicated_volume
-from volume.runs.checkpoints import like, worded
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint, like, worded
 from volume.samplers import Prior
 from volume.statistics.slopes import Slope, slopes
 
@@ -295,7 +294,7 @@ class LocalSplitting:
     # All that a law or a pilot goes on with, beside itself.
     NUMBERS: ClassVar[tuple[str, ...]] = ("_refits", "_fresh", "settled", "pilot_evaluations")
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the law, the pilot, the replicates and the states that are there."""
         with jax.enable_x64(self._x64):
             self._store.take(parts)
@@ -315,12 +314,12 @@ class LocalSplitting:
         self._share = index, count
         self._begin()
 
-    def collect(self, *, all: bool = False, whole: bool = True) -> list[Part]:
+    def collect(self, *, all: bool = False, whole: bool = True) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way; not ``whole``: the last
         step was cut short, and there is no such state."""
         if self.cover is None or self._pilot is None:
             return []
-        parts: list[Part] = []
+        parts: list[Checkpoint] = []
         if whole and not self._share[0]:  # the first process keeps laws and pilots for all
             numbers = {name.strip("_"): worded(getattr(self, name)) for name in self.NUMBERS}
             parts = self._store.collect_pilot(self._refits, self.cover, self._pilot, numbers, all=all)

@@ -36,9 +36,8 @@ from volume.estimators.local.group import GroupState, RegionGroup, Replicate
 from volume.estimators.local.pilot import Closing, LocalPilot, PilotState
 from volume.estimators.local.region_kernel import RegionKernel, RegionStage
 from volume.estimators.smc.scheme import Scheme
-from volume.runs.checkpoints import Checkpoints, State, apart, like, particle_rows, worded
+from volume.runs.checkpoints import Checkpoint, Checkpoints, State, StoredCheckpoint, apart, like, particle_rows, worded
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
-from volume.runs.parts import Part, StoredPart
 
 LAW = Schema({"centre": Numbers(), "root": Rows()})
 STAGES = Schema(dict.fromkeys(RegionStage._fields, Numbers(float)))
@@ -72,11 +71,11 @@ class SplittingParts:
 
     # --- what is there ---
 
-    def take(self, parts: Sequence[StoredPart]) -> None:
+    def take(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Parts to go on from; others play no part."""
         self._kept.restore(parts)
 
-    def begun(self) -> tuple[Cover, Mapping[str, Any], StoredPart | None] | None:
+    def begun(self) -> tuple[Cover, Mapping[str, Any], StoredCheckpoint | None] | None:
         """The law to go on from, the run's numbers there, and the pilot as it ended or where it stood; without one a
         fresh pilot begins. None: the run does."""
         laws = {part.facts["law"]: part for part in self._kept.stored("law-")}
@@ -90,7 +89,7 @@ class SplittingParts:
         self._cover = Cover(columns["centre"], columns["root"], facts["log_det"], facts["beta"], facts["evaluations"])
         return self._cover, (facts if pilot is None else pilot.facts)["run"], pilot
 
-    def pilot_into(self, part: StoredPart, pilot: LocalPilot) -> None:
+    def pilot_into(self, part: StoredCheckpoint, pilot: LocalPilot) -> None:
         """The pilot as it ended, or where it stood."""
         facts, x = part.facts, None
         if part.name == "pilot":
@@ -115,12 +114,12 @@ class SplittingParts:
                 found |= zip(columns["replicate"].tolist(), records_of(Replicate, columns), strict=True)
         return found
 
-    def states(self, constants: str, numbers: Sequence[int]) -> list[StoredPart]:
+    def states(self, constants: str, numbers: Sequence[int]) -> list[StoredCheckpoint]:
         """States of groups of these replicates, none in two of them."""
         stored = self._kept.stored("state-replicates-")
         return apart([part for part in stored if part.facts["constants"] == constants], numbers)
 
-    def group_into(self, part: StoredPart, group: RegionGroup) -> None:
+    def group_into(self, part: StoredCheckpoint, group: RegionGroup) -> None:
         """The group of a state's replicates goes on from there."""
         self._kept.resume(part)
         facts, columns = part.facts, PARTICLES.read(part)
@@ -134,16 +133,16 @@ class SplittingParts:
     def ended(self, constants: str, found: dict[int, Replicate]) -> None:
         """Keep these replicates."""
         table = REPLICATES.table(columns_of(Replicate, found))
-        self._kept.add(Part(f"replicates-{min(found):06d}", {"constants": constants}, table))
+        self._kept.add(Checkpoint(f"replicates-{min(found):06d}", {"constants": constants}, table))
 
     def collect_pilot(
         self, fits: int, cover: Cover, pilot: LocalPilot, run: Mapping[str, Any], *, all: bool
-    ) -> list[Part]:
+    ) -> list[Checkpoint]:
         """The pilot where it has ended, or its state where one is due, with the law that it stands on, after so many
         fits; and a law that a fresh pilot begins from."""
         if cover is not self._cover:
             self._cover, self._law, self._law_kept = cover, fits, False
-        state, parts = pilot.state(), list[Part]()
+        state, parts = pilot.state(), list[Checkpoint]()
         facts = {
             "law": self._law,
             "run": dict(run),
@@ -154,7 +153,7 @@ class SplittingParts:
         if pilot.done:
             if not self._pilot_kept:
                 self._pilot_kept = True
-                self._kept.add(Part("pilot", facts, STAGES.table(columns_of(RegionStage, state.stages))))
+                self._kept.add(Checkpoint("pilot", facts, STAGES.table(columns_of(RegionStage, state.stages))))
                 parts = self._kept.collect(all=all)
         elif state.x is not None:
             stages = np.array(state.stages, float).reshape(1, -1)
@@ -169,9 +168,9 @@ class SplittingParts:
         self._law_kept = True
         law = {"law": self._law, "log_det": cover.log_det, "beta": cover.beta, "evaluations": cover.evaluations}
         table = LAW.table({"centre": cover.centre, "root": cover.root})
-        return [Part(f"law-{self._law:03d}", law | {"run": dict(run) if fresh else None}, table), *parts]
+        return [Checkpoint(f"law-{self._law:03d}", law | {"run": dict(run) if fresh else None}, table), *parts]
 
-    def collect(self, group: RegionGroup | None, constants: str, *, all: bool) -> list[Part]:
+    def collect(self, group: RegionGroup | None, constants: str, *, all: bool) -> list[Checkpoint]:
         """Replicates that have ended, and the state of those under way where one is due."""
         if group is None or group.steps_done == (0, 0):
             return self._kept.collect(all=all)

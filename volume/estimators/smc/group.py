@@ -56,6 +56,11 @@ class Group:
         self._state: State | None = None
 
     @property
+    def log_total(self) -> np.ndarray:
+        """Natural log of the product of every replicate's factors so far, [G]; -inf for one that died."""
+        return self._log_total
+
+    @property
     def levels(self) -> int:
         """L."""
         return len(self._stages)

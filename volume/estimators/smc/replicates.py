@@ -36,14 +36,14 @@ class Store(Protocol):
 class Replicates(Generic[G]):
     """R replicates with the same constants; `begin` once the pilot has ended, then ``advance`` until ``done``.
 
-    A method gives what is its own by the four hooks at the end.
+    A method gives what is its own by the hooks at the end, the last two of them where there is a store.
 
     Args:
         num: R.
-        store: where they are kept.
+        store: where they are kept; None: nowhere.
     """
 
-    def __init__(self, num: int, store: Store):
+    def __init__(self, num: int, store: Store | None = None):
         self.num, self._store = num, store
         self.found: dict[int, Any] = {}  # those that have ended, by number
         self.group: G | None = None  # the one under way
@@ -70,9 +70,9 @@ class Replicates(Generic[G]):
     def begin(self, constants: Any, share: tuple[int, int] = (0, 1)) -> None:
         """Take those that are there, and this process's share (index, count) of the rest."""
         self._constants, (index, count) = constants, share
-        self.found = self._store.finished(constants)
+        self.found = {} if self._store is None else self._store.finished(constants)
         left = [number for number in range(self.num) if number not in self.found]
-        waiting = self._store.states(constants, left)
+        waiting = [] if self._store is None else self._store.states(constants, left)
         held = {number for state in waiting for number in self._numbers(state)}
         left = [number for number in left if number not in held]
         self._waiting = list(waiting[index::count])
@@ -86,7 +86,7 @@ class Replicates(Generic[G]):
         if self.group.done:
             found = self._results(self.group)
             self.found |= found
-            if self._kept:
+            if self._store is not None and self._kept:
                 self._store.ended(self._constants, found)
             self.group = None
 
@@ -129,14 +129,14 @@ class Replicates(Generic[G]):
         """Make the group of these replicates."""
         raise NotImplementedError
 
+    def _results(self, group: G) -> dict[int, Any]:
+        """What a group's replicates found, by number."""
+        raise NotImplementedError
+
     def _numbers(self, state: Any) -> list[int]:
         """The replicates of a stored state."""
         raise NotImplementedError
 
     def _resumed(self, state: Any) -> G:
         """Make the group that goes on from a stored state."""
-        raise NotImplementedError
-
-    def _results(self, group: G) -> dict[int, Any]:
-        """What a group's replicates found, by number."""
         raise NotImplementedError

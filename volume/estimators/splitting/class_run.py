@@ -25,7 +25,7 @@ from volume.estimators.splitting.schemes import ClassScheme
 from volume.estimators.splitting.stage import Data, Stage
 from volume.estimators.splitting.trial import sized
 from volume.functions.importance import ImportanceFunction
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 
 PILOT, TRIAL, RUN = 0, 1, 2  # their keys
 
@@ -205,7 +205,7 @@ class ClassRun:
 
     # --- checkpoints ---
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take what is there of this class."""
         with jax.enable_x64(self._x64):
             self._store.take(parts)
@@ -217,7 +217,7 @@ class ClassRun:
         self._share = index, count
         self._begin()
 
-    def collect(self, *, all: bool = False, whole: bool = True) -> list[Part]:
+    def collect(self, *, all: bool = False, whole: bool = True) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way; not ``whole``: the last
         step was cut short, and there is no such state."""
         first = not self._share[0]  # the first process keeps the pilot and the trial for all

@@ -31,11 +31,10 @@ from volume.estimators.splitting.group import ClassGroup, GroupState, Replicate
 from volume.estimators.splitting.pilot import ClassPilot, PilotState
 from volume.estimators.splitting.schemes import ClassScheme
 from volume.estimators.splitting.stage import Stage
-from volume.runs.checkpoints import Checkpoints, State, apart, floats, particle_rows
+from volume.runs.checkpoints import Checkpoint, Checkpoints, State, StoredCheckpoint, apart, floats, particle_rows
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
-from volume.runs.parts import Part, StoredPart
 
-ORDER = 1  # of what is random about a replicate of a given number; changes when that changes
+STREAM_VERSION = 1  # of what is random about a replicate of a given number; changes when that changes
 
 STAGES = Schema(dict.fromkeys(Stage._fields, Numbers(float)))
 REPLICATES = Schema(
@@ -69,7 +68,7 @@ def fingerprint(stages: Sequence[Stage], scheme: ClassScheme) -> str:
 class StateParts:
     """A group that can go on from a state."""
 
-    part: StoredPart
+    part: StoredCheckpoint
 
     @property
     def numbers(self) -> list[int]:
@@ -102,7 +101,7 @@ class ClassParts:
 
     # --- what is there ---
 
-    def take(self, parts: Sequence[StoredPart]) -> None:
+    def take(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Parts to go on from; those of other classes play no part."""
         self._kept.restore(part for part in parts if part.facts.get("class") == self._number)
 
@@ -145,9 +144,9 @@ class ClassParts:
         kind = "replicates" if phase.trial is None else "trial"
         middle = "" if phase.trial is None else f"-{phase.trial:03d}"
         name = f"{kind}-{self._number:03d}{middle}-{min(found):06d}"
-        self._kept.add(Part(name, self._facts(phase), _replicates_table(found)))
+        self._kept.add(Checkpoint(name, self._facts(phase), _replicates_table(found)))
 
-    def collect_pilot(self, pilot: ClassPilot, *, all: bool) -> list[Part]:
+    def collect_pilot(self, pilot: ClassPilot, *, all: bool) -> list[Checkpoint]:
         """The pilot where it has ended, or its state where one is due."""
         if self._pilot_kept:
             return []
@@ -155,7 +154,7 @@ class ClassParts:
         if pilot.done:
             self._pilot_kept = True
             facts |= {"problem": pilot.problem, "log_volume": pilot.log_volume, "evaluations": pilot.evaluations}
-            self._kept.add(Part(self._pilot_name, facts, STAGES.table(columns_of(Stage, pilot.stages))))
+            self._kept.add(Checkpoint(self._pilot_name, facts, STAGES.table(columns_of(Stage, pilot.stages))))
             return self._kept.collect(all=all)
         state = pilot.state()
         if state is None:
@@ -175,7 +174,7 @@ class ClassParts:
 
         return self._kept.collect(State(name, state.evaluations, size, content), all=all)
 
-    def collect(self, active: tuple[ClassGroup, Phase] | None, *, all: bool) -> list[Part]:
+    def collect(self, active: tuple[ClassGroup, Phase] | None, *, all: bool) -> list[Checkpoint]:
         """Replicates that have ended, and the state of those under way where one is due."""
         if active is None or not active[0].at:
             return self._kept.collect(all=all)
@@ -195,7 +194,7 @@ class ClassParts:
         return {"class": self._number, "trial": phase.trial, "constants": phase.constants}
 
 
-def _phase_of(part: StoredPart) -> Phase | None:
+def _phase_of(part: StoredCheckpoint) -> Phase | None:
     return Phase(part.facts["trial"], part.facts["constants"]) if "constants" in part.facts else None
 
 
@@ -210,7 +209,7 @@ def _replicates_table(found: dict[int, Replicate]) -> Any:
     return REPLICATES.table(columns)
 
 
-def _replicates(part: StoredPart) -> dict[int, Replicate]:
+def _replicates(part: StoredCheckpoint) -> dict[int, Replicate]:
     columns = REPLICATES.read(part)
     if columns["split"] is not None and (words := int(columns["words"][0])):
         columns["split"] = columns["split"].reshape(len(columns["replicate"]), -1, words)
@@ -223,7 +222,7 @@ def _particles_table(z: Any, **columns: np.ndarray) -> Any:
     return particles({name: value.shape[2:] for name, value in z.items()}).table(normals | columns)
 
 
-def _read_particles(part: StoredPart, scheme: ClassScheme) -> dict[str, Any]:
+def _read_particles(part: StoredCheckpoint, scheme: ClassScheme) -> dict[str, Any]:
     return particles({p.name: p.shape for p in scheme.kernel.model.parameters}).read(part)
 
 

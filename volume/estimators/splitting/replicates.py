@@ -13,7 +13,7 @@ from volume.estimators.splitting.group import ClassGroup, Replicate
 from volume.estimators.splitting.parts import ClassParts, Phase, StateParts
 from volume.estimators.splitting.schemes import ClassScheme
 from volume.estimators.splitting.stage import Data, Stage
-from volume.runs.parts import Part
+from volume.runs.checkpoints import Checkpoint
 
 
 class ClassReplicates(Replicates[ClassGroup]):
@@ -59,7 +59,7 @@ class ClassReplicates(Replicates[ClassGroup]):
         """Take the domain's inputs that a split reads, and which of them the importance function reads."""
         self._survey = inputs, rows
 
-    def collect(self, *, all: bool, whole: bool) -> list[Part]:
+    def collect(self, *, all: bool, whole: bool) -> list[Checkpoint]:
         """Those that have ended since the last call, and now and then, where it is ``whole``, the state of a group."""
         group = self.group if whole and self._kept else None
         return self._parts.collect(None if group is None else (group, self._phase), all=all)

@@ -32,14 +32,14 @@ from volume.estimators.splitting.class_run import ClassRun
 from volume.estimators.splitting.entries import class_entry, split_entry
 from volume.estimators.splitting.importance import importance_function
 from volume.estimators.splitting.look import look
-from volume.estimators.splitting.parts import ORDER
+from volume.estimators.splitting.parts import STREAM_VERSION
 from volume.estimators.splitting.schemes import HEAD_POINTS, ClassScheme, scheme_for
 from volume.functions.importance import ImportanceFunction, Seen
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
 from volume.reports.facts import Facts
 from volume.reports.named import EstimateReport
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import block_mesh, checked_devices
 from volume.statistics.replicates import MIN_HIT
 
@@ -153,7 +153,7 @@ class SplittingRun:
         self._inputs = cast_inputs(query, method.dtype)
         bound = query.bound
         self._seen: Seen | None = None
-        self._stored: list[StoredPart] = []
+        self._stored: list[StoredCheckpoint] = []
         self._share, self._whole = (0, 1), True
         self._given: BoundGiven | BoundGivenTables | None = None
         self._named: list[Any] | None = None  # functions whose shares are asked for
@@ -217,9 +217,9 @@ class SplittingRun:
 
     def constants(self) -> dict[str, Any]:
         """What parts mean beyond query, method and seed."""
-        return {"order": ORDER}
+        return {"order": STREAM_VERSION}
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the pilots, replicates and states that are there."""
         self._stored = list(parts)
         for run in self._runs:
@@ -232,7 +232,7 @@ class SplittingRun:
         for run in (*self._runs, *self._resolved.values()):
             run.restrict(index, count)
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way."""
         runs = (*self._runs, *self._resolved.values())
         return [part for run in runs for part in run.collect(all=all, whole=self._whole)]

@@ -18,22 +18,22 @@ from __future__ import annotations
 import numpy as np
 
 from volume.reports.trained import Outcomes
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.columns import Keys, Numbers, Schema
-from volume.runs.parts import Part, StoredPart
 
-ORDER = 1  # of what is random about a network of a given number; changes when that changes
+STREAM_VERSION = 1  # of what is random about a network of a given number; changes when that changes
 OUTCOMES = ("step", "fitted", "wrong", "finite", "otherwise", "near_tie")
 RUNS = Schema({"number": Numbers(), "function": Keys(), **dict.fromkeys(OUTCOMES, Numbers())})
 
 
-def runs_part(numbers: np.ndarray, keys: np.ndarray, outcomes: Outcomes) -> Part:
+def runs_part(numbers: np.ndarray, keys: np.ndarray, outcomes: Outcomes) -> Checkpoint:
     """The part of these networks, of the ``keys`` [., W] and outcomes of all. Its lowest number is in no other part."""
     columns = {name: getattr(outcomes, name)[numbers] for name in OUTCOMES}
     table = RUNS.table({"number": numbers, "function": keys[numbers], **columns})
-    return Part(f"runs-{numbers[0]:012d}", {"first": int(numbers[0]), "count": len(numbers)}, table)
+    return Checkpoint(f"runs-{numbers[0]:012d}", {"first": int(numbers[0]), "count": len(numbers)}, table)
 
 
-def read_runs(part: StoredPart, keys: np.ndarray, outcomes: Outcomes) -> None:
+def read_runs(part: StoredCheckpoint, keys: np.ndarray, outcomes: Outcomes) -> None:
     """Put the networks of a part where they belong."""
     columns = RUNS.read(part)
     at = columns["number"]

@@ -19,14 +19,13 @@ from jax import Array
 from volume.classifiers.labels import Fits
 from volume.common.progress import Progress
 from volume.estimators.direct.plan import cast_inputs
-from volume.estimators.trained.parts import ORDER, read_runs, runs_part
+from volume.estimators.trained.parts import STREAM_VERSION, read_runs, runs_part
 from volume.estimators.trained.pool import Domain, Landed, Plan, Pool, Queue
 from volume.functions.tables import num_words
 from volume.queries.query import Query
 from volume.reports.facts import Facts
 from volume.reports.trained import Outcomes, TrainedReport, training_record
-from volume.runs.checkpoints import Batch
-from volume.runs.parts import Part, StoredPart
+from volume.runs.checkpoints import Batch, Checkpoint, StoredCheckpoint
 from volume.samplers import Data
 from volume.statistics.counts import Counts
 
@@ -148,9 +147,9 @@ class TrainedRun:
 
     def constants(self) -> dict[str, Any]:
         """What numbers of runs mean beyond query, method and seed: the size of a group, by which sums are laid out."""
-        return {"group": self.plan.training.group, "order": ORDER}
+        return {"group": self.plan.training.group, "order": STREAM_VERSION}
 
-    def restore(self, parts: Sequence[StoredPart]) -> None:
+    def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the runs that have ended."""
         for part in parts:
             if part.name.startswith("runs-"):
@@ -158,7 +157,7 @@ class TrainedRun:
         self._leave(np.flatnonzero(~self.outcomes.done))
         self._done = self._runs - self._left
 
-    def collect(self, *, all: bool = False) -> list[Part]:
+    def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """Runs that have ended since the last part, where there are enough of them."""
         numbers = self._fresh.take(all=all)
         return [runs_part(np.sort(np.concatenate(numbers)), self._keys, self.outcomes)] if numbers else []
