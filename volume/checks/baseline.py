@@ -1,9 +1,9 @@
 """Baselines: what a report said, kept in one JSON file beside the code that it guards.
 
 A baseline holds the question, the method, the seed, where it was computed, and the answer: of counted reports the
-hits of every class (`volume.baseline_counts`), else the entries as they were. `volume.checking` compares it with a new
-report. Numbers that are the same on one machine may differ on another, in draws so near a tie that rounding decides
-them, so `Baseline.elsewhere` says what differs between the two places.
+hits of every class (`volume.checks.baseline_counts`), else the entries as they were. `volume.checks.check` compares it
+with a new report. Numbers that are the same on one machine may differ on another, in draws so near a tie that rounding
+decides them, so `Baseline.elsewhere` says what differs between the two places.
 
 The file is strict JSON with the SHA-256 of its content, and short enough to be read in a review.
 """
