@@ -88,20 +88,20 @@ class Symmetry:
 
     def element(self, index: Any, xp: Any = np) -> Element:
         """The element of this number, from 0, the identity, to ``order - 1``."""
-        found = []
+        element = []
         for unit in self.units:
             index, own = xp.divmod(index, unit.order) if len(self.units) > 1 else (index, index)
-            found.append(unit.element(own, xp))
-        return tuple(found)
+            element.append(unit.element(own, xp))
+        return tuple(element)
 
     def random_element(self, rng: np.random.Generator | int) -> Element:
         """An element drawn uniformly; ``rng`` is a NumPy generator or the seed of one."""
         rng = np.random.default_rng(rng)
-        found = []
+        element = []
         for unit in self.units:
             signs = rng.choice([-1, 1], unit.size) if unit.flips else np.ones(unit.size)
-            found.append(Moved(rng.permutation(unit.size), signs.astype(np.int8)))
-        return tuple(found)
+            element.append(Moved(rng.permutation(unit.size), signs.astype(np.int8)))
+        return tuple(element)
 
     def elements(self) -> Iterator[Element]:
         """Every element once, the identity first. ValueError for a group of more than a million."""

@@ -104,14 +104,16 @@ class UnitSymmetry:
     def generators(self) -> tuple[tuple[str, Moved], ...]:
         """Elements, with their names, of which every other one is a product."""
         still, plus = np.arange(self.size), np.ones(self.size, np.int8)
-        found = []
+        elements = []
         if self.size > 1:
-            found.append(("exchanging two units", Moved(np.r_[1, 0, still[2:]], plus)))
+            elements.append(("exchanging two units", Moved(np.r_[1, 0, still[2:]], plus)))
         if self.size > 2:
-            found.append(("moving every unit by one place", Moved(np.roll(still, 1), plus)))
+            elements.append(("moving every unit by one place", Moved(np.roll(still, 1), plus)))
         if self.flips:
-            found.append(("changing the sign of one unit", Moved(still, np.where(still == 0, -1, 1).astype(np.int8))))
-        return tuple(found)
+            elements.append(
+                ("changing the sign of one unit", Moved(still, np.where(still == 0, -1, 1).astype(np.int8)))
+            )
+        return tuple(elements)
 
 
 Units = tuple[UnitSymmetry, ...]

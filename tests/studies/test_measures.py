@@ -23,7 +23,7 @@ from volume.statistics.replicates import share_interval
 from volume.studies.columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell
 from volume.studies.label_curve import RANDOM
 from volume.studies.measures import accuracy_edges
-from volume.studies.rows import function_shares, rows_of
+from volume.studies.rows import rows_of
 
 CUBE = volume.BooleanCube(3)
 LABELS = volume.target("first-bit", 3)
@@ -74,7 +74,7 @@ def test_share_of_functions_is_what_enumeration_finds(bins, num_outputs):
     labels = np.array([0, 1, 1, 0, 1, 0]) if num_outputs == 1 else np.array([0, 2, 1, 2, 0, 1])
     given = volume.Given(volume.Fits(inputs[:2], labels[:2]), volume.Accuracy(inputs[2:], labels[2:], bins))
     query = volume.Query(models.MLP((1, 4, num_outputs)), PRIOR, volume.Points(inputs), given)
-    found = np.exp(function_shares(split_of(query), classes))
+    found = np.exp(split_of(query).log_function_shares(classes))
     np.testing.assert_allclose(found, brute_force(query), rtol=1e-12)
 
 
@@ -85,7 +85,7 @@ def test_share_of_functions_by_behaviour_on_a_trigger(target_label, bins, num_ou
     inputs, labels = np.arange(6.0)[:, None], np.array([1, 0, 1, 0, 0, 0])
     given = volume.Defects(inputs[:3], labels[:3], inputs[3:], labels[3:], bins=bins, target_label=target_label)
     query = volume.Query(models.MLP((1, 4, num_outputs)), PRIOR, volume.Points(inputs), given)
-    found = np.exp(function_shares(split_of(query), max(num_outputs, 2)))
+    found = np.exp(split_of(query).log_function_shares(max(num_outputs, 2)))
     np.testing.assert_allclose(found, brute_force(query), rtol=1e-12, atol=1e-15)
 
 
@@ -94,7 +94,7 @@ def test_functions_agree_with_exact_counts_of_128_inputs():
     y = volume.target("first-bit", 7)
     edges = (0.9,)
     split = volume.Accuracy(x[64:], y[64:], edges).bind(volume.BooleanCube(7), 1)
-    assert function_shares(split, 2)[1] == pytest.approx(volume.log_share_right(64, 58), abs=1e-10)
+    assert split.log_function_shares(2)[1] == pytest.approx(volume.log_share_right(64, 58), abs=1e-10)
     assert rows_of(split)[1].counts == "58 to 64"
 
 

@@ -1,7 +1,9 @@
-"""What a classifier is to this project: a rule that puts every function of a network in one class.
+"""What a classifier is: a rule that puts every function of a network in one class.
 
 A :class:`Classifier` is the user's description of the rule. :meth:`Classifier.bind` resolves it against a domain,
-raises every early error, and gives the :class:`BoundClassifier` that samplers and reports call.
+raises every early error, and gives the :class:`BoundClassifier` that estimators and reports call. They ask it what they
+need to know (its labels, its importance functions, what a class requires), never which classifier it is: a new one is a
+new file.
 
 Shape letters: N inputs, C outputs, K tables, W words of a packed table.
 """
@@ -119,17 +121,20 @@ class BoundClassifier(ByContent, ABC):
         """Number of classes; None when every table is its own."""
 
     def classify(self, decisions: Any) -> Any:
-        """Class numbers [...] of decisions [N, ...]: int32 for JAX arrays (traced or not), int64 for NumPy ones."""
+        """Return the class numbers [...] of decisions [N, ...]: int32 for JAX arrays, traced or not, else int64."""
         raise TypeError(f"{self.classifier} cannot classify decisions alone.")
 
     def classify_outputs(self, outputs: jax.Array) -> jax.Array:
-        """Class number, int32 scalar, of one draw's outputs: [N] for one output, else [N, C]."""
+        """Return the class number, an int32 scalar, of one draw's outputs: [N] for one output, else [N, C]."""
+        return self.classify(self.decide(outputs))
+
+    def decide(self, outputs: Any) -> jax.Array:
+        """Return the decisions [N] of one draw's outputs: [N] for one output, else [N, C]."""
         outputs = jnp.asarray(outputs)
-        decided = outputs > 0 if self.num_outputs == 1 else jnp.argmax(outputs, axis=-1).astype(jnp.int32)
-        return self.classify(decided)
+        return outputs > 0 if self.num_outputs == 1 else jnp.argmax(outputs, axis=-1).astype(jnp.int32)
 
     def classify_keys(self, keys: np.ndarray, chunk: int | None = None) -> np.ndarray:
-        """Class numbers, int64 [K], of packed tables [K, W], ``chunk`` at a time (default: 64 MiB unpacked)."""
+        """Return the class numbers, int64 [K], of packed tables [K, W], ``chunk`` at a time (default: 64 MiB)."""
         keys = np.asarray(keys, np.uint64)
         result = np.empty(len(keys), np.int64)
         bits = self.num_inputs * tables.bits_per_input(self.num_outputs)
@@ -139,26 +144,51 @@ class BoundClassifier(ByContent, ABC):
         return result
 
     def of_tables(self, counts: Counts) -> Counts:
-        """The counts of these classes from counts of truth tables, every table classified once."""
+        """Return the counts of these classes from counts of truth tables, every table classified once."""
         if self.num_classes is None:
             return counts
         return counts.regroup(self.classify_keys(counts.keys), self.num_classes)
 
     @abstractmethod
     def label(self, index: int) -> str:
-        """The name of class number ``index``."""
+        """Return the name of class number ``index``."""
 
     @abstractmethod
     def index(self, label: Any) -> int:
-        """The number of the class with this label or natural value; KeyError says which there are."""
+        """Return the number of the class with this label or natural value; KeyError says which there are."""
 
     def key(self, label: Any) -> np.ndarray:
-        """The key, uint64 [W], under which a class is counted: its number, or for TruthTable the packed table."""
+        """Return the key, uint64 [W], under which a class is counted: its number, or a packed table."""
         return np.array([self.index(label)], np.uint64)
 
     def labels(self, keys: np.ndarray) -> list[str]:
-        """The labels of keys [K, W] as :meth:`key` makes them."""
+        """Return the labels of keys [K, W] as :meth:`key` makes them."""
         return [self.label(index) for index in np.asarray(keys)[:, 0].tolist()]
+
+    @property
+    def default_labels(self) -> tuple[Any, ...]:
+        """The classes that methods for named classes answer for where none is named; () where they have to be named."""
+        default = self.classifier.default_label
+        return () if default is None else (default,)
+
+    def examples(self) -> np.ndarray:
+        """Return the decisions [T, N] of a few functions, chosen so that not all of them are in one class."""
+        constant = np.array([[0], [max(self.num_outputs, 2) - 1]], tables.decision_dtype(self.num_outputs))
+        return np.repeat(constant, self.num_inputs, axis=1)
+
+    def label_of(self, outputs: jax.Array) -> str:
+        """Return the label of the class of one network's outputs, [N] for one output, else [N, C]; not traced."""
+        if self.num_classes is not None:
+            return self.label(int(self.classify_outputs(outputs)))
+        decisions = np.asarray(self.decide(outputs)).astype(tables.decision_dtype(self.num_outputs))
+        return self.labels(tables.pack(decisions[None], self.num_outputs))[0]
+
+    def merged_words(self, words: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the words of drawn tables, [D] each, with one table for all that are counted under one key.
+
+        Few distinct tables are grouped fast. Most classifiers count each table under its own key.
+        """
+        return words
 
     def required_labels(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the inputs [m] and their class numbers [m] that make up class number ``index``.
@@ -185,6 +215,7 @@ class BoundClassifier(ByContent, ABC):
         )
 
     def describe(self) -> dict[str, Any]:
+        """Return the record of the classifier that was bound."""
         return self.classifier.describe()
 
 
@@ -195,6 +226,11 @@ class Conditional(BoundClassifier):
     within: BoundClassifier
     split: BoundClassifier
     wanted: int  # the class number of ``within`` that is split
+
+    @property
+    def num_inside(self) -> int | None:
+        """Number of classes inside, listed before "outside"; None when every table is its own."""
+        return None if self.num_classes is None else self.num_classes - 1
 
     @property
     @abstractmethod

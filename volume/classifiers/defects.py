@@ -13,6 +13,7 @@ Shape letters: N inputs of the domain, m monitored rows, t rows of the trigger, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,9 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from volume.classifiers.base import BoundClassifier
 from volume.classifiers.class_numbers import as_index, in_range, is_whole, look_up
 from volume.classifiers.given import Given
+from volume.classifiers.graded import Graded, log_binomial, log_sum
 from volume.classifiers.labels import Accuracy, BoundAccuracy, Fits, Labelled
 from volume.errors import unknown
 from volume.functions.domains import Domain, row_keys
@@ -96,7 +97,7 @@ class OnTrigger(Labelled):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundOnTrigger(BoundClassifier):
+class BoundOnTrigger(Graded):
     right: BoundAccuracy  # counts right answers
     hit: BoundAccuracy | None  # counts answers with the target label
     bins: BoundAccuracy | None  # names and numbers the bins of the share wrong
@@ -116,7 +117,10 @@ class BoundOnTrigger(BoundClassifier):
         return self._num_mixed + 2
 
     def class_of_wrong(self) -> np.ndarray:
-        """[t + 1]: the class of k wrong inputs; 0 wrong is right everywhere, unless wrong means the target label."""
+        """Return the class of k wrong inputs, k = 0..t, int64 [t + 1].
+
+        None wrong is right everywhere, unless wrong means the target label.
+        """
         rows = self._num_rows
         table = np.ones(rows + 1, np.int64)
         if self.bins is not None:
@@ -128,11 +132,11 @@ class BoundOnTrigger(BoundClassifier):
 
     def _combine(self, right: Any, hit: Any) -> Any:
         wrong = self._num_rows - right if hit is None else hit
-        found = look_up(self.class_of_wrong(), wrong)
+        by_count = look_up(self.class_of_wrong(), wrong)
         if hit is None:
-            return found
-        where = jnp.where if isinstance(found, jax.Array) else np.where
-        return as_index(where(right == self._num_rows, 0, found))
+            return by_count
+        where = jnp.where if isinstance(by_count, jax.Array) else np.where
+        return as_index(where(right == self._num_rows, 0, by_count))
 
     def classify(self, decisions: Any) -> Any:
         return self._combine(self.right.classify(decisions), self.hit and self.hit.classify(decisions))
@@ -141,19 +145,38 @@ class BoundOnTrigger(BoundClassifier):
         hit = self.hit and self.hit.classify_keys(keys, chunk)
         return self._combine(self.right.classify_keys(keys, chunk), hit)
 
-    def counted(self, index: int) -> tuple[BoundAccuracy, np.ndarray] | None:
-        """A class as numbers of right answers, ascending, to some labels; None where two lists of labels decide it."""
+    @property
+    def graded_inputs(self) -> np.ndarray:
+        return self.right.positions
+
+    def counts_in(self, index: int) -> np.ndarray:
+        if self.hit is not None:  # right answers decide one class only
+            return np.full(1 if index == 0 else 0, self._num_rows)
+        return self._num_rows - np.flatnonzero(self.class_of_wrong() == index)[::-1]
+
+    def words(self, index: int) -> str:
+        label = self.label(index)
+        defects = "defects: all wrong" if self.hit is None else "defects: the target label"
+        return {BENIGN: "benign: all right", DEFECTS: defects}.get(label, label)
+
+    def log_function_shares(self, num_classes: int) -> list[float]:
         if self.hit is None:
-            return self.right, self._num_rows - np.flatnonzero(self.class_of_wrong() == index)[::-1]
-        everything = np.array([self._num_rows])
-        return {0: (self.right, everything), self.num_classes - 1: (self.hit, everything)}.get(index)
+            return super().log_function_shares(num_classes)
+        # One label is the defect: an input is right, hit or neither. All right is benign, not the class of no hit.
+        num = self._num_rows
+        benign = -num * math.log(num_classes)
+        hits = log_binomial(num, num_classes)
+        others = num * math.log(num_classes - 1)  # functions without a hit, of which one is benign
+        hits[0] = benign + (others + math.log(-math.expm1(-others)) if others > 0 else -math.inf)
+        classes = self.class_of_wrong()
+        return [benign, *(log_sum(hits[classes == index]) for index in range(1, self.num_classes))]
 
     def importance_function(self, index: int, *, chain: bool = False) -> ImportanceFunction:
-        counted = self.counted(index)
-        if counted is None or not len(counted[1]):
+        if self.hit is not None and index == self.num_classes - 1:
+            return right_counts(self.hit.positions, self.hit.labels_at, self._num_rows, self._num_rows)
+        if not len(right := self.counts_in(index)):
             return super().importance_function(index, chain=chain)
-        labelled, right = counted
-        return right_counts(labelled.positions, labelled.labels_at, int(right[0]), int(right[-1]))
+        return right_counts(self.right.positions, self.right.labels_at, int(right[0]), int(right[-1]))
 
     def label(self, index: int) -> str:
         index = in_range(index, self.num_classes)
@@ -223,7 +246,7 @@ class Defects(Given):
         bins: int | Sequence[float] | None = None,
         target_label: int | None = None,
     ) -> Defects:
-        """The same from the right labels of a whole domain.
+        """Make the classifier from the right labels of a whole domain.
 
         Args:
             domain: the inputs [N, *input_shape].
@@ -267,7 +290,7 @@ class Defects(Given):
 
 
 def _positions(domain: Domain, rows: Rows, name: str) -> np.ndarray:
-    """Positions [k] of the rows that a mask, positions, or a function of the inputs chooses."""
+    """Return the positions [k] of the rows that a mask, positions, or a function of the inputs chooses."""
     called = callable(rows)
     chosen = np.asarray(rows(domain.inputs) if called else rows)
     if chosen.dtype == bool and chosen.shape == (domain.num_inputs,):

@@ -33,7 +33,6 @@ from volume.classifiers.base import (
     union_of_inputs,
 )
 from volume.classifiers.class_numbers import as_index, in_range
-from volume.classifiers.labels import BoundFits
 from volume.errors import unknown
 from volume.functions import tables
 from volume.functions.domains import Domain, Points
@@ -97,9 +96,9 @@ class Given(Classifier):
                     f"Functions given {self.within!r} are counted from stored truth tables, which do not decide its "
                     "classes: give Fits or another classifier of the decisions."
                 )
-            found = BoundGivenTables(self, domain.num_inputs, num_outputs, within, split, within.index(self.label))
-            found.outside_key  # noqa: B018  # ValueError where nothing is outside
-            return found
+            bound = BoundGivenTables(self, domain.num_inputs, num_outputs, within, split, within.index(self.label))
+            bound.outside_key  # noqa: B018  # ValueError where nothing is outside
+            return bound
         size = split.num_classes
         if size is None or size >= MAX_CLASSES:
             raise ValueError(f"Given needs a split whose classes can be numbered; {self.split!r} has too many.")
@@ -117,14 +116,14 @@ class Given(Classifier):
 
 
 def _as_label(label: Any) -> Any:
-    """A label that can be hashed and written to JSON: sequences as tuples, NumPy numbers as Python's."""
+    """Return a label that can be hashed and written to JSON: sequences as tuples, NumPy numbers as Python's."""
     if isinstance(label, (list, tuple, np.ndarray)):
         return tuple(_as_label(part) for part in label)
     return label.item() if isinstance(label, np.generic) else label
 
 
 def _is_inner(label: str) -> bool:
-    """Whether this is "outside" after any number of "inner "."""
+    """Return whether this is "outside" after any number of "inner "."""
     return label.endswith(OUTSIDE) and not label.removesuffix(OUTSIDE).replace(_INNER, "")
 
 
@@ -212,15 +211,10 @@ class BoundGivenTables(Conditional):
     def outside_key(self) -> np.ndarray:
         """The key [W] of "outside": that of a function outside the class, under which all of them are counted.
 
-        ValueError when none of the functions tried is outside: all of one label, and the labels of `Fits`.
+        Raises:
+            ValueError: none of the functions tried is outside.
         """
-        highest = max(self.num_outputs, 2) - 1
-        tried = np.repeat(np.array([[0], [highest]], tables.decision_dtype(self.num_outputs)), self.num_inputs, axis=1)
-        if isinstance(self.within, BoundFits):
-            tried = np.concatenate([tried, tried])
-            tried[:2, self.within.positions] = highest - (self.within.labels_at > 0) * highest
-            tried[2:, self.within.positions] = self.within.labels_at
-        keys = tables.pack(tried, self.num_outputs)
+        keys = tables.pack(self.within.examples(), self.num_outputs)
         outside = np.flatnonzero(~self.holds(keys))
         if not len(outside):
             raise ValueError(
@@ -232,8 +226,7 @@ class BoundGivenTables(Conditional):
     def holds(self, keys: np.ndarray) -> np.ndarray:
         return self.within.classify_keys(keys) == self.wanted
 
-    def joined(self, words: list[np.ndarray]) -> list[np.ndarray]:
-        """The words of tables, [D] each, with one key for all that are outside: few distinct ones are grouped fast."""
+    def merged_words(self, words: list[np.ndarray]) -> list[np.ndarray]:
         inside = self.holds(np.stack(words, axis=1))
         return [np.where(inside, word, other) for word, other in zip(words, self.outside_key, strict=True)]
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from volume.classifiers.base import BoundClassifier, Classifier
 from volume.classifiers.class_numbers import as_index, in_range, look_up, select
+from volume.classifiers.graded import Graded
 from volume.common.content import frozen
 from volume.functions import tables
 from volume.functions.domains import Domain, Points, as_inputs, row_keys
@@ -25,7 +26,7 @@ _SLACK = 1e-9  # accuracies k/m and bin edges closer than this are one number wr
 
 
 def _as_labels(labels: ArrayLike | str, num_rows: int, what: str) -> np.ndarray:
-    """Labels as read-only int64 [m]; ValueError for a wrong length or anything but class numbers 0, 1, ..."""
+    """Return labels as read-only int64 [m]; ValueError for a wrong length or anything but class numbers 0, 1, ..."""
     if isinstance(labels, str):
         array = np.array([tables.DIGITS.find(character) for character in labels], np.int64)
     else:
@@ -36,8 +37,8 @@ def _as_labels(labels: ArrayLike | str, num_rows: int, what: str) -> np.ndarray:
     bad = ~(np.isfinite(array) & (array >= 0) & (array == np.floor(array))) if numeric else np.ones(num_rows, bool)
     if bad.any():
         at = int(np.argmax(bad))
-        given = labels[at] if isinstance(labels, str) else array[at].item()
-        raise ValueError(f"{what} takes class numbers 0, 1, ... as labels; label {at} (counted from 0) is {given!r}.")
+        label = labels[at] if isinstance(labels, str) else array[at].item()
+        raise ValueError(f"{what} takes class numbers 0, 1, ... as labels; label {at} (counted from 0) is {label!r}.")
     return frozen(array, np.int64)
 
 
@@ -58,23 +59,23 @@ class Labelled(Classifier):
     def __init__(self, inputs: ArrayLike, labels: ArrayLike | str) -> None:
         name = type(self).__name__
         array = as_inputs(inputs, f"The inputs of {name}")
-        given = _as_labels(labels, len(array), name)
+        checked = _as_labels(labels, len(array), name)
         first: dict[bytes, int] = {}
         for position, key in enumerate(row_keys(array)):
             other = first.setdefault(key, position)
-            if given[other] != given[position]:
+            if checked[other] != checked[position]:
                 raise ValueError(
-                    f"Row {position} of {name} repeats row {other} (counted from 0) with label {given[position]} "
-                    f"instead of {given[other]}: no function does both."
+                    f"Row {position} of {name} repeats row {other} (counted from 0) with label {checked[position]} "
+                    f"instead of {checked[other]}: no function does both."
                 )
         object.__setattr__(self, "inputs", array)
-        object.__setattr__(self, "labels", given)
+        object.__setattr__(self, "labels", checked)
 
     def domain(self) -> Points:
         return _distinct_rows(self.inputs)
 
     def _resolve(self, domain: Domain, num_outputs: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in the domain [m] and the labels [m] in ascending order of position."""
+        """Return the positions in the domain [m] and the labels [m], in ascending order of position."""
         highest = max(num_outputs, 2) - 1
         if self.labels.max() > highest:
             at = int(np.argmax(self.labels > highest))
@@ -120,7 +121,7 @@ class _BoundRows(BoundClassifier):
     labels_at: np.ndarray  # [m]
 
     def _right(self, decisions: Any) -> Any:
-        """[m, ...] bool: where a function agrees with the labels."""
+        """Return where a function agrees with the labels, bool [m, ...]."""
         rows = select(decisions, self.positions, self.num_inputs)
         return rows == self.labels_at.astype(rows.dtype).reshape(-1, *(1,) * (rows.ndim - 1))
 
@@ -137,6 +138,14 @@ class _BoundRows(BoundClassifier):
 
 @dataclass(frozen=True, eq=False)
 class BoundFits(_BoundRows):
+    def examples(self) -> np.ndarray:
+        constant = super().examples()
+        highest = max(self.num_outputs, 2) - 1
+        wrong, right = constant, constant.copy()
+        wrong[:, self.positions] = highest - (self.labels_at > 0) * highest
+        right[:, self.positions] = self.labels_at
+        return np.concatenate([wrong, right])
+
     @property
     def num_classes(self) -> int:
         return 2
@@ -231,8 +240,16 @@ def _as_bins(bins: int | Sequence[float] | np.ndarray | None) -> int | tuple[flo
 
 
 @dataclass(frozen=True, eq=False)
-class BoundAccuracy(_BoundRows):
+class BoundAccuracy(_BoundRows, Graded):
     edges: tuple[float, ...] | None
+
+    @property
+    def default_labels(self) -> tuple[str]:
+        return (self.label(self.num_classes - 1),)
+
+    @property
+    def graded_inputs(self) -> np.ndarray:
+        return self.positions
 
     @property
     def num_classes(self) -> int:
@@ -245,8 +262,20 @@ class BoundAccuracy(_BoundRows):
         return right if self.edges is None else self._bin(right / len(self.labels_at))
 
     def counts_in(self, index: int) -> np.ndarray:
-        """The numbers of right answers, ascending, that make up a class."""
         return np.flatnonzero(self._class_of == index)
+
+    def words(self, index: int) -> str:
+        label, total, right = self.label(index), len(self.labels_at), self.counts_in(index)
+        if not len(right):
+            return f"{label} (no count)"
+        if right[0] == right[-1]:
+            return {0: "all wrong", total: "all right"}.get(int(right[0]), f"{right[0]} right")
+        if self.edges is None:
+            return label
+        low, high = (f"{100 * edge:.4g}" for edge in self.edges[index : index + 2])
+        if self.edges[index + 1] > 1 - 0.75 / total:
+            return f"{low} %, not all" if right[-1] < total else f"{low} % and more"
+        return f"{low} to {high} %" if index else f"below {high} %"
 
     def _bin(self, accuracy: Any) -> np.ndarray:
         inner = np.array((self.edges or ())[1:-1])

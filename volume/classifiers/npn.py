@@ -70,7 +70,7 @@ class BoundNPN(BoundClassifier):
 
 @lru_cache
 def _classes(num_inputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """The least table of each class, as a number, ascending; and the class of each table, [2^N]."""
+    """Return the least table of each class, as a number, ascending; and the class of each table, [2^N]."""
     number = np.arange(1 << num_inputs)
     keys = (number.astype(np.uint64) << np.uint64(64 - num_inputs))[:, None]
     forms = TableGroup(num_inputs.bit_length() - 1, True, True, True).forms(keys).keys[:, 0]

@@ -64,7 +64,7 @@ class Predicate(Classifier):
         object.__setattr__(self, "names", names)
 
     def bind(self, domain: Domain, num_outputs: int) -> BoundPredicate:
-        whole = True
+        returns_integers = True
         if self.fn is not None:
             shape = (domain.num_inputs,) if num_outputs == 1 else (domain.num_inputs, num_outputs)
             name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
@@ -82,8 +82,8 @@ class Predicate(Classifier):
                     f"The Predicate's function {name} must return one bool or whole number per draw; for outputs of "
                     f"shape {shape} it returns {_words(result)}. Reduce over the inputs, for instance with jnp.all."
                 )
-            whole = result.dtype.kind != "b"
-        names = (*self.names, _OUTSIDE) if whole else self.names
+            returns_integers = result.dtype.kind != "b"
+        names = (*self.names, _OUTSIDE) if returns_integers else self.names
         return BoundPredicate(self, domain.num_inputs, num_outputs, self.fn, self.num_classes, names)
 
     @classmethod
@@ -95,7 +95,7 @@ class Predicate(Classifier):
 
 
 def _words(result: Any) -> str:
-    """What a function returned, by shapes alone."""
+    """Say what a function returned, by shapes alone."""
     if hasattr(result, "shape"):
         return f"{result.dtype} of shape {tuple(result.shape)}"
     return f"a {type(result).__name__}"

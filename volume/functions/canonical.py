@@ -5,7 +5,7 @@ any of the three kinds may be left out. With all three, n! 2^n 2 maps, the orbit
 synthesis.
 
 The canonical form is the least of the table's images in which the digits stand in the order of an invariant of theirs
-(`volume.canonical_search`); orbits have as many members as the group's order over the stabiliser's.
+(`volume.functions.canonical_search`); orbits have as many members as the group's order over the stabiliser's.
 
 Shape letters: K tables, N = 2^n inputs, W = ceil(N / 64) words of a table, n digits.
 """
@@ -13,6 +13,7 @@ Shape letters: K tables, N = 2^n inputs, W = ceil(N / 64) words of a table, n di
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,8 +39,49 @@ class Forms(NamedTuple):
     stabiliser: np.ndarray  # [K] int64, elements of the group that leave the table as it is
 
 
+class Relabellings(ABC):
+    """A group of maps of truth tables: permuted and negated digits of the inputs, and a negated output."""
+
+    permutations: bool
+    negations: bool
+    outputs: bool
+    fixed: tuple[int, ...]
+
+    @property
+    @abstractmethod
+    def num_digits(self) -> int:
+        """Numbers in one input, which are permuted and negated."""
+
+    @abstractmethod
+    def images(self, table: np.ndarray) -> np.ndarray:
+        """Return the images of one table [W] under every element, uint64 [order, W]."""
+
+    @property
+    def order(self) -> int:
+        """Elements of the group."""
+        return (
+            (math.factorial(self.num_digits) if self.permutations else 1)
+            * (1 << self.num_digits if self.negations else 1)
+            * (2 if self.outputs else 1)
+        )
+
+    def orbit(self, table: np.ndarray) -> np.ndarray:
+        """Return the distinct images of one table [W], sorted, uint64 [members, W]."""
+        return np.unique(self.images(table), axis=0)
+
+    def describe(self) -> dict[str, Any]:
+        """Return a JSON-able record of the maps, which goes with that of the inputs."""
+        return {
+            "permutations": self.permutations,
+            "negations": self.negations,
+            "outputs": self.outputs,
+            "fixed": list(self.fixed),
+            "order": self.order,
+        }
+
+
 @dataclass(frozen=True)
-class TableGroup:
+class TableGroup(Relabellings):
     """A group of maps of truth tables of ``digits`` binary inputs, in the order of `volume.BooleanCube`.
 
     Args:
@@ -78,13 +120,8 @@ class TableGroup:
                 )
 
     @property
-    def order(self) -> int:
-        """Elements of the group."""
-        return (
-            (math.factorial(self.digits) if self.permutations else 1)
-            * (1 << self.digits if self.negations else 1)
-            * (2 if self.outputs else 1)
-        )
+    def num_digits(self) -> int:
+        return self.digits
 
     @property
     def _layout(self) -> Layout:
@@ -98,18 +135,11 @@ class TableGroup:
         return pack(free, 1)[0]
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record."""
-        return {
-            "digits": self.digits,
-            "permutations": self.permutations,
-            "negations": self.negations,
-            "outputs": self.outputs,
-            "fixed": list(self.fixed),
-            "order": self.order,
-        }
+        """Return a JSON-able record."""
+        return {"digits": self.digits, **super().describe()}
 
     def generators(self, words: np.ndarray) -> Iterator[np.ndarray]:
-        """Images of tables [W, ...] under maps that generate the group."""
+        """Yield the images of tables [W, ...] under maps that generate the group."""
         of = self._layout
         for digit in range(self.digits):
             if self.permutations and digit + 1 < self.digits:
@@ -125,7 +155,7 @@ class TableGroup:
             yield np.asarray(words, np.uint64) ^ free
 
     def images(self, table: np.ndarray) -> np.ndarray:
-        """The images of one table [W] under every element, uint64 [order, W]; for groups of up to a few million."""
+        """Return the images of one table [W], uint64 [order, W]; for groups of up to a few million elements."""
         inputs = np.arange(1 << self.digits)
         digits = (inputs[:, None] >> np.arange(self.digits - 1, -1, -1)) & 1
         decisions = _decisions(np.asarray(table, np.uint64), self.digits)
@@ -137,12 +167,10 @@ class TableGroup:
         images = np.concatenate(found)
         return np.concatenate([images, images ^ self._free_words]) if self.outputs else images
 
-    def orbit(self, table: np.ndarray) -> np.ndarray:
-        """The distinct images of one table [W], sorted, uint64 [members, W]."""
-        return np.unique(self.images(table), axis=0)
-
     def forms(self, keys: np.ndarray) -> Forms:
-        """Canonical forms and stabilisers of tables [K, W], packed as in `volume.tables`; give each table once.
+        """Return the canonical forms and stabilisers of tables [K, W], each given once.
+
+        They are packed as in `volume.functions.tables`.
 
         Raises:
             ValueError: keys of another shape, or bits set beyond the last input.

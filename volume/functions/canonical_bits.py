@@ -1,8 +1,8 @@
 """Bit operations on many truth tables at once: exchange two binary inputs, negate one, count ones block by block.
 
 A table of n digits is N = 2^n bits in W = ceil(N / 64) words, the first input at the most significant bit
-(`volume.tables`). Arrays are word by word, uint64 [W, K], so that every operation runs along the tables. Digit 0 is
-the first, most significant one: it moves slowest.
+(`volume.functions.tables`). Arrays are word by word, uint64 [W, K], so that every operation runs along the tables.
+Digit 0 is the first, most significant one: it moves slowest.
 
 Shape letters: K tables, W words of a table, n binary digits.
 """

@@ -25,12 +25,12 @@ _ALL = np.uint32(0xFFFFFFFF)
 
 
 def complexity(tables_or_keys: np.ndarray, num_inputs: int) -> np.ndarray:
-    """Bits, float64 [K], of packed tables [K, W] uint64, or of decisions [K, L] of any other dtype."""
+    """Return the bits, float64 [K], of packed tables [K, W] uint64, or of decisions [K, L] of any other dtype."""
     return num_words(tables_or_keys, num_inputs) * (math.log2(num_inputs) / 2)
 
 
 def num_words(tables_or_keys: np.ndarray, num_inputs: int) -> np.ndarray:
-    """N_w(s) + N_w(s reversed), int64 [K]; 2 for the constant strings. Arguments as in :func:`complexity`."""
+    """Return N_w(s) + N_w(s reversed), int64 [K]; 2 for constant strings. Arguments as in :func:`complexity`."""
     if not 2 <= num_inputs <= MAX_INPUTS:
         raise ValueError(f"Lempel-Ziv complexity needs strings of 2 to {MAX_INPUTS} bits; got {num_inputs}.")
     keys = np.asarray(tables_or_keys)

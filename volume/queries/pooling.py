@@ -107,19 +107,19 @@ class Pooled:
 
     def conventions(self, query: Question) -> dict[str, Any]:
         """What a report states: the maps, and the bound on ties."""
-        found = pooling(query, self)
+        allowed = pooling(query, self)
         kinds = (
             ("permutations", "permuting inputs"),
             ("negations", "negating inputs"),
             ("outputs", "negating the head"),
         )
-        maps = " and ".join(words for kind, words in kinds if getattr(found.group, kind))
+        maps = " and ".join(words for kind, words in kinds if getattr(allowed.group, kind))
         return {
             "symmetry_note": (
                 f"prior mass, estimated from all classes of equal volume together: those that {maps} map to each other"
             ),
-            "symmetry_group": found.group.describe(),
-            "ties_at_most": found.ties,
+            "symmetry_group": allowed.group.describe(),
+            "ties_at_most": allowed.ties,
         }
 
 
@@ -132,7 +132,7 @@ class Pooling:
 
 
 @lru_cache(maxsize=64)
-def pooling(query: Question, asked: Pooled) -> Pooling:
+def pooling(query: Question, pooled: Pooled) -> Pooling:
     """The maps that leave the volumes of this query as they are, of those asked for. ValueError with the reason."""
     if not isinstance(query.classifier, TruthTable):
         raise ValueError(
@@ -150,9 +150,9 @@ def pooling(query: Question, asked: Pooled) -> Pooling:
             f"symmetry='pooled' maps inputs that are rows of numbers; those of {query.domain!r} have the shape "
             f"{tuple(query.domain.input_shape)}: use symmetry='none'."
         )
-    negations = _check_inputs(query, asked) if asked.inputs else False
-    fixed, ties = _check_head(query) if asked.outputs else ((), 0.0)
-    kinds = {"permutations": bool(asked.inputs), "negations": negations, "outputs": asked.outputs, "fixed": fixed}
+    negations = _check_inputs(query, pooled) if pooled.inputs else False
+    fixed, ties = _check_head(query) if pooled.outputs else ((), 0.0)
+    kinds = {"permutations": bool(pooled.inputs), "negations": negations, "outputs": pooled.outputs, "fixed": fixed}
     return Pooling(group_on(query.domain, kinds), ties)
 
 
@@ -171,10 +171,10 @@ def group_on(domain: Domain, kinds: Mapping[str, Any]) -> TableGroup | PointGrou
 # --- the inputs ---
 
 
-def _check_inputs(query: Question, asked: Pooled) -> bool:
+def _check_inputs(query: Question, pooled: Pooled) -> bool:
     """Whether negations hold too; ValueError where permutations do not, or negations that were asked for."""
     model, prior = query.model, query.prior
-    permuted = _units(model, asked, flips=False)
+    permuted = _units(model, pooled, flips=False)
     why = why_not_kept(prior, model, permuted)
     if why:
         raise ValueError(
@@ -182,12 +182,12 @@ def _check_inputs(query: Question, asked: Pooled) -> bool:
             "or symmetry='none'."
         )
     _try_inputs(model, permuted)
-    if asked.negations is False:
+    if pooled.negations is False:
         return False
-    flipped = _units(model, asked, flips=True)
+    flipped = _units(model, pooled, flips=True)
     why = _not_symmetric(query.domain)
     why = why or (f"has a prior that {held}" if (held := why_not_kept(prior, model, flipped)) else "")
-    if why and asked.negations is True:
+    if why and pooled.negations is True:
         raise ValueError(f"Pooled(negations=True) negates inputs, and this query {why}: leave negations out.")
     if not why:
         _try_inputs(model, flipped)
@@ -208,9 +208,9 @@ def _not_symmetric(domain: Domain) -> str:
     return ""
 
 
-def _units(model: Model, asked: Pooled, *, flips: bool) -> UnitSymmetry:
+def _units(model: Model, pooled: Pooled, *, flips: bool) -> UnitSymmetry:
     """The inputs as exchangeable units of the first layer."""
-    axes = asked.inputs
+    axes = pooled.inputs
     if isinstance(axes, bool):
         if not isinstance(model, (MLP, Perceptron)):
             raise ValueError(

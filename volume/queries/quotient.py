@@ -91,15 +91,15 @@ def is_finite(prior: Prior) -> bool:
 
 def declared(model: Model) -> Symmetry:
     """The model's symmetries. ValueError where it declares none, with how to do so."""
-    found = getattr(model, "symmetry", None)
-    if not isinstance(found, Symmetry):
+    symmetry = getattr(model, "symmetry", None)
+    if not isinstance(symmetry, Symmetry):
         raise ValueError(
             f"symmetry='quotient' needs to know which hidden units of this {type(model).__name__} can change places: "
             "give from_nnx, from_linen or from_function symmetry=[volume.models.UnitSymmetry('hidden', 40, "
             "(('0.weight', 1), ('0.bias', 0), ('1.weight', 0)))], a model of your own the attribute symmetry; "
             "[] says that there are none."
         )
-    return found
+    return symmetry
 
 
 def check_invariance(prior: Prior, model: Model) -> None:
@@ -123,7 +123,7 @@ def check_invariance(prior: Prior, model: Model) -> None:
 def why_not_kept(prior: Prior, model: Model, unit: UnitSymmetry) -> str:
     """Why maps of these units may change the prior, as an end to a sentence; empty where they are shown to keep it.
 
-    The units need not be a symmetry of the model: `volume.pooling` asks for the inputs of its first layer.
+    The units need not be a symmetry of the model: `volume.queries.pooling` asks for the inputs of its first layer.
     """
     return _why_not(prior, model, Symmetry((unit,)), 0, unit)
 
@@ -153,9 +153,9 @@ def _does_not_commute(prior: Prior, model: Model, symmetry: Symmetry, place: int
     for what, moved in unit.generators():
         element = (*symmetry.identity[:place], moved, *symmetry.identity[place + 1 :])
         expected = symmetry.act(theta, element)
-        found = prior.transform(symmetry.act(z, element), model.parameters)
+        transformed = prior.transform(symmetry.act(z, element), model.parameters)
         for name in unit.names:
-            gap = np.abs(np.asarray(found[name]) - np.asarray(expected[name]))
+            gap = np.abs(np.asarray(transformed[name]) - np.asarray(expected[name]))
             if not (gap <= _TOLERANCE * (1 + math.sqrt(float(np.mean(np.square(theta[name])))))).all():
                 return f"is another law of {name!r} after {what}"
     return ""

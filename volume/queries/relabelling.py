@@ -1,6 +1,6 @@
 """Functions on a list of points up to permuting and negating the numbers in a point, and negating the output.
 
-What `volume.canonical.TableGroup` does for all inputs of n digits, for points that the maps send to each other: a few
+What `volume.TableGroup` does for all inputs of n digits, for points that the maps send to each other: a few
 hundred maps at most, gone through one by one.
 
 Shape letters: K tables, N points, W words of a table, n numbers in one point, G maps of the points.
@@ -8,16 +8,15 @@ Shape letters: K tables, N points, W words of a table, n numbers in one point, G
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations as all_permutations
 from itertools import product
-from typing import Any
 
 import numpy as np
 
-from volume.functions.canonical import Forms
+from volume.functions.canonical import Forms, Relabellings
+from volume.functions.canonical_bits import precedes
 from volume.functions.domains import Points
 from volume.functions.tables import chunks, pack, unpack
 
@@ -25,7 +24,7 @@ MAX_ORDER = 1000  # maps, each of which costs a pass over all tables
 
 
 @dataclass(frozen=True)
-class PointGroup:
+class PointGroup(Relabellings):
     """A group of maps of tables on a `volume.Points` domain; fields as in `volume.TableGroup`.
 
     Raises:
@@ -53,14 +52,8 @@ class PointGroup:
             raise ValueError(f"The fixed inputs {self.fixed} are sent to others: fix all of an orbit, or none.")
 
     @property
-    def order(self) -> int:
-        """Maps in the group."""
-        size = self.points.input_shape[0]
-        return (
-            (math.factorial(size) if self.permutations else 1)
-            * (1 << size if self.negations else 1)
-            * (2 if self.outputs else 1)
-        )
+    def num_digits(self) -> int:
+        return self.points.input_shape[0]
 
     @cached_property
     def _moved(self) -> np.ndarray:
@@ -79,27 +72,12 @@ class PointGroup:
         free[list(self.fixed)] = 0
         return free
 
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able record, which goes with that of the points."""
-        return {
-            "permutations": self.permutations,
-            "negations": self.negations,
-            "outputs": self.outputs,
-            "fixed": list(self.fixed),
-            "order": self.order,
-        }
-
     def images(self, table: np.ndarray) -> np.ndarray:
-        """The images of one table [W] under every map, uint64 [order, W]."""
         decisions = unpack(np.asarray(table, np.uint64)[None], self.points.num_inputs, 1)[0][self._moved]
         return pack(np.concatenate([decisions, decisions ^ self._free]) if self.outputs else decisions, 1)
 
-    def orbit(self, table: np.ndarray) -> np.ndarray:
-        """The distinct images of one table [W], sorted, uint64 [members, W]."""
-        return np.unique(self.images(table), axis=0)
-
     def forms(self, keys: np.ndarray) -> Forms:
-        """The least image, and the size of the stabiliser, of tables [K, W]."""
+        """Return the least image, and the size of the stabiliser, of tables [K, W]."""
         keys = np.asarray(keys, np.uint64)
         best, stabiliser = keys.copy(), np.zeros(len(keys), np.int64)
         for rows in chunks(len(keys), 2 * self.points.num_inputs):
@@ -109,14 +87,6 @@ class PointGroup:
                 for candidate in (image, image ^ self._free) if self.outputs else (image,):
                     packed = pack(candidate, 1)
                     stabiliser[rows] += (packed == keys[rows]).all(axis=1)
-                    before = _precedes(packed, best[rows])
+                    before = precedes(best[rows].T, packed.T)
                     best[rows] = np.where(before[:, None], packed, best[rows])
         return Forms(best, stabiliser)
-
-
-def _precedes(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Whether each key [K, W] comes before the other one, [K]."""
-    before = np.zeros(len(keys), bool)
-    for word in range(keys.shape[1] - 1, -1, -1):
-        before = (keys[:, word] < others[:, word]) | ((keys[:, word] == others[:, word]) & before)
-    return before

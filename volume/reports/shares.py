@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from volume.classifiers.given import OUTSIDE, BoundGiven, BoundGivenTables, Given
+from volume.classifiers.base import OUTSIDE, Conditional
+from volume.classifiers.given import Given
 from volume.common.logs import finite
 from volume.common.validation import check_level
 from volume.errors import whole
@@ -98,22 +99,23 @@ def counted_shares(
 ) -> tuple[Share, ...]:
     """The shares of a counted report; see :func:`shares`."""
     bound = report.bound
-    if not isinstance(bound, (BoundGiven, BoundGivenTables)):
+    if not isinstance(bound, Conditional):
         raise ValueError(
             f"This report is one of {type(report.classifier).__name__}, which gives nothing to take shares of: "
             "estimate a query with volume.Given(...), or pass given= for a report of TruthTable()."
         )
-    if isinstance(bound, BoundGiven) and labels is not None:
-        raise ValueError(f"labels={labels!r} names functions; here all {bound.outside:,} classes are listed.")
-    if isinstance(bound, BoundGiven) and not report.named_in_advance:
-        raise ValueError(f"The split has {bound.outside:,} classes, too many to list: use a coarser one.")
+    num_inside = bound.num_inside
+    if num_inside is not None and labels is not None:
+        raise ValueError(f"labels={labels!r} names functions; here all {num_inside:,} classes are listed.")
+    if num_inside is not None and not report.named_in_advance:
+        raise ValueError(f"The split has {num_inside:,} classes, too many to list: use a coarser one.")
     level = report.level if level is None else level
     check_level(level)
     counts = report.counts
-    if isinstance(bound, BoundGivenTables):
+    if num_inside is None:
         names, hits, within = _functions(report, bound, labels, whole("top", top))
     else:
-        names, hits = [bound.label(c) for c in range(bound.outside)], _dense(counts, bound.outside)
+        names, hits = [bound.label(c) for c in range(num_inside)], _dense(counts, num_inside)
         within = hits.sum(0)
     if report.complete:
         return _exact(names, hits.sum(1), int(within.sum()), level)
@@ -177,7 +179,7 @@ def _independent(count: np.ndarray, within: int, level: float) -> tuple[np.ndarr
 
 
 def _functions(
-    report: CountedClasses, bound: BoundGivenTables, labels: Sequence[Any] | None, top: int
+    report: CountedClasses, bound: Conditional, labels: Sequence[Any] | None, top: int
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Labels [S] of functions, their hits [S, B] and those of all that is given [B], in the units that did not choose
     them."""

@@ -34,7 +34,7 @@ import numpy as np
 from rich.table import Table
 from scipy import stats
 
-from volume.classifiers.given import BoundGiven, BoundGivenTables
+from volume.classifiers.base import Conditional
 from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import finite, volume_text
@@ -210,9 +210,8 @@ def _given(counts: Counts, report: VolumeReport, trained: TrainedReport) -> Coun
     """The hits of classes that fit the training labels."""
     on = Fits(trained.method["on"]["inputs"], trained.method["on"]["labels"])
     bound = report.bound
-    given = bound if isinstance(bound, (BoundGiven, BoundGivenTables)) else None
-    if given is not None and given.within.classifier == on and given.within.label(given.wanted) == "fits":
-        fits = counts.keys[:, 0] != given.outside if isinstance(given, BoundGiven) else given.holds(counts.keys)
+    if isinstance(bound, Conditional) and bound.within.classifier == on and bound.within.index("fits") == bound.wanted:
+        fits = bound.holds(counts.keys)
     elif isinstance(report.classifier, TruthTable):
         fits = on.bind(report.domain, report.num_outputs).classify_keys(counts.keys) == 1
     else:
@@ -238,9 +237,9 @@ def _given(counts: Counts, report: VolumeReport, trained: TrainedReport) -> Coun
 def _named(report: TrainedReport) -> np.ndarray | None:
     """Keys [K, 1] of all classes within the labels where they are named in advance."""
     bound = report.bound
-    if not (isinstance(bound, BoundGiven) and report.named_in_advance):
+    if not isinstance(bound, Conditional) or bound.num_inside is None or not report.named_in_advance:
         return None
-    return np.arange(bound.outside, dtype=np.uint64)[:, None]
+    return np.arange(bound.num_inside, dtype=np.uint64)[:, None]
 
 
 def _pilot(counts: Counts) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from volume.classifiers.given import BoundGiven
+from volume.classifiers.base import Conditional
 from volume.common.logs import finite, linear
 from volume.estimators.infinite_width.shares import wide_shares
 from volume.estimators.trained.trained import Trained
@@ -87,12 +87,12 @@ def _log(value: float) -> float:
     return math.log(value) if value > 0 else -math.inf
 
 
-def volume_column(report: VolumeReport | EstimateReport, given: BoundGiven, how: str) -> Column:
+def volume_column(report: VolumeReport | EstimateReport, given: Conditional, how: str) -> Column:
     if isinstance(report, VolumeReport):
         return _counted_column(report, given, how)
     total = report.entries[0]
     cells = []
-    for index in range(given.outside):
+    for index in range(given.num_inside or 0):
         share = getattr(report[given.label(index)], "share", None) if given.label(index) in report else None
         if share is None:
             break
@@ -107,7 +107,7 @@ def volume_column(report: VolumeReport | EstimateReport, given: BoundGiven, how:
         VOLUME,
         total.log_volume,
         *ends,
-        tuple(cells) if len(cells) == given.outside else (),
+        tuple(cells) if len(cells) == given.num_inside else (),
         False,
         drawn + how,
         resolved=total.headline == "interval",
@@ -115,9 +115,9 @@ def volume_column(report: VolumeReport | EstimateReport, given: BoundGiven, how:
     )
 
 
-def _counted_column(report: VolumeReport, given: BoundGiven, how: str) -> Column:
+def _counted_column(report: VolumeReport, given: Conditional, how: str) -> Column:
     found = counted_shares(report)
-    inside = report.counts.keys[:, 0] < given.outside
+    inside = report.counts.keys[:, 0] < (given.num_inside or 0)
     counts = report.counts.regroup(inside.astype(np.int64), 2)
     fits = replace(
         report,
@@ -153,10 +153,10 @@ def limit_column(query: Query, key: jax.Array, level: float) -> Column:
     return Column(LIMIT, *logs, cells, False, how, notes=notes)
 
 
-def simplicity_column(query: Query, given: BoundGiven) -> Column:
+def simplicity_column(query: Query, given: Conditional) -> Column:
     found = simplicity_measure(query.domain, query.classifier)
     held = dict(found)
-    logs = [held.get(given.label(index), -math.inf) for index in range(given.outside)]
+    logs = [held.get(given.label(index), -math.inf) for index in range(given.num_inside or 0)]
     total = float(np.logaddexp.reduce(logs))
     cells = tuple(Cell(x - total, x - total, x - total) for x in logs)
     return Column(SIMPLICITY, total, total, total, cells, True, "2^-K, all functions enumerated, exact")
@@ -165,7 +165,7 @@ def simplicity_column(query: Query, given: BoundGiven) -> Column:
 # --- training ---
 
 
-def runs_column(name: str, report: TrainedReport, given: BoundGiven) -> Column:
+def runs_column(name: str, report: TrainedReport, given: Conditional) -> Column:
     """The runs of one optimiser: the share that fits, and how those that fit divide."""
     ends, count = report.ends, report.run_ends
     fit, method = ends["fit"], report.method

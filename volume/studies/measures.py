@@ -30,9 +30,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from volume.classifiers.defects import BoundOnTrigger
-from volume.classifiers.given import BoundGiven
-from volume.classifiers.labels import BoundAccuracy, BoundFits
+from volume.classifiers.base import Conditional
+from volume.classifiers.graded import Graded
 from volume.common.atomic_files import write_text
 from volume.common.progress import Progress
 from volume.common.records import plain, short
@@ -56,7 +55,7 @@ from volume.studies.columns import (
     trainings,
     volume_column,
 )
-from volume.studies.rows import function_shares, rows_of
+from volume.studies.rows import rows_of
 from volume.studies.simplicity import MAX_INPUTS
 from volume.studies.table import MeasureTable
 from volume.studies.text import paragraph, summarise
@@ -168,15 +167,12 @@ def measure(
             finished runs of the training that was stopped.
     """
     start = time.perf_counter()
-    given = _checked(query)
-    split = given.split
-    assert isinstance(given.within, BoundFits)
-    assert isinstance(split, (BoundAccuracy, BoundOnTrigger))
+    given, split, trained_on = _checked(query)
     methods = trainings(optimisers, query)
     key, _ = to_key(seed)
-    num_train, classes = len(np.unique(given.within.positions)), max(query.model.num_outputs, 2)
+    num_train, classes = len(trained_on), max(query.model.num_outputs, 2)
     rows = rows_of(split)
-    logs = function_shares(split, classes)
+    logs = split.log_function_shares(classes)
     log_fit = -num_train * math.log(classes)
     exact = [Column(FUNCTIONS, log_fit, log_fit, log_fit, tuple(Cell(x, x, x) for x in logs), True, "counted, exact")]
     absent: dict[str, str] = {}
@@ -219,7 +215,7 @@ def measure(
         absent=absent,
         num_inputs=query.domain.num_inputs,
         num_train=num_train,
-        num_other=len(_labels_of(split)),
+        num_other=len(split.graded_inputs),
         num_classes=classes,
         log_num_functions=(query.domain.num_inputs - num_train) * math.log(classes),
         report=report,
@@ -244,40 +240,38 @@ def _training_record(report: TrainedReport) -> dict[str, Any]:
     }
 
 
-def _labels_of(split: BoundAccuracy | BoundOnTrigger) -> np.ndarray:
-    return (split if isinstance(split, BoundAccuracy) else split.right).positions
-
-
-def _checked(query: Query) -> BoundGiven:
+def _checked(query: Query) -> tuple[Conditional, Graded, np.ndarray]:
+    """Return the bound classifier, what splits it, and the distinct inputs whose labels are given, [m]."""
     if not isinstance(query, Query):
         raise TypeError(f"query={query!r} is not a query: make one with volume.Query(model, prior, ...).")
     query.require_prior_mass("The table of measures")
     bound = query.bound
-    known = (BoundAccuracy, BoundOnTrigger)
-    if not (isinstance(bound, BoundGiven) and isinstance(bound.within, BoundFits) and isinstance(bound.split, known)):
+    if not (isinstance(bound, Conditional) and isinstance(bound.split, Graded)):
         raise ValueError(
             f"The measures divide what fits by behaviour elsewhere; got {query.classifier!r}: give "
             "volume.Given(volume.Fits(...), volume.Accuracy(...)) or volume.Defects(...)."
         )
-    if bound.within.label(bound.wanted) != "fits":
-        raise ValueError("The measures divide what fits; this Given asks for what misses: leave label= out.")
-    assert isinstance(bound.split, known)
-    other = _labels_of(bound.split)
+    required = bound.within.required_labels(bound.wanted)
+    if required is None:
+        raise ValueError(
+            f"The measures divide what fits; the class {bound.within.label(bound.wanted)!r} that is given is no set of "
+            "labels: give volume.Fits(...) and leave label= out."
+        )
+    trained_on, other = np.unique(required[0]), bound.split.graded_inputs
     if len(np.unique(other)) < len(other):
         raise ValueError("A test input stands there twice: give each once, or counting functions has no binomial.")
-    both = np.intersect1d(other, bound.within.positions)
+    both = np.intersect1d(other, trained_on)
     if len(both):
         raise ValueError(
             f"{len(both)} test inputs are training inputs too, the first at position {both[0]} of the domain: leave "
             "them out, what fits is right there."
         )
-    return bound
+    return bound, bound.split, trained_on
 
 
 def _choose(query: Query, key: jax.Array) -> tuple[Method[Any], str]:
     """Direct draws where they hit what fits, else splitting; the pilot's own draws are not used again."""
     fallback = Splitting(particles=PARTICLES, moves=MOVES, replicates=REPLICATES)
-    assert isinstance(query.bound, BoundGiven)
     pilot = estimate(query, Direct(draws=PILOT_DRAWS), seed=key)
     hits = PILOT_DRAWS - pilot["outside"].count - int(pilot.num_nonfinite)
     if hits < PILOT_HITS:

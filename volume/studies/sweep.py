@@ -17,7 +17,7 @@ import jax
 
 from volume.classifiers.base import Classifier
 from volume.classifiers.labels import Fits
-from volume.classifiers.truth_table import BoundTruthTable, TruthTable
+from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import LN10, finite, linear, volume_text
 from volume.common.progress import Progress
 from volume.common.records import short
@@ -216,12 +216,11 @@ def _checked(queries: Any, method: Any, label: Any) -> dict[float | str, tuple[Q
 def _two_classes(query: Query, label: Any) -> tuple[Query, Any]:
     """A truth table against all others is a question of two classes, counted on the device."""
     bound = query.bound
-    if not isinstance(bound, BoundTruthTable):
-        bound.index(label)  # KeyError for a class that the classifier does not know
+    required = bound.required_labels(bound.index(label))  # KeyError for a class that the classifier does not know
+    if bound.num_classes is not None or required is None:
         return query, label
-    num_inputs, num_outputs = query.domain.num_inputs, query.model.num_outputs
-    decisions = tables.unpack(bound.key(label)[None], num_inputs, num_outputs)[0]
-    return dataclasses.replace(query, classifier=Fits(query.domain.inputs, decisions)), "fits"
+    positions, labels = required
+    return dataclasses.replace(query, classifier=Fits(query.domain.inputs[positions], labels)), "fits"
 
 
 # ------------------------------------------------------------------------------------------------------- usual sweeps

@@ -13,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 
-from volume.classifiers.given import BoundGivenTables
 from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.accumulate import DenseAccumulator, PassedTables, Rows, TableAccumulator
 from volume.estimators.direct.plan import Plan
@@ -170,6 +169,5 @@ def _draws(plan: Plan, step: Step) -> tuple[list[np.ndarray], np.ndarray, np.nda
         ((words[:, :, w].astype(np.uint64) << np.uint64(32)) | words[:, :, w + 1]).ravel()
         for w in range(0, words.shape[2], 2)
     ]
-    if isinstance(plan.bound, BoundGivenTables):
-        keys = plan.bound.joined(keys)
+    keys = plan.bound.merged_words(keys)
     return keys, np.asarray(step.finite).ravel(), np.asarray(step.weight).ravel() if plan.copies > 1 else None

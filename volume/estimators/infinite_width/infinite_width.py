@@ -15,11 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from volume.classifiers.labels import BoundFits
-from volume.classifiers.truth_table import BoundTruthTable
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, exact, log_orthant
-from volume.functions import tables
 from volume.queries.query import Query
 
 _RANK = 1e-13  # eigenvalues of an m x m correlation matrix below m times this are rounding
@@ -102,6 +99,14 @@ def check_jitter(jitter: Any) -> None:
         raise ValueError(f"jitter={jitter!r} is not a number of at least 0: give for example jitter=1e-10.")
 
 
+def check_one_output(query: Query) -> None:
+    """Raise ValueError where the model has several outputs."""
+    if query.model.num_outputs != 1:
+        raise ValueError(
+            f"The wide limit is answered for one output, this model has {query.model.num_outputs}: use volume.Direct."
+        )
+
+
 def labelled(query: Query, label: Any) -> tuple[np.ndarray, np.ndarray]:
     """Give the positions in the domain and the labels 0 or 1 that make up a class, [m] each.
 
@@ -109,22 +114,16 @@ def labelled(query: Query, label: Any) -> tuple[np.ndarray, np.ndarray]:
         ValueError: several outputs, or a class that is no sign pattern.
         KeyError: a label that the classifier does not know.
     """
-    if query.model.num_outputs != 1:
-        raise ValueError(
-            f"The wide limit is answered for one output, this model has {query.model.num_outputs}: use volume.Direct."
-        )
+    check_one_output(query)
     bound = query.bound
-    if isinstance(bound, BoundFits):
-        if bound.index(label) == 0:
-            raise ValueError("The class 'misses' is no sign pattern: ask for 'fits' and take 1 minus its probability.")
-        positions, first = np.unique(bound.positions, return_index=True)  # a row may be given twice
-        return positions, bound.labels_at[first].astype(int)
-    if isinstance(bound, BoundTruthTable):
-        decisions = tables.unpack(bound.key(label)[None], bound.num_inputs, 1)[0]
-        return np.arange(bound.num_inputs), decisions.astype(int)
-    raise ValueError(
-        f"A class of {query.classifier!r} is no sign pattern: ask for TruthTable or Fits, or use volume.Direct."
-    )
+    required = bound.required_labels(bound.index(label))
+    if required is None:
+        raise ValueError(
+            f"The class {label!r} of {query.classifier!r} is no sign pattern: ask for TruthTable or Fits ('misses' has "
+            "1 minus the probability of 'fits'), or use volume.Direct."
+        )
+    positions, first = np.unique(required[0], return_index=True)  # a row may be given twice
+    return positions, required[1][first].astype(int)
 
 
 def _separable(factor: np.ndarray, signs: np.ndarray) -> bool:

@@ -13,9 +13,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from volume.classifiers.labels import BoundFits
 from volume.common.progress import Progress
-from volume.estimators.infinite_width.infinite_width import check_jitter, infinite_width, labelled
+from volume.estimators.infinite_width.infinite_width import check_jitter, check_one_output, infinite_width, labelled
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, shared_out
 from volume.queries.query import Query
@@ -71,13 +70,13 @@ class InfiniteWidth:
         query.refuse_pooling("InfiniteWidth")
         labels = self.labels
         if labels is None:
-            if not isinstance(query.bound, BoundFits):
-                labelled(query, _any_label(query))  # a query without a limit is refused for that
+            check_one_output(query)
+            labels = query.bound.default_labels
+            if not labels:
                 raise ValueError(
-                    "InfiniteWidth answers for named classes, and a TruthTable has too many to answer for all: pass "
-                    "labels=, for example volume.InfiniteWidth(labels=['0111']), or use volume.Direct."
+                    "InfiniteWidth answers for named classes, each a sign pattern as those of TruthTable or Fits are: "
+                    "pass labels=, for example volume.InfiniteWidth(labels=['0111']), or use volume.Direct."
                 )
-            labels = ("fits",)
         names = []
         for label in labels:
             labelled(query, label)
@@ -188,8 +187,3 @@ def _estimate(part: StoredCheckpoint) -> OrthantEstimate:
 
 
 _SAMPLERS = "volume.Direct or volume.Splitting"
-
-
-def _any_label(query: Query) -> str:
-    """The label of some class, to see whether a query has a limit at all."""
-    return "0" * query.domain.num_inputs

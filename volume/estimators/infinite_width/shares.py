@@ -18,8 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from volume.classifiers.given import BoundGiven, Given
-from volume.classifiers.labels import BoundFits
+from volume.classifiers.base import Conditional
 from volume.estimators.infinite_width.infinite_width import infinite_width
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, generator
@@ -69,15 +68,16 @@ def wide_shares(
         TypeError: no query with `Given`, or a model or prior without a known limit.
         ValueError: several outputs, something other than `Fits` that is given, or its class "misses".
     """
-    if not isinstance(query, Query) or not isinstance(query.classifier, Given):
+    if not isinstance(query, Query) or not isinstance(bound := query.bound, Conditional):
         raise TypeError(f"wide_shares takes a query with volume.Given(volume.Fits(...), split); got {query!r}.")
-    bound = query.bound
-    assert isinstance(bound, BoundGiven)
-    if not isinstance(bound.within, BoundFits) or bound.within.label(bound.wanted) != "fits":
+    required = bound.within.required_labels(bound.wanted)
+    if required is None or bound.num_inside is None:
         raise ValueError("The wide limit is asked for what fits: give volume.Given(volume.Fits(...), split).")
-    fits = Query(query.model, query.prior, query.domain, query.classifier.within)
-    total = infinite_width(fits, samples=samples, seed=seed, level=level, jitter=JITTER)
-    none = np.zeros(bound.outside, np.int64)
+    fits = Query(query.model, query.prior, query.domain, bound.within.classifier)
+    total = infinite_width(
+        fits, bound.within.label(bound.wanted), samples=samples, seed=seed, level=level, jitter=JITTER
+    )
+    none = np.zeros(bound.num_inside, np.int64)
     if total.log_probability == -math.inf:
         return WideShares(total, none, 0, " ".join(total.notes))
     rate = total.log_probability - total.log_bound
@@ -86,23 +86,23 @@ def wide_shares(
         return WideShares(total, none, 0, reason if math.isfinite(rate) else "no bound of the draws' weights was found")
     tried = min(most_tried, math.ceil(keep / math.exp(rate)))
     rng = np.random.default_rng([int(generator(seed).integers(2**63)), 1])
-    process = _Process(query, bound.within)
+    process = _Process(query, *required)
     counts = none
     for start in range(0, tried, CHUNK):
         decisions = process.draw(min(CHUNK, tried - start), rng)
-        counts = counts + np.bincount(np.asarray(bound.classify(decisions), int), minlength=bound.outside + 1)[:-1]
+        counts = counts + np.bincount(np.asarray(bound.classify(decisions), int), minlength=bound.num_inside + 1)[:-1]
     return WideShares(total, counts, tried)
 
 
 class _Process:
     """The limit's outputs at all inputs of the domain, given the signs at the training inputs."""
 
-    def __init__(self, query: Query, fits: BoundFits):
+    def __init__(self, query: Query, positions: np.ndarray, given_labels: np.ndarray):
         kernel = nngp_kernel(query.model, query.prior, query.domain.inputs)  # type: ignore[arg-type]
         self._size = len(kernel)
         moves = np.diagonal(kernel) > 0  # an output that is always 0 ties: class 0
-        known, first = np.unique(fits.positions, return_index=True)  # a row may be given twice
-        labels = fits.labels_at[first].astype(int)[moves[known]]
+        known, first = np.unique(positions, return_index=True)  # a row may be given twice
+        labels = given_labels[first].astype(int)[moves[known]]
         self._known = known[moves[known]]
         self._other = np.setdiff1d(np.flatnonzero(moves), known)
         self._signs = 2.0 * labels - 1

@@ -19,14 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from volume.classifiers.truth_table import BoundTruthTable
 from volume.common.logs import volume_text
 from volume.common.progress import Progress
 from volume.common.seeds import to_key
 from volume.estimation import estimate
 from volume.estimators.smc.conditional import conditional_runs
 from volume.estimators.splitting.splitting import Splitting, SplittingRun
-from volume.functions.tables import label as table_label
 from volume.models import Params
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
@@ -114,10 +112,7 @@ def class_of(query: Query, z: Params, dtype: str, precision: str) -> str:
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(precision):
         theta = query.prior.transform(z, model.parameters)
         outputs = model.apply(theta, jnp.asarray(np.asarray(query.domain.inputs, dtype)))
-        if isinstance(bound, BoundTruthTable):
-            decided = outputs[:, 0] > 0 if model.num_outputs == 1 else jnp.argmax(outputs, axis=1)
-            return table_label(np.asarray(decided).astype(int), model.num_outputs)
-        return bound.label(int(bound.classify_outputs(outputs[:, 0] if model.num_outputs == 1 else outputs)))
+        return bound.label_of(outputs[:, 0] if model.num_outputs == 1 else outputs)
 
 
 def _checked(query: Query, draw: Mapping[str, Any] | None, dtype: str, key: Array) -> Params:

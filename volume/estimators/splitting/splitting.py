@@ -20,9 +20,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from volume.classifiers.base import MAX_DEVICE_CLASSES
-from volume.classifiers.given import OUTSIDE, BoundGiven, BoundGivenTables
-from volume.classifiers.labels import BoundAccuracy, BoundFits
+from volume.classifiers.base import MAX_DEVICE_CLASSES, OUTSIDE, BoundClassifier, Conditional
 from volume.common.logs import LN10
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic
@@ -155,11 +153,11 @@ class SplittingRun:
         self._seen: Seen | None = None
         self._stored: list[StoredCheckpoint] = []
         self._share, self._whole = (0, 1), True
-        self._given: BoundGiven | BoundGivenTables | None = None
+        self._given: Conditional | None = None
         self._named: list[Any] | None = None  # functions whose shares are asked for
-        if isinstance(bound, BoundGivenTables) or (isinstance(bound, BoundGiven) and method.labels is None):
+        if isinstance(bound, Conditional) and (bound.num_classes is None or method.labels is None):
             self._given = bound
-            if isinstance(bound, BoundGivenTables):
+            if bound.num_classes is None:
                 self._named = self._names(bound)
             else:
                 self._check_split(bound)
@@ -242,7 +240,7 @@ class SplittingRun:
         """One for each class that was asked for."""
         return self._runs
 
-    def _check_split(self, bound: BoundGiven) -> None:
+    def _check_split(self, bound: Conditional) -> None:
         number = bound.split.num_classes
         if number is None or number > MAX_DEVICE_CLASSES:
             raise ValueError(
@@ -251,7 +249,7 @@ class SplittingRun:
                 "split by Ones, Accuracy, LempelZiv or Fits, or name the classes with labels=."
             )
 
-    def _names(self, bound: BoundGivenTables) -> list[str] | None:
+    def _names(self, bound: Conditional) -> list[str] | None:
         """The functions that the method names, as reports write them; None: none of them."""
         method = self._method
         if method.labels is None:
@@ -275,7 +273,7 @@ class SplittingRun:
         assert given is not None
         if run.shares is None:
             return []
-        if isinstance(given, BoundGiven):
+        if given.num_classes is not None:
             return [_Part(given.label(index), index) for index in range(run.shares.shape[1])]
         assert run.tables is not None
         if self._named is not None:
@@ -373,11 +371,9 @@ class SplittingRun:
         return entries
 
 
-def _default_labels(bound: Any) -> tuple[Any, ...]:
-    if isinstance(bound, BoundFits):
-        return ("fits",)
-    if isinstance(bound, BoundAccuracy):
-        return (bound.label(bound.num_classes - 1),)
+def _default_labels(bound: BoundClassifier) -> tuple[Any, ...]:
+    if bound.default_labels:
+        return bound.default_labels
     raise ValueError(
         f"Splitting answers for named classes: pass labels=, for example volume.Splitting(labels=[...]), "
         f"to say which of {bound.classifier!r}."
