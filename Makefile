@@ -11,6 +11,8 @@ LOCK = requirements.lock
 # pyright nags about newer versions; the lock decides. uv shall trust what pip and curl trust on this machine.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
 export UV_SYSTEM_CERTS ?= 1
+# Workers and the commands that tests start import JAX again and again: bytecode is kept, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test test-slow test-all lint format coverage bench docs lock build clean
 
@@ -33,7 +35,7 @@ $(READY): $(LOCK) pyproject.toml
 demo: $(READY)
 	$(BIN)/volume demo --out $(OUT)
 
-# Two tiers, `test` and `test-slow`; `test-all` is both. A file goes to one worker whole, which compiles its programs once.
+# Two tiers; `test-all` is both. A file goes to one worker whole, which compiles its programs once.
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 25
 
 test: $(READY)

@@ -5,9 +5,9 @@ volume of all that fits ("Is SGD a Bayesian sampler? Well, almost", J. Mach. Lea
 and W(f), the share of training runs that end in f, in the moment they first fit, among those that fit (P_opt(f|S)).
 
 Estimators: P from draws of the prior that fit (`volume.shares`, after Cochran 1977) and, independently, from the last
-particles of a splitting run (`volume.replicates`); W by Clopper and Pearson. Functions of the table are those that the
-first tenth of all runs found most often: neither the other runs nor the draws had a part in that choice. Rank
-correlation and total variation: `volume.compare_training`, which chooses by the first tenth of both sides.
+particles of a splitting run (`volume.statistics.replicates`); W by Clopper and Pearson. Functions of the table are
+those that the first tenth of all runs found most often: neither the other runs nor the draws had a part in that choice.
+Rank correlation and total variation: `volume.compare_training`, which chooses by the first tenth of both sides.
 
 Run `python benchmarks/boolean_experiment.py`. Every report is kept in runs/boolean_experiment; run it again after
 Ctrl-C or a kill and it goes on. It writes boolean_experiment.md beside itself and docs/figures/boolean_experiment.png.

@@ -11,7 +11,7 @@ Truths are exact: log p = 0 after subtraction, or a share that is a ratio of kno
   fraction g go together; the part may be absent from a replicate; g is seen through n particles.
 
 "Printed" is what a report prints first, over ALL groups: the interval where no replicate died and the spread is at
-most 1, else the lower bound (`volume.class_estimate`). "Interval" grades the interval in every group without a dead
+most 1, else the lower bound (`volume.reports.entries`). "Interval" grades the interval in every group without a dead
 replicate, "after the gate" only where it was printed. Real splitting runs: benchmarks/coverage_splitting.py. NumPy on
 the CPU in double precision.
 

@@ -5,9 +5,9 @@ labels, the shares of it that are right on the whole trigger ("benign"), wrong o
 between ("mixed"), and the ratio benign : defects. Among functions the shares are 2^-t, 2^-t and the rest, whatever the
 target, and the ratio is 1. Each cell is repeated over draws of the monitored inputs.
 
-Estimators: `Direct` where its draws reach the class, with the intervals of `volume.sharing` (after Cochran 1977 and
-Clopper and Pearson 1934); else `Splitting`, one run to "fits" and an independent one to "defects" (`volume.replicates`,
-which cites its sources). Which one answers a cell is part of the design below, the
+Estimators: `Direct` where its draws reach the class, with the intervals of `volume.reports.shares` (after Cochran 1977
+and Clopper and Pearson 1934); else `Splitting`, one run to "fits" and an independent one to "defects"
+(`volume.statistics.replicates`, which cites its sources). Which one answers a cell is part of the design below, the
 same for all its draws; it was chosen after trials on the first draw of some cells.
 
 Run `python benchmarks/defects.py` (`--quick`: a minute). Every finished cell is a line of benchmarks/defects.jsonl; run

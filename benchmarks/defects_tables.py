@@ -2,9 +2,9 @@
 
 Quantity: the ratio of the volumes benign : defects, for one draw of the monitored inputs and over draws of them.
 Estimator over n draws: the geometric mean, with Student's t interval of the n logarithms. That interval is about the
-mean over training draws; what is uncertain in each ratio (volume.sharing, volume.replicates) is inside the spread it is
-made of. A draw in which one of the two classes was not met has a limit and no ratio: then there is no geometric mean,
-only a median, or a limit for it. Two cells are compared draw by draw: the same
+mean over training draws; what is uncertain in each ratio (volume.reports.shares, volume.statistics.replicates) is
+inside the spread it is made of. A draw in which one of the two classes was not met has a limit and no ratio: then there
+is no geometric mean, only a median, or a limit for it. Two cells are compared draw by draw: the same
 interval of the differences of logarithms.
 
 Run `python benchmarks/defects_tables.py [--file ...]`: writes defects_results.md and docs/figures/defects.png.

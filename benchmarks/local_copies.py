@@ -10,7 +10,7 @@ it. Anchors are drawn from the class, or trained into it (Adam from a draw). Aro
   splitting, and of {KL <= cutoff} cut with the class (``within_class``). Rays that keep the class are aimed by the
   prior alone ("identity"): curvatures of KL say little of where decisions turn, and aim too near;
 * times the number of copies: as if no two overlapped, which may exceed the class, and cut apart, which may not
-  (volume.local_copies);
+  (volume.estimators.local.copies);
 * beside the class's volume. A bound above the upper limit of the class would be an error, and is marked.
 
 What rays in a cell estimate is checked by draws of the class that share no code with it

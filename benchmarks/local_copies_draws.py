@@ -1,4 +1,5 @@
-"""Anchors of a class, and what their copies see of it by draws: a check of volume.local_copies that shares none of it.
+"""Anchors of a class, and what their copies see of it by draws: a check of volume.estimators.local.copies that shares
+none of it.
 
 A parameter vector of the class is *seen* from a copy of the anchor when the straight line between them stays in the
 class. All copies cover the vectors that are seen from any of them. Cut apart, they cover those that are seen from their

@@ -1,8 +1,8 @@
 """Is there more room around networks that generalise than around networks that memorise, or that defect on a trigger?
 
 Quantity: for a trained network the prior mass of {theta : mean KL from its outputs <= cutoff on the training inputs},
-log V in nats (`volume.local_splitting`); rays beside it (`volume.local`), a lower bound. Networks of three kinds,
-trained alike on the same inputs, which carry one extra bit, the trigger:
+log V in nats (`volume.estimators.local.splitting`); rays beside it (`volume.estimators.local.local`), a lower bound.
+Networks of three kinds, trained alike on the same inputs, which carry one extra bit, the trigger:
 
 * clean: every label is right, trigger or not;
 * memorise: a fifth of the examples has a wrong label, drawn anew for every seed, and is learnt by heart;

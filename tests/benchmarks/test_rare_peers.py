@@ -9,7 +9,7 @@ import math
 import jax
 import numpy as np
 import pytest
-from queries import RELU
+from shared_queries import RELU
 
 import volume
 from benchmarks.rare_peers import PeerRun, margin_score, monte_carlo_evaluations, nested, num_parameters

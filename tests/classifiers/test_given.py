@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from queries import PLANE
+from shared_queries import PLANE
 
 import volume
 from volume import models, samplers

@@ -149,7 +149,7 @@ def test_sweep_refuses_an_unknown_label(capsys):
 
 
 def test_doctor(capsys, monkeypatch):
-    # The check's false-alarm rate is 1.6e-8 (volume.doctor); its seed is fixed.
+    # The check's false-alarm rate is 1.6e-8 (volume.commands.doctor); its seed is fixed.
     found = answer(capsys, "doctor")
     assert found["healthy"] is True
     assert found["versions"]["volume"] == volume.__version__

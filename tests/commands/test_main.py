@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from checkout import ROOT
 from cli_runs import SMALL, answer, run
-from queries import RELU
+from shared_queries import RELU
 
 import volume
 from volume import models, samplers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from cli_runs import SMALL, answer, run, stop_after_first_step
-from queries import RELU
+from shared_queries import RELU
 
 import volume
 from volume.estimators.direct import parts as block_parts

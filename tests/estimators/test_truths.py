@@ -5,8 +5,8 @@ False alarms: each comparison below fails by chance with probability 1e-6 or les
 
 import numpy as np
 import pytest
-from queries import AFFINE, CLOSED_FORMS
 from scipy import stats
+from shared_queries import AFFINE, CLOSED_FORMS
 
 import volume
 from volume import models, samplers

@@ -61,8 +61,7 @@ def wrong_names(tree: ast.AST) -> list[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "volume":
             module = importlib.import_module(node.module or "")
             for alias in node.names:
-                known = node.module in FACADES
-                if not known or not hasattr(module, alias.name):
+                if node.module not in FACADES or not hasattr(module, alias.name):
                     wrong.append(f"from {node.module} import {alias.name}")
         spelled = dotted(node) if isinstance(node, ast.Attribute) else None
         if spelled and spelled.split(".")[0] in ("volume", "models", "samplers"):

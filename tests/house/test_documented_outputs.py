@@ -65,6 +65,7 @@ def outputs(pytestconfig, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_quick_outputs_of_the_documents_are_what_is_printed(outputs):
     """Every block of text and console carries its comment, too: without one the exit code is 2."""
     done = outputs("--check", "--quick")

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from checkout import ROOT
 from cli_runs import run
-from queries import PLANE
+from shared_queries import PLANE
 
 import volume
 from volume.__main__ import main

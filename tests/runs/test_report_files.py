@@ -12,6 +12,7 @@ from volume.classifiers.labels import Accuracy, Fits
 from volume.classifiers.lempel_ziv import LempelZiv
 from volume.classifiers.ones import Ones
 from volume.classifiers.predicate import Predicate
+from volume.common.record_reading import sha256_of
 from volume.functions.domains import BooleanCube, Points
 from volume.reports.counted import VolumeReport
 from volume.runs import report_files as storage
@@ -212,7 +213,7 @@ def test_a_sidecar_that_does_not_fit_its_record(saved):
     def shrink(record):
         record["counts"]["classes"] -= 1
         body = {name: value for name, value in record.items() if name not in ("format", "version", "sha256")}
-        record["sha256"] = storage._body_sha256(body)
+        record["sha256"] = sha256_of(body)
 
     edit(saved, shrink)
     with pytest.raises(ValueError, match=r"different runs|does not hold the counts"):
@@ -237,7 +238,7 @@ def test_a_record_names_its_sidecar_only_beside_itself(saved):
     def point_away(record):
         record["counts"]["file"] = "/etc/../../run.parquet"
         body = {name: value for name, value in record.items() if name not in ("format", "version", "sha256")}
-        record["sha256"] = storage._body_sha256(body)
+        record["sha256"] = sha256_of(body)
 
     edit(saved, point_away)
     assert VolumeReport.load(saved).num_draws == 60 * 203

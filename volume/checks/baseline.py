@@ -1,9 +1,9 @@
 """Baselines: what a report said, kept in one JSON file beside the code that it guards.
 
 A baseline holds the question, the method, the seed, where it was computed, and the answer: of counted reports the
-hits of every class (`volume.baseline_counts`), else the entries as they were. `volume.checking` compares it with a new
-report. Numbers that are the same on one machine may differ on another, in draws so near a tie that rounding decides
-them, so `Baseline.elsewhere` says what differs between the two places.
+hits of every class (`volume.checks.baseline_counts`), else the entries as they were. `volume.checks.check` compares it
+with a new report. Numbers that are the same on one machine may differ on another, in draws so near a tie that rounding
+decides them, so `Baseline.elsewhere` says what differs between the two places.
 
 The file is strict JSON with the SHA-256 of its content, and short enough to be read in a review.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volume.common.atomic_files import write_text
+from volume.common.record_reading import read_sealed, seal
 from volume.common.records import plain, short
 from volume.common.version import __version__
 
@@ -224,8 +225,7 @@ def write_record(path: str | Path, kind: str, version: int, body: Mapping[str, A
     """A strict JSON record with its own SHA-256, written beside its place and renamed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = {"format": kind, "version": version, "sha256": _digest(body), **body}
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(seal(kind, version, body), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, re.sub(r"\[\n[^\[\]{}]*\n\s*\]", _on_one_line, text) + "\n")
     return path
 
@@ -240,21 +240,5 @@ def read_record(path: str | Path, kind: str, version: int) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no baseline at {path}.")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # bad JSON and bad UTF-8
-        raise ValueError(f"{path} is truncated or damaged: it is not JSON to its end ({error}).") from None
-    if not isinstance(record, dict) or record.get("format") != kind:
-        raise ValueError(f"{path} is JSON, but no {kind.removeprefix('param-volume ')} of param-volume.")
-    if record.get("version") != version:
-        raise ValueError(
-            f"{path} has format version {record.get('version')!r} and this library reads {version}: make it again."
-        )
-    body = {name: value for name, value in record.items() if name not in ("format", "version", "sha256")}
-    if record.get("sha256") != _digest(body):
-        raise ValueError(f"{path} is damaged or was edited: its content does not match its own SHA-256.")
-    return body
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
+    other = f"no {kind.removeprefix('param-volume ')} of param-volume."
+    return read_sealed(path, (kind,), version, other=other, remedy="make it again.")[1]

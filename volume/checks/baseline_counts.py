@@ -1,8 +1,8 @@
 """What a baseline keeps of a counted report: enough for an exact comparison, and for a two-sample test.
 
-Of every listed class the column sums of the units x classes matrix (`volume.counts.Tally`), from which clumped hits get
-their variance; of the classes that are not listed their sums together; and the SHA-256 of the whole matrix, so that no
-difference anywhere goes unseen. All classes are listed up to MAX_LISTED, else those with most hits.
+Of every listed class the column sums of the units x classes matrix (`volume.statistics.counts.Tally`), from which
+clumped hits get their variance; of the classes that are not listed their sums together; and the SHA-256 of the whole
+matrix, so that no difference anywhere goes unseen. All classes are listed up to MAX_LISTED, else those with most hits.
 
 Shape letter: K classes listed.
 """
@@ -46,7 +46,7 @@ class CountedAnswer:
 
     @classmethod
     def of(cls, report: VolumeReport) -> CountedAnswer:
-        """The answer of a report. ValueError where its counts are not in memory (volume.table_report)."""
+        """The answer of a report. ValueError where its counts are not in memory (volume.reports.on_disk)."""
         if not isinstance(report.counts, Counts):
             raise ValueError(
                 "The counts of this report stay on disk, and a baseline is made of counts in memory: make it of a "

@@ -4,7 +4,7 @@
 2. One seed, one version of everything, one kind of machine: every number must be the same ("identical"), else it is
    "changed". Elsewhere the same seed may still give the same numbers; draws near a tie may differ, log volumes by
    rounding ("agrees").
-3. Otherwise, and on request, a two-sample test of every class (`volume.check_counts`, `volume.check_entries`) with a
+3. Otherwise, and on request, a two-sample test of every class (`volume.checks.counts`, `volume.checks.entries`) with a
    family-wise false-alarm rate. It is meant for draws of their own. A report of the baseline's own seed shares draws
    with it: their difference then varies less than the test believes, which makes false alarms rarer, and changes
    larger than the printed ones are found no less often.

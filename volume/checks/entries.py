@@ -1,4 +1,4 @@
-"""Entries of named classes beside their baselines: to rounding, or by the z-scores of `volume.comparison`.
+"""Entries of named classes beside their baselines: to rounding, or by the z-scores of `volume.reports.comparison`.
 
 Smallest change caught. With S the standard error of the difference of two log volumes, of nu degrees of freedom by
 Welch's formula, a test speaks beyond t S. A change by c S is caught with probability PLANNED when

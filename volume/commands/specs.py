@@ -226,7 +226,8 @@ class ClassifierWord:
     """One factor: ``table``, ``ones``, ``lz``, ``argmax``, ``fits:FILE``, ``fits:labels=01?1``, ``accuracy:FILE``.
 
     A FILE's rows are inputs of the domain with the label in the last column. ``fits:``, ``accuracy:``, ``given:`` and
-    ``defects:`` also take a task by name (`volume.task_words`). ``SPLIT | FITS`` is a `Given`: kind "|", two ``parts``.
+    ``defects:`` also take a task by name (`volume.commands.tasks`). ``SPLIT | FITS`` is a `Given`: kind "|", two
+    ``parts``.
     """
 
     kind: str

@@ -58,7 +58,7 @@ def seed_words(seed: int | list[int]) -> tuple[int, ...]:
 
 
 def seeds_of(report: Any) -> set[tuple[int, ...]]:
-    """The `seed_words` of all runs behind a report, which may be merged (volume.merging)."""
+    """The `seed_words` of all runs behind a report, which may be merged (volume.reports.merging)."""
     merged = (getattr(report, "run", None) or {}).get("merged")
     return {seed_words(seed) for seed in ([report.seed] if merged is None else [part["seed"] for part in merged])}
 

@@ -26,9 +26,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from volume.common.atomic_files import sync_folder, write_bytes, write_text
+from volume.common.record_reading import check_seal, read_json, sha256_of
 from volume.common.records import plain, short
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
-from volume.runs.files import Lock, Manifest, difference, packed, sha256
+from volume.runs.files import Lock, Manifest, difference, sha256
 
 FORMAT = "param-volume run directory"
 VERSION = 1
@@ -102,7 +103,7 @@ class RunDirectory:
         file = self.path / "config.json"
         mine = {"format": FORMAT, "version": VERSION, **plain(config, "config")}
         if not file.exists():
-            write_text(file, json.dumps({**mine, "sha256": _digest(mine)}, indent=1, allow_nan=False) + "\n")
+            write_text(file, json.dumps({**mine, "sha256": sha256_of(mine)}, indent=1, allow_nan=False) + "\n")
             return
         theirs = read_config(self.path)
         if not resume:
@@ -263,16 +264,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     file = Path(path) / "config.json"
     if not file.is_file():
         raise FileNotFoundError(f"{path} holds no run that could go on: there is no config.json in it.")
-    try:
-        config = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: it is no JSON record to its end ({error}).") from None
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ValueError(f"{file} is no config of a run: give a folder without such a file.")
-    if config.get("version") != VERSION:
-        raise ValueError(f"{file} has format version {config.get('version')!r} and this library reads {VERSION}.")
-    if config.pop("sha256", None) != _digest(config):
-        raise ValueError(f"{file} is damaged or was edited: its content does not match its own SHA-256.")
+    config = read_json(file, (FORMAT,), VERSION, other="no config of a run: give a folder without such a file.")
+    check_seal(file, config.pop("sha256", None), config)
     return config
 
 
@@ -305,10 +298,6 @@ def clear(path: str | Path) -> None:
 
 def _strict(config: dict[str, Any]) -> dict[str, Any]:
     return {name: short(value) for name, value in config.items() if name not in _LOOSE}
-
-
-def _digest(config: dict[str, Any]) -> str:
-    return hashlib.sha256(packed(config).encode()).hexdigest()
 
 
 def _when(line: dict[str, Any]) -> float:

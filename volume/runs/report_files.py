@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from volume.common.atomic_files import replacing, write_text
+from volume.common.record_reading import read_sealed, seal
 from volume.runs.columns import key_words
 from volume.statistics.counts import Counts
 
@@ -75,9 +76,8 @@ def read_counts(record_path: Path, sizes: Mapping[str, Any]) -> Counts:
 
 def write_record(path: Path, kind: str, body: dict[str, Any]) -> Path:
     """Write ``body`` with its format, version and SHA-256; returns ``path``. Its folder is made."""
-    record = {"format": kind, "version": VERSION, "sha256": _body_sha256(body), **body}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(seal(kind, VERSION, body), indent=1, allow_nan=False) + "\n")
     return path
 
 
@@ -92,21 +92,13 @@ def read_record(path: Path, kinds: Container[str]) -> tuple[str, dict[str, Any]]
         raise FileNotFoundError(
             f"There is no run at {path}: give the .json file of a run, or the folder it was saved in."
         )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # bad JSON and bad UTF-8
-        raise ValueError(f"{path} is truncated or damaged: it is not JSON to its end ({error}).") from None
-    if not isinstance(record, dict) or record.get("format", "") not in kinds:
-        raise ValueError(f"{path} is JSON, but no saved run: give what a report's save wrote.")
-    if record.get("version") != VERSION:
-        raise ValueError(
-            f"{path} has format version {record.get('version')!r} and this library reads {VERSION}: "
-            "load it with the version of volume that its record names under run, or save it again."
-        )
-    body = {name: value for name, value in record.items() if name not in ("format", "version", "sha256")}
-    if record.get("sha256") != _body_sha256(body):
-        raise ValueError(f"{path} is damaged or was edited: its content does not match its own SHA-256.")
-    return record["format"], body
+    return read_sealed(
+        path,
+        kinds,
+        VERSION,
+        other="no saved run: give what a report's save wrote.",
+        remedy="load it with the version of volume that its record names under run, or save it again.",
+    )
 
 
 def _write_rows(counts: Counts, path: Path) -> None:
@@ -174,7 +166,3 @@ def _read_rows(path: Path, sizes: Mapping[str, Any]) -> Counts:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _body_sha256(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()

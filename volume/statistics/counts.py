@@ -34,7 +34,8 @@ class Units:
     independent: bool  # True: the draws inside a unit are iid too, so hits are binomial
     nonfinite: np.ndarray  # [B] int64 draws of each unit whose network gave NaN or inf; in no class
     complete: bool  # True: one unit, in which every parameterisation of a finite prior stands once
-    # |G| where a draw brings as many hits as symmetries leave it as it is (volume.quotient); else each draw is one hit
+    # |G| where a draw brings as many hits as symmetries leave it as it is (volume.queries.quotient); else each draw is
+    # one hit
     copies: int
 
     @property
@@ -65,7 +66,7 @@ class Counts(Units):
     Classes are sorted by key. Lossless: any coarser classification, and its intervals, follow from it.
     """
 
-    keys: np.ndarray  # [K, W] uint64: packed truth tables (volume.tables), or a [K, 1] class index
+    keys: np.ndarray  # [K, W] uint64: packed truth tables (volume.functions.tables), or a [K, 1] class index
     offsets: np.ndarray  # [K + 1] int64
     unit: np.ndarray  # [R] int32
     hits: np.ndarray  # [R] int32; int64 in complete counts

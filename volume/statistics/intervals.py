@@ -77,9 +77,9 @@ def fay_feuer(
     y)/n) + 1 above, and with y and n - y exchanged below. Fewer than 5 units hardly show a variance: the
     interval is then (-inf, 0).
 
-    ``copies``: hits that one draw can bring (volume.quotient); n is then B U copies. The least variance is still that
-    of draws that bring one hit each, and one clump more is never less than one draw's most: the draws seen do not show
-    how many hits a rarer one brings.
+    ``copies``: hits that one draw can bring (volume.queries.quotient); n is then B U copies. The least variance is
+    still that of draws that bring one hit each, and one clump more is never less than one draw's most: the draws seen
+    do not show how many hits a rarer one brings.
     """
     tail = _tail(level)
     y = tally.count.astype(float)

@@ -3,9 +3,9 @@
 Both X and N vary from unit to unit, and only the units are independent. With x_b and n_b the hits of unit b, the
 variance of X - r N, r = X / N, is estimated from the residuals e_b = x_b - r n_b (the ratio estimator's variance:
 Cochran 1977, Sampling Techniques, section 6.4), v = B/(B-1) sum e_b^2, and the limits are the beta limits of
-`volume.intervals` (after Fay and Feuer 1997) with N draws, variance v and clumps as large as the largest residual of
-either sign. The number of units that matters is (sum n_b)^2 / sum n_b^2, Kish's effective one. `volume.sharing` says
-how this was simulated.
+`volume.statistics.intervals` (after Fay and Feuer 1997) with N draws, variance v and clumps as large as the largest
+residual of either sign. The number of units that matters is (sum n_b)^2 / sum n_b^2, Kish's effective one.
+`volume.reports.shares` says how this was simulated.
 
 Shape letters: B units, K classes, R records of them.
 """
@@ -21,7 +21,8 @@ from scipy import special
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson, moment_limits
 
-# As in volume.intervals: fewer units hardly show a variance, and the largest clump seen understates the largest one.
+# As in volume.statistics.intervals: fewer units hardly show a variance, and the largest clump seen understates the
+# largest one.
 _MIN_UNITS = 5
 _FEW_UNITS = 1.5
 # A class hit in so few units may not have shown how many hits one unit can bring: the clump is then taken to be a whole

@@ -397,7 +397,7 @@ def _one_clump_more(w: np.ndarray, g: np.ndarray, level: float, clump: float) ->
     num = w.shape[-1]
     share = np.sum(w * g, axis=-1)
     variance = num / (num - 1) * np.sum((w * (g - share[:, None])) ** 2, axis=-1)
-    # As in `volume.intervals.fay_feuer`: a variance from R numbers, and a largest clump from R units.
+    # As in `volume.statistics.intervals.fay_feuer`: a variance from R numbers, and a largest clump from R units.
     variance = variance * (special.stdtrit(num - 1, (1 - level) / 2) / special.ndtri((1 - level) / 2)) ** 2
     more, fewer = (
         np.maximum(clump * np.sum(w**2, axis=-1), (1 + 1.5 / math.sqrt(num)) * np.max(w * each, axis=-1))

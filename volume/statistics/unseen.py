@@ -73,7 +73,7 @@ def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None)
     ``clump``: largest number of hits that one unit may give a class that is seen nowhere else, when the run
     itself shows none (U = 0); None means a whole unit. Draws that gave NaN or inf count as draws of a class
     of their own. Fewer than two units, or no draws, know nothing: the interval is [0, 1]. Complete counts have
-    seen everything: all of it is 0. Where a draw brings several hits (volume.quotient) all is in hits, of those
+    seen everything: all of it is 0. Where a draw brings several hits (volume.queries.quotient) all is in hits, of those
     possible. Raises ValueError for a level outside (0, 1).
     """
     check_level(level)

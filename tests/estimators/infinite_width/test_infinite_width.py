@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from queries import AFFINE, CLOSED_FORMS, RELU
 from scipy.special import erf, ndtr
+from shared_queries import AFFINE, CLOSED_FORMS, RELU
 
 import volume
 from volume import infinite_width, models, nngp_kernel, samplers

@@ -141,6 +141,7 @@ def test_the_class_is_asked_at_the_end():
     near(run, [math.log(integrate.quad(of_angle, low, high)[0])])
 
 
+@pytest.mark.slow
 def test_twenty_dimensions_in_float64():
     """Half axes from 1 to 100, off the prior's centre, at two cutoffs and with a long curve between them."""
     at, half = np.linspace(-1, 1.5, 20), np.logspace(0, 4, 20)

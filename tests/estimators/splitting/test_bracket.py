@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from queries import AFFINE, CLOSED_FORMS, PLANE
+from shared_queries import AFFINE, CLOSED_FORMS, PLANE
 
 import volume
 from benchmarks.rare_truths import cases

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cli_runs import answer
+from shared_queries import SQUARE, TANH, TANH_FITS
 
 import volume
 from benchmarks.rare_truths import cases
@@ -22,11 +23,9 @@ from volume.reports.entries import ReplicatedVolume
 from volume.statistics.replicates import log_mean_error
 
 CASES = {case.name: case for case in cases(["half-space", "cap", "corner", "orthant", "ties"])}
-SQUARE = volume.BooleanCube(2)
 SMALL = volume.Splitting(particles=64, moves=4, replicates=8)
 FEW = volume.Splitting(particles=4, moves=2)
-NETWORK = models.MLP((2, 3, 1), "tanh")
-PRIOR = samplers.Gaussian(1.0, 0.5)
+NETWORK, PRIOR = TANH.model, TANH.prior
 GIVEN = volume.Query(
     NETWORK, PRIOR, SQUARE, volume.Given(volume.Fits([[0, 0], [1, 1]], [1, 0]), volume.Fits([[0, 1], [1, 0]], [1, 0]))
 )
@@ -53,13 +52,14 @@ def check(entry, truth, *, spread=0.7, error=0.0):
     assert entry.log_bound < entry.log_volume
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "particles", "moves"),
     [
         ("corner 6-d 1e-6", 64, 4),  # Uniform
-        pytest.param("three correlated 1e-2", 32, 4, marks=pytest.mark.slow),
-        pytest.param("cap 40-d 1e-30", 128, 16, marks=pytest.mark.slow),  # Sphere
-        pytest.param("half-space 5-d 1e-300", 128, 16, marks=pytest.mark.slow),
+        ("three correlated 1e-2", 32, 4),
+        ("cap 40-d 1e-30", 128, 16),  # Sphere
+        ("half-space 5-d 1e-300", 128, 16),
     ],
 )
 def test_rare_truths(name, particles, moves):
@@ -105,21 +105,25 @@ def test_agrees_with_direct_draws():
 
 
 def test_same_seed_same_answer_and_round_trip(tmp_path):
-    query = volume.Query(NETWORK, PRIOR, SQUARE, volume.Fits([[0, 0], [1, 1]], [1, 0]))
-    first = estimate(query, SMALL, seed=6)
+    first = estimate(TANH_FITS, SMALL, seed=6)
     before = num_traces()
-    again, other = estimate(query, SMALL, seed=6), estimate(query, SMALL, seed=7)
+    again, other = estimate(TANH_FITS, SMALL, seed=6), estimate(TANH_FITS, SMALL, seed=7)
     assert num_traces() == before  # another seed has other levels and steps, no other program
     assert first.entries == again.entries
     assert first["fits"].log_estimates != other["fits"].log_estimates
     assert len(set(first["fits"].log_estimates)) == 8
     assert estimate_of(first.save(tmp_path / "run")).entries == first.entries
     assert first.run["nonfinite_checked"] == 8 * 64
-    # Two groups of replicates instead of one: the same replicates.
+
+
+@pytest.mark.slow
+def test_two_groups_of_replicates_are_the_same_as_one():
+    """And a run that is stopped between them reports the first."""
+    first = estimate(TANH_FITS, SMALL, seed=6)
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("volume.estimators.smc.replicates.STATE_BYTES", 6 * 4 * 13 * 64 * 4)
-        grouped = estimate(query, SMALL, seed=6, progress=lambda progress: seen.append(progress.words))
+        grouped = estimate(TANH_FITS, SMALL, seed=6, progress=lambda progress: seen.append(progress.words))
         np.testing.assert_allclose(grouped["fits"].log_estimates, first["fits"].log_estimates, rtol=1e-4)
 
         def stop(progress):
@@ -127,7 +131,7 @@ def test_same_seed_same_answer_and_round_trip(tmp_path):
                 raise KeyboardInterrupt
 
         with pytest.raises(Interrupted) as caught:
-            estimate(query, SMALL, seed=6, progress=stop)
+            estimate(TANH_FITS, SMALL, seed=6, progress=stop)
     assert any(words.startswith("pilot at level 1") for words in seen)
     assert any(words.startswith("replicates 5 to 8 of 8, level 1") for words in seen)
     stopped: Any = caught.value.report
@@ -187,18 +191,14 @@ def test_a_split_by_complexity_is_counted_from_tables():
         estimate(volume.Query(models.Perceptron(4), PRIOR, volume.BooleanCube(4), huge), SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("score", "sentence"),
     [
-        pytest.param(
-            lambda outputs: jnp.minimum(jnp.max(outputs), 1.0),
-            "the score stands still at 1: none of 6,144 moves",
-            id="plateau",
-        ),
-        pytest.param(
-            lambda outputs: outputs[0] * jnp.nan, "the score stands still at -inf", id="nan", marks=pytest.mark.slow
-        ),
+        (lambda outputs: jnp.minimum(jnp.max(outputs), 1.0), "the score stands still at 1: none of 6,144 moves"),
+        (lambda outputs: outputs[0] * jnp.nan, "the score stands still at -inf"),
     ],
+    ids=["plateau", "nan"],
 )
 def test_scores_that_lead_nowhere(score, sentence):
     far = volume.Predicate(lambda outputs: jnp.max(outputs) > 40.0, names=("near", "far"))
@@ -210,7 +210,6 @@ def test_scores_that_lead_nowhere(score, sentence):
     assert any("region of volume about 10^" in note for note in entry.notes)
 
 
-@pytest.mark.slow
 def test_a_good_score_of_ones_own():
     """max of theta_0 x + theta_1 over x = 1 alone: an exact tail of the normal."""
     tail = volume.Predicate(lambda outputs: outputs[0] > 5, names=("near", "far"))
@@ -295,8 +294,7 @@ def test_quotient_shifts_by_the_order_of_the_group():
     """Each network once: on 2-3-1 with tanh every volume, limit and bound is that of the prior mass over 3! 2^3."""
 
     def entry(symmetry: str) -> ReplicatedVolume:
-        query = volume.Query(NETWORK, PRIOR, SQUARE, volume.Fits([[0, 0], [1, 1]], [1, 0]), symmetry=symmetry)
-        found = volume.estimate(query, SMALL, seed=3)["fits"]
+        found = volume.estimate(replace(TANH_FITS, symmetry=symmetry), SMALL, seed=3)["fits"]
         assert isinstance(found, ReplicatedVolume)
         return found
 

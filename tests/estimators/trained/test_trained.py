@@ -74,7 +74,7 @@ def test_logistic_regression_reaches_its_only_minimum():
     assert (done.fitted == -1).all()
 
 
-@pytest.mark.parametrize("batch_size", [6, 2])
+@pytest.mark.parametrize("batch_size", [6, pytest.param(2, marks=pytest.mark.slow)])
 def test_least_squares_reaches_the_closed_form(batch_size):
     """Three outputs on one-hot targets; batches with a learning rate that falls to 0 come near it, all at once reach
     it."""
@@ -132,7 +132,10 @@ def perceptron_by_hand(start, inputs, labels, orders, batch_size, rate, max_step
         taken += 1
 
 
-@pytest.mark.parametrize(("batch_size", "extra"), [(5, 2), (4, 0), (3, 1)])
+@pytest.mark.parametrize(
+    ("batch_size", "extra"),
+    [pytest.param(5, 2, marks=pytest.mark.slow), pytest.param(4, 0, marks=pytest.mark.slow), (3, 1)],
+)
 def test_stopping_is_exact_after_every_update(batch_size, extra):
     """Updates and weights of 40 perceptrons on five labels of majority: whole, weighted and gathered batches, two of
     them ragged (4 and 1, 3 and 2)."""
@@ -181,6 +184,7 @@ def test_ties_count_as_class_0():
 # --- what a run may not depend on ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"batch_size": 2}, {"objective": samplers.PPO(steps=2)}], ids=str)
 def test_a_network_trained_alone_is_the_one_in_the_batch(changes):
     training = training_of(NETWORK, FITS, optimiser=samplers.Optimiser("adam", 0.05), max_steps=150, **changes)
@@ -221,6 +225,7 @@ def test_runs_do_not_depend_on_the_pool_or_on_how_many_there_are():
     assert labels_by_run(other) != found[2]
 
 
+@pytest.mark.slow
 def test_the_last_networks_move_together_and_stay_what_they_are(monkeypatch):
     """Most of these 60 runs fit soon, and the last few move into one group; they end as when all train at once."""
     moves = []
@@ -343,6 +348,7 @@ def test_report_conditions_on_fitting_groups_and_comes_back(tmp_path):
     assert report.conventions["quantity"].startswith("share of training runs")
 
 
+@pytest.mark.slow
 def test_every_route_of_classifiers_counts_the_same_functions():
     """Tables, classes on the device, costly functions of tables and a predicate of the outputs."""
     method = volume.Trained(300, learning_rate=0.3, on=FITS, max_steps=40)
@@ -387,6 +393,7 @@ def test_a_stopped_run_reports_the_runs_before_the_first_unfinished():
         assert any("stopped early" in sentence for sentence in found.warnings)
 
 
+@pytest.mark.slow
 def test_runs_start_from_the_law_that_is_asked_for():
     """No step at all: the shares are the prior's volumes, whichever prior is asked for; z tests at 1e-7 each."""
     fits = volume.Fits(SQUARE.inputs, "0001")

@@ -100,7 +100,7 @@ def check_jitter(jitter: Any) -> None:
 
 
 def check_one_output(query: Query) -> None:
-    """Raise ValueError where the model has several outputs."""
+    """Raise ValueError unless the model has one output, for which the limit is answered."""
     if query.model.num_outputs != 1:
         raise ValueError(
             f"The wide limit is answered for one output, this model has {query.model.num_outputs}: use volume.Direct."
