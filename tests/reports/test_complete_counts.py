@@ -13,8 +13,8 @@ from volume.classifiers.descriptions import Fits, Given, Ones
 from volume.functions.domains import BooleanCube, Points
 from volume.reports.comparison import compare
 from volume.reports.counted import VolumeReport
-from volume.reports.shares import shares
 from volume.reports.loading import load
+from volume.reports.shares import shares
 from volume.statistics.counts import Counts
 
 # Asymmetric hits of the sixteen tables of two binary inputs, label order; four are empty.

@@ -20,8 +20,8 @@ from volume.functions.canonical import TableGroup
 from volume.functions.tables import labels
 from volume.queries.relabelling import PointGroup
 from volume.reports.comparison import interval_z
-from volume.reports.pooled import PooledReport, PooledTable, PooledVolume, as_asked
 from volume.reports.loading import load
+from volume.reports.pooled import PooledReport, PooledTable, PooledVolume, as_asked
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson
 

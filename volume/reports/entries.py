@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-from volume.common.logs import LN10, finite, linear, volume_text
+from volume.common.logs import LN10, finite, interval_name, interval_text, linear, volume_text
 from volume.common.records import plain
 from volume.errors import unknown
 from volume.statistics import replicates
@@ -108,17 +108,17 @@ class ClassEstimate:
     def sentence(self) -> str:
         """The class in a line."""
         return (
-            f"{self.label}: volume {volume_text(self.log_volume)}, {100 * self.level:g} % interval "
-            f"{volume_text(self.log_low)} to {volume_text(self.log_high)}"
+            f"{self.label}: volume {volume_text(self.log_volume)}, {interval_name(self.level)} "
+            f"{interval_text(self.log_low, self.log_high)}"
         )
 
     @property
     def _heading(self) -> str:
-        return f"{100 * self.level:g}% interval"
+        return interval_name(self.level)
 
     @property
     def _interval(self) -> str:
-        return f"{volume_text(self.log_low, DIGITS)} - {volume_text(self.log_high, DIGITS)}"
+        return interval_text(self.log_low, self.log_high, DIGITS)
 
 
 @dataclass(frozen=True)
