@@ -22,6 +22,7 @@ import numpy as np
 
 from volume.common.logs import finite, interval_name, volume_text
 from volume.reports.entries import DIGITS, MAX_SPREAD, ReplicatedVolume
+from volume.reports.notes import notes_of
 from volume.statistics import replicates
 
 # Rays that must carry the mean before an interval is given.
@@ -133,7 +134,7 @@ def rays_volume(
         spread=spread,
         headline=headline,
         diagnostics=dict(diagnostics or {}),
-        notes=(*filter(None, [why]), *notes),
+        notes=notes_of([*filter(None, [why]), *notes]),
         cutoff=cutoff,
         num_rays=len(values),
         effective_rays=effective,

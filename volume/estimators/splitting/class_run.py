@@ -28,6 +28,7 @@ from volume.estimators.splitting.guides import Guide
 from volume.estimators.splitting.parts import ClassParts, Phase, StateParts, fingerprint
 from volume.estimators.splitting.windows import Stage
 from volume.reports.entries import MAX_SPREAD, PART_OF, ReplicatedVolume, replicated_volume
+from volume.reports.notes import ONLY_PILOT, UNRESOLVED, Note
 from volume.runs.parts import Part, StoredPart
 from volume.statistics import replicates
 from volume.statistics.replicates import Share
@@ -315,7 +316,7 @@ class ClassRun:
                 where = f"the class, of volume {where}"
             else:
                 where = f"a region of volume {where} that holds all of the class"
-            reached = f"The pilot, one adaptive run, reached {where}: {why}."
+            reached = Note(f"The pilot, one adaptive run, reached {where}: {why}.", ONLY_PILOT)
             entry = replicated_volume(self.label, [-math.inf], level, self._diagnostics())
             return replace(entry, notes=(reached, *self.notes))  # there was no replicate that could die
         share = None if within is None else self._share_of(within, level)
@@ -335,10 +336,11 @@ class ClassRun:
         share = replicates.share_interval(estimates, g, level)
         notes = []
         if share.num_hit < replicates.MIN_HIT:
-            notes.append(
+            note = (
                 f"Met by {share.num_hit} of {len(g)} replicates: its share is not resolved, below {share.high:.2g}. "
                 "Give resolve=True for a run of its own."
             )
+            notes.append(Note(note, UNRESOLVED))
         diagnostics = {PART_OF: self.label} | ({"chosen_by_replicates": chosen_by} if chosen_by else {})
         return replicated_volume(label, logs, level, diagnostics, notes, share)
 
