@@ -130,7 +130,8 @@ def test_entries_by_label_and_by_volume():
         report(rare, rare)
 
 
-def test_summary_says_all_in_120_columns():
+def test_summary_says_all_in_120_columns(monkeypatch):
+    monkeypatch.setattr("volume.reports.text.terminal_width", lambda: 120)
     share = Share(0.25, 0.2, 0.31, 8)
     unresolved = Share(0.001, 0.0, 0.004, 2)
     found = report(

@@ -269,7 +269,7 @@ def test_record_of_a_class_never_drawn_has_null_for_infinities():
 def test_summary_has_a_line_for_every_row(result):
     text = str(result)
     assert "Volume of 0111" in text
-    assert "95 % interval" in text
+    assert "95% interval" in text
     lines = text.splitlines()
     assert len(lines) == 2 + 3
     for row, shown in zip(result.rows, lines[2:], strict=True):

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
 from scipy import special
 
 from volume.checks.rows import TriedClass, smallest_changes
 from volume.common.logs import finite
-from volume.reports.text import render, shorten
+from volume.reports.text import Table, render, short_names, shorten
 
 ALPHA = 1e-6  # family-wise false-alarm rate
 IDENTICAL, AGREES, CHANGED, FAILED, UPDATED = "identical", "agrees", "changed", "failed", "updated"
@@ -97,24 +96,16 @@ class Checked:
 
 def table(found: Sequence[Checked], alpha: float) -> str:
     """Lay out the verdicts of one call, a line for each baseline, and those that are not as before in full."""
-    columns = Table(box=None, pad_edge=False, header_style="")
-    columns.add_column("baseline", no_wrap=True)
-    columns.add_column("verdict", no_wrap=True)
-    for head in ("tests", "largest |z|", "p", "change caught: best", "worst"):
-        columns.add_column(head, justify="right", no_wrap=True)
-    for one in found:
-        tested = one.max_abs_z is not None
-        ends = one.smallest
-        columns.add_row(
-            shorten(one.name),
-            one.verdict if one.agree else one.verdict.upper(),
-            f"{one.num_tests:,}" if tested else "-",
-            f"{one.max_abs_z:.2f}" if tested else "-",
-            f"{one.p_value:.2g}" if tested else "-",
-            *(("any", "any") if not tested and one.agree else ("-", "-"))
-            if ends is None
-            else (f"{percent(end.up)} / {percent(end.down)}" for end in ends),
-        )
+    rows = []
+    for name, one in zip(short_names(one.name for one in found), found, strict=True):
+        tested, ends = one.max_abs_z is not None, one.smallest
+        if ends is None:
+            caught = ["any", "any"] if not tested and one.agree else ["-", "-"]
+        else:
+            caught = [f"{percent(end.up)} / {percent(end.down)}" for end in ends]
+        numbers = [f"{one.num_tests:,}", f"{one.max_abs_z:.2f}", f"{one.p_value:.2g}"] if tested else ["-"] * 3
+        rows.append([name, one.verdict if one.agree else one.verdict.upper(), *numbers, *caught])
+    columns = Table(["baseline", "verdict", "tests", "largest |z|", "p", "change caught: best", "worst"], rows)
     bad = [one for one in found if not one.agree]
     some = "1 baseline" if len(found) == 1 else f"{len(found)} baselines"
     closing = f"{some}: {len(found) - len(bad)} as before, {len(bad)} not."

@@ -33,3 +33,22 @@ def volume_text(log_value: float, digits: int = 4) -> str:
     if mantissa.startswith("10"):  # 9.9996 to four digits
         mantissa, exponent = f"{1:.{digits - 1}f}", exponent + 1
     return f"{mantissa}e{exponent:+03d}"
+
+
+def interval_text(log_low: float, log_high: float, digits: int = 4) -> str:
+    """Two ends of an interval of volumes from their logarithms: 0.08012 - 0.08655."""
+    return f"{volume_text(log_low, digits)} - {volume_text(log_high, digits)}"
+
+
+def interval_name(level: float) -> str:
+    """What an interval of this level is called, in a heading and in a sentence: 95% interval."""
+    return f"{100 * level:g}% interval"
+
+
+def power_text(log_value: float) -> str:
+    """A number of any size to two digits from its natural logarithm, with thousands below 1e6: 4,096, 3.4e+38."""
+    log10 = log_value / LN10
+    if 0 <= log10 < 6:
+        return f"{math.exp(log_value):,.0f}"
+    exponent = math.floor(log10)
+    return f"{10 ** (log10 - exponent):.1f}e{exponent:+03d}"

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-from rich.table import Table
 from scipy import special
 
 from volume.classifiers.truth_table import TruthTable
@@ -35,7 +34,7 @@ from volume.reports.counted_entries import ClassVolume
 from volume.reports.entries import ClassEstimate
 from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
-from volume.reports.text import render, shorten, words
+from volume.reports.text import Table, render, short_names, shorten, words
 from volume.reports.trained import TrainedReport
 from volume.reports.trained_comparison import TrainingComparison, compare_training
 
@@ -118,19 +117,14 @@ class Comparison:
 
 def _text(result: Comparison, k: int) -> str:
     """The text of :meth:`Comparison.summary`."""
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("class", no_wrap=True)
-    for head in ("volume (first)", "volume (second)", "hits", "z"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in result.rows[:k]:
-        hits = ["-" if count is None else f"{count:,}" for count in (row.count_a, row.count_b)]
-        table.add_row(
-            shorten(table_name(row.label) if result.of_cube else row.label),
-            volume_text(row.log_volume_a),
-            volume_text(row.log_volume_b),
-            " / ".join(hits),
-            f"{round(row.z, 2) + 0.0:+.2f}",
-        )
+    shown = result.rows[:k]
+    names = short_names(table_name(row.label) if result.of_cube else row.label for row in shown)
+    rows = []
+    for name, row in zip(names, shown, strict=True):
+        hits = " / ".join("-" if count is None else f"{count:,}" for count in (row.count_a, row.count_b))
+        volumes = volume_text(row.log_volume_a), volume_text(row.log_volume_b)
+        rows.append([name, *volumes, hits, f"{round(row.z, 2) + 0.0:+.2f}"])
+    table = Table(["class", "volume (first)", "volume (second)", "hits", "z"], rows)
     verdict = "They agree" if result.agree else "They DISAGREE"
     chance = f"{result.p_value:.3g}" if result.p_value < 1 else "1"
     classes = "1 class" if result.num_compared == 1 else f"{result.num_compared:,} classes"
@@ -139,7 +133,7 @@ def _text(result: Comparison, k: int) -> str:
         f"{classes} compared, largest |z| {result.max_abs_z:.2f}; equal volumes give one this large somewhere with "
         f"probability {chance} or less.\n{verdict} at the family-wise level {result.alpha:g}."
     )
-    return "\n".join([render(table), *left_out, "", closing])
+    return render(table, *left_out, "", closing)
 
 
 @overload

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from rich.table import Table
 
 from volume.classifiers.truth_table import TruthTable
-from volume.common.logs import volume_text
+from volume.common.logs import interval_name, interval_text, volume_text
 from volume.functions import lempel_ziv
 from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
 from volume.reports.counted_classes import CountedClasses
 from volume.reports.counted_entries import ClassTable, ClassVolume
-from volume.reports.text import MAX_LABEL, conventions, render, shorten
+from volume.reports.text import Table, conventions, render, short_names, shorten, took
 
 MAX_WRITTEN = 10**7  # orders of groups up to here are written as numbers
-MAX_LABEL_BESIDE_SHARES = 28
 # Warnings (docs/estimators.md says why): a share above .2 means that a handful of units carries the estimate.
 LARGE_SHARE = 0.2
 LARGE_DESIGN_EFFECT = 5.0  # the interval is more than twice as wide as iid draws would make it
@@ -111,60 +109,50 @@ def title(report: CountedClasses) -> str:
         drawn = f"all {counts.num_draws:,} parameterisations"
     elif not counts.independent:
         drawn = f"{counts.num_draws:,} draws ({counts.num_units:,} independent units of {counts.unit_size:,})"
-    seconds = report.run.get("wall_seconds")
-    took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
-    return f"{drawn}, {classes}{took}"
+    return f"{drawn}, {classes}{took(report)}"
 
 
 def _table(report: CountedClasses, shown: ClassTable) -> Table:
     tables = isinstance(report.classifier, TruthTable)
-    binary = tables and report.num_outputs == 1
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("class", no_wrap=True)
-    if binary:
-        table.add_column("T", justify="right", no_wrap=True)
-        table.add_column("LZ", justify="right", no_wrap=True)
-    of_shares = ["share"] if report.quotient else []
+    complexity = _complexity(report, shown) if tables and report.num_outputs == 1 else None
+    heads = ["class", *(["T", "LZ"] if complexity is not None else []), "volume"]
+    heads += [] if report.complete else [interval_name(report.level)]
+    heads += ["share"] if report.quotient else []
     if report.complete:
-        heads = ["volume", *of_shares, "orbits" if report.quotient else "parameterisations"]
+        heads.append("orbits" if report.quotient else "parameterisations")
     else:
-        heads = ["volume", f"{100 * report.level:g}% interval", *of_shares, "hits"]
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
-    complexity = _complexity(report, shown) if binary else None
-    for row, entry in enumerate(shown):
-        name = _name(report, entry.label) if tables else entry.label
-        cells = [shorten(name, MAX_LABEL_BESIDE_SHARES if report.quotient else MAX_LABEL)]
+        heads.append("hits")
+    names = short_names(class_name(report, entry.label) for entry in shown)
+    rows = []
+    for row, (name, entry) in enumerate(zip(names, shown, strict=True)):
+        cells = [name]
         if complexity is not None:
-            cells += [str(entry.label.count("1")), "" if np.isnan(complexity[row]) else f"{complexity[row]:.4g}"]
-        elif binary:
-            cells += [str(entry.label.count("1")), ""]
-        ends = [] if report.complete else [_interval(entry)]
-        share = [_share(entry)] if report.quotient else []
-        table.add_row(*cells, volume_text(entry.log_volume), *ends, *share, f"{entry.count:,}")
-    return table
+            bits = complexity[row]
+            cells += [str(entry.label.count("1")), "" if np.isnan(bits) else f"{bits:.4g}"]
+        cells.append(volume_text(entry.log_volume))
+        cells += [] if report.complete else [interval_text(entry.log_low, entry.log_high)]
+        cells += [_share(entry)] if report.quotient else []
+        rows.append([*cells, f"{entry.count:,}"])
+    return Table(heads, rows)
 
 
-def _complexity(report: CountedClasses, shown: ClassTable) -> np.ndarray | None:
+def _complexity(report: CountedClasses, shown: ClassTable) -> np.ndarray:
+    """Lempel-Ziv complexity of the classes shown [K], bits; nan where it is not defined."""
     if not 2 <= report.domain.num_inputs <= lempel_ziv.MAX_INPUTS:
-        return None
+        return np.full(len(shown), np.nan)
     return lempel_ziv.complexity(shown.keys, report.domain.num_inputs)
 
 
-def _name(report: CountedClasses, label: str) -> str:
-    # Names such as "1 only at 0000100" read the inputs as binary numbers, which only a cube's are.
-    return table_name(label) if isinstance(report.domain, BooleanCube) else label
-
-
-def _interval(entry: ClassVolume) -> str:
-    return f"{volume_text(entry.log_low)} - {volume_text(entry.log_high)}"
+def class_name(report: CountedClasses, label: str) -> str:
+    """The label, or a shorter name of a table such as "1 only at 0000100"."""
+    # Such names read the inputs as binary numbers, which only a cube's are.
+    named = isinstance(report.classifier, TruthTable) and isinstance(report.domain, BooleanCube)
+    return table_name(label) if named else label
 
 
 def _share(entry: ClassVolume) -> str:
-    ends = (
-        "" if entry.complete else f" ({volume_text(entry.log_share_low, 3)} - {volume_text(entry.log_share_high, 3)})"
-    )
-    return f"{volume_text(entry.log_share, 3)}{ends}"
+    share = volume_text(entry.log_share, 3)
+    return share if entry.complete else f"{share} ({interval_text(entry.log_share_low, entry.log_share_high, 3)})"
 
 
 def _quotient(report: CountedClasses) -> list[str]:
@@ -210,20 +198,25 @@ def _below(report: CountedClasses, shown: ClassTable) -> list[str]:
         lines.append("All draws estimate these classes. Intervals are pointwise.")
     lines.append(_unseen(report))
     lines.append(f"Non-finite networks: {report.num_nonfinite:,} ({nonfinite(report)}).")
-    near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
-    if near is not None and checked:
-        lines.append(
-            f"Near ties: {near:,} of {checked:,} draws ({near / checked:.2g}), within rounding of the boundary."
-        )
+    lines += near_ties(report)
     lines += [f"Warning: {sentence}" for sentence in warn(report, shown)]
     return lines + conventions(report)
+
+
+def near_ties(report: CountedClasses) -> list[str]:
+    """How many draws rounding may have decided, where that was looked at."""
+    near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
+    if near is None or not checked:
+        return []
+    return [f"Near ties: {near:,} of {checked:,} draws ({near / checked:.2g}), within rounding of the boundary."]
 
 
 def nonfinite(report: CountedClasses) -> str:
     entry = report.nonfinite
     if not report.num_nonfinite:
         return f"volume below {volume_text(entry.log_high)}"
-    return f"volume {volume_text(entry.log_volume)}, {100 * report.level:g}% interval {_interval(entry)}"
+    ends = interval_text(entry.log_low, entry.log_high)
+    return f"volume {volume_text(entry.log_volume)}, {interval_name(report.level)} {ends}"
 
 
 def _unseen(report: CountedClasses) -> str:

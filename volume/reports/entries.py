@@ -16,9 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-from volume.common.logs import LN10, finite, linear, volume_text
+from volume.common.logs import LN10, finite, interval_name, interval_text, linear, volume_text
 from volume.common.records import plain
 from volume.errors import unknown
+from volume.reports.notes import SUMMARY, Note, from_record, notes_of, to_record
 from volume.statistics import replicates
 from volume.statistics.replicates import Share
 
@@ -108,17 +109,17 @@ class ClassEstimate:
     def sentence(self) -> str:
         """The class in a line."""
         return (
-            f"{self.label}: volume {volume_text(self.log_volume)}, {100 * self.level:g} % interval "
-            f"{volume_text(self.log_low)} to {volume_text(self.log_high)}"
+            f"{self.label}: volume {volume_text(self.log_volume)}, {interval_name(self.level)} "
+            f"{interval_text(self.log_low, self.log_high)}"
         )
 
     @property
     def _heading(self) -> str:
-        return f"{100 * self.level:g}% interval"
+        return interval_name(self.level)
 
     @property
     def _interval(self) -> str:
-        return f"{volume_text(self.log_low, DIGITS)} - {volume_text(self.log_high, DIGITS)}"
+        return interval_text(self.log_low, self.log_high, DIGITS)
 
 
 @dataclass(frozen=True)
@@ -134,22 +135,21 @@ class ReplicatedVolume(ClassEstimate):
     spread: float  # standard deviation of log p_hat; nan when one died
     headline: str  # what to quote: "interval", "bound" or, when every replicate died, "none"
     diagnostics: dict[str, Any] = field(default_factory=dict)  # "ideal_spread" where known, and what the method adds
-    notes: tuple[str, ...] = ()  # sentences that a reader must see beside the number
+    notes: tuple[Note, ...] = ()  # sentences that a reader must see beside the number; given as strings, or with a kind
     share: Share | None = None  # of the class that is given in a query with Given
 
     kind: ClassVar[str] = "replicated"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "diagnostics", plain(self.diagnostics, "diagnostics"))
+        object.__setattr__(self, "notes", notes_of(self.notes))
 
     def shifted(self, shift: float) -> Self:
-        made = replicated_volume(self.label, self.log_estimates, self.level, self.diagnostics)
         logs = [value + shift for value in self.log_estimates]
         moved = replicated_volume(self.label, logs, self.level, self.diagnostics)
-        if self.notes[: len(made.notes)] == made.notes:  # notes that name volumes are written anew
-            notes = (*moved.notes, *self.notes[len(made.notes) :])
-        else:
-            notes = self.notes
+        notes = self.notes
+        if any(note.kind == SUMMARY for note in notes):  # it names a volume
+            notes = (*moved.notes, *(note for note in notes if note.kind != SUMMARY))
         # Limits are cut at a volume of 1, which is now exp(shift).
         ends = {"log_low": self.log_low + shift, "log_high": self.log_high + shift, "log_bound": self.log_bound + shift}
         return replace(
@@ -198,7 +198,7 @@ class ReplicatedVolume(ClassEstimate):
             "log_estimates": [finite(value) for value in self.log_estimates],
             "share": None if self.share is None else plain(self.share._asdict()),
             "diagnostics": self.diagnostics,
-            "notes": list(self.notes),
+            **to_record(self.notes),
         }
 
     @classmethod
@@ -211,7 +211,7 @@ class ReplicatedVolume(ClassEstimate):
             spread=_number(record["spread"]),
             headline=record["headline"],
             diagnostics=record["diagnostics"],
-            notes=tuple(record["notes"]),
+            notes=from_record(record),
             share=None if share is None else Share(**{k: _number(v) for k, v in share.items()}),
         )
 
@@ -308,7 +308,7 @@ def replicated_volume(
         spread=spread,
         headline=headline,
         diagnostics=dict(diagnostics or {}),
-        notes=(*filter(None, [note]), *notes),
+        notes=notes_of([*([Note(note, SUMMARY)] if note else []), *notes]),
         share=share,
     )
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from volume.common.logs import finite, volume_text
 from volume.reports.entries import DIGITS, ClassEstimate, stored, stored_log
+from volume.reports.notes import Note, from_record, notes_of, to_record
 
 # Above this relative error the interval of an orthant is no Student's t (volume.estimators.infinite_width.orthant).
 MAX_RELATIVE_ERROR = 0.1
@@ -51,7 +52,7 @@ class LimitVolume(ClassEstimate):
     num_draws: int  # all replicates together; 0 for an exact answer
     num_replicates: int
     jitter: float  # what was added to each output's variance, as a fraction of it
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     kind: ClassVar[str] = "limit"
 
@@ -70,7 +71,7 @@ class LimitVolume(ClassEstimate):
             num_draws=orthant.num_draws,
             num_replicates=orthant.num_replicates,
             jitter=orthant.jitter,
-            notes=orthant.notes,
+            notes=notes_of(orthant.notes),
         )
 
     def shifted(self, shift: float) -> Self:
@@ -95,7 +96,7 @@ class LimitVolume(ClassEstimate):
             "num_draws": self.num_draws,
             "num_replicates": self.num_replicates,
             "jitter": self.jitter,
-            "notes": list(self.notes),
+            **to_record(self.notes),
         }
 
     @classmethod
@@ -105,7 +106,7 @@ class LimitVolume(ClassEstimate):
             **stored(record),
             **{name: record[name] for name in names},
             log_upper_bound=stored_log(record["log_upper_bound"]),
-            notes=tuple(record["notes"]),
+            notes=from_record(record),
         )
 
     def cells(self) -> dict[str, str]:

@@ -20,8 +20,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from volume.common.logs import finite
-from volume.reports.entries import MAX_SPREAD, ReplicatedVolume
+from volume.common.logs import finite, interval_name, volume_text
+from volume.reports.entries import DIGITS, MAX_SPREAD, ReplicatedVolume
+from volume.reports.notes import notes_of
 from volume.statistics import replicates
 
 # Rays that must carry the mean before an interval is given.
@@ -79,6 +80,7 @@ class LocalVolume(ReplicatedVolume):
     def cells(self) -> dict[str, str]:
         exact = self.headline == "interval"
         found = {
+            "volume": volume_text(self.log_volume, DIGITS),
             "log V (nats)": f"{self.log_volume:.2f}" if math.isfinite(self.log_volume) else "not reached",
             self._heading: f"{self.log_low:.2f} to {self.log_high:.2f}" if exact else "none",
             "lower bound": f"{self.log_bound:.2f}",
@@ -90,10 +92,10 @@ class LocalVolume(ReplicatedVolume):
 
     def sentence(self) -> str:
         if self.headline == "interval":
-            ends = f", {100 * self.level:g} % interval {self.log_low:.2f} to {self.log_high:.2f}"
-            return f"{self.label}: log volume {self.log_volume:.2f} nats{ends}"
-        bound = f"above {self.log_bound:.2f} nats at level {self.level:g}"
-        return f"{self.label}: log volume {bound} (estimate {self.log_volume:.2f})"
+            ends = f"{interval_name(self.level)} {self.log_low:.2f} to {self.log_high:.2f}"
+            return f"{self.label}: volume {volume_text(self.log_volume)}, log {self.log_volume:.2f} nats, {ends}"
+        bound = f"volume above {volume_text(self.log_bound)}, log {self.log_bound:.2f} nats, at level {self.level:g}"
+        return f"{self.label}: {bound} (estimate {self.log_volume:.2f})"
 
 
 def rays_volume(
@@ -132,7 +134,7 @@ def rays_volume(
         spread=spread,
         headline=headline,
         diagnostics=dict(diagnostics or {}),
-        notes=(*filter(None, [why]), *notes),
+        notes=notes_of([*filter(None, [why]), *notes]),
         cutoff=cutoff,
         num_rays=len(values),
         effective_rays=effective,

@@ -27,6 +27,7 @@ from volume.reports.counted import VolumeReport
 from volume.reports.entries import PART_OF, ReplicatedVolume, replicated_volume
 from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
+from volume.reports.notes import ONLY_PILOT, UNRESOLVED
 from volume.reports.trained import TrainedReport
 from volume.runs.files import difference
 from volume.statistics import replicates
@@ -35,7 +36,6 @@ from volume.statistics.replicates import Share
 
 # Of a method: how much was drawn.
 AMOUNTS = {"direct": "draws", "trained": "runs", "splitting": "replicates"}
-RESOLVED = "Give resolve=True"  # begins the note of a share that a run could not tell; the joined one says so anew
 
 
 def merge(reports: Sequence[Report]) -> Any:
@@ -211,7 +211,7 @@ def _joined_entry(
     level = each[0].level
     logs = [value for entry in each for value in entry.log_estimates]
     parted = [PART_OF in entry.diagnostics for entry in each]
-    if any("The pilot, one adaptive run, reached" in note for entry in each for note in entry.notes):
+    if any(note.kind == ONLY_PILOT for entry in each for note in entry.notes):
         raise ValueError(f"{label}: a run ended before its first replicate, so it has none to join.")
     if any(parted):
         if not all(parted):
@@ -231,7 +231,9 @@ def _joined_entry(
                 for part, whole in zip(entry.log_estimates, within, strict=True)
             ]
         share = replicates.share_interval(estimates, np.minimum(fractions, 1.0), level)
-        notes = [note for note in each[0].notes if RESOLVED in note] if share.num_hit < replicates.MIN_HIT else []
+        notes = (
+            [note for note in each[0].notes if note.kind == UNRESOLVED] if share.num_hit < replicates.MIN_HIT else []
+        )
         made = replicated_volume(label, logs, level, each[0].diagnostics, notes, share)
     else:
         made = replicated_volume(label, logs, level, _joined_diagnostics(each))

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
-
-from rich.table import Table
 
 from volume.functions.table_names import table_name
 from volume.reports.entries import PART_OF, ClassEstimate
 from volume.reports.facts import Report
-from volume.reports.text import WIDTH, conventions, render, shorten, words
-
-MIN_LABEL = 12  # columns
+from volume.reports.text import Table, conventions, render, short_names, shorten, took, words
 
 
 def warn(report: Report) -> list[str]:
@@ -34,24 +29,18 @@ def summarise(report: Report, k: int) -> str:
 
 
 def _title(report: Report) -> str:
-    seconds = report.run.get("wall_seconds")
-    took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
     number = "1 class" if len(report) == 1 else f"{len(report):,} classes"
-    return f"{number} by {report.method.get('name', '?')}{took}"
+    return f"{number} by {report.method.get('name', '?')}{took(report)}"
 
 
 def _table(report: Report, shown: Sequence[ClassEstimate]) -> Table:
     rows = [entry.cells() for entry in shown]
     heads = list(dict.fromkeys(head for row in rows for head in row))  # kinds of entry may differ in what they know
-    taken = sum(2 + max(len(head), *(len(row.get(head, "")) for row in rows)) for head in heads)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    table.add_column("class", no_wrap=True)
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
-    for entry, row in zip(shown, rows, strict=True):
-        name = shorten(_name(report, entry.label), max(WIDTH - taken - 2, MIN_LABEL))
-        table.add_row(name, *(row.get(head, "") for head in heads))
-    return table
+    names = short_names(_name(report, entry.label) for entry in shown)
+    return Table(
+        ["class", *heads],
+        [[name, *(row.get(head, "") for head in heads)] for name, row in zip(names, rows, strict=True)],
+    )
 
 
 def _name(report: Report, label: str) -> str:
@@ -61,21 +50,19 @@ def _name(report: Report, label: str) -> str:
 
 
 def _below(report: Report, shown: Sequence[ClassEstimate]) -> list[str]:
-    lines = []
+    lines = [""]
     if any("lower bound" in entry.cells() for entry in shown):
-        lines += _wrapped(
+        lines.append(
             "The lower bound assumes only that the estimate is unbiased and the replicates independent; the interval "
             "that log p_hat is near normal. Where the spread is above 1 the bound leads."
         )
     for entry in shown:
         diagnostics = {k: v for k, v in getattr(entry, "diagnostics", {}).items() if not _for_machines(k, v)}
         if diagnostics:
-            lines += _wrapped(f"{shorten(_name(report, entry.label))}: {words(diagnostics)}")
-    for sentence in report.warnings:
-        lines += _wrapped(f"Warning: {sentence}")
-    for line in conventions(report):
-        lines += _wrapped(line)
-    return lines if lines[0] == "" else ["", *lines]
+            lines.append(f"{shorten(_name(report, entry.label))}: {words(diagnostics)}")
+    lines += [f"Warning: {sentence}" for sentence in report.warnings]
+    closing = conventions(report)
+    return lines + (closing if len(lines) > 1 else closing[1:])
 
 
 def _for_machines(name: str, value: Any) -> bool:
@@ -84,8 +71,3 @@ def _for_machines(name: str, value: Any) -> bool:
     return name in ("ideal_spread", PART_OF) or (
         isinstance(value, list) and any(isinstance(item, list) for item in value)
     )
-
-
-def _wrapped(text: Any) -> list[str]:
-    indent = " " * (len(text) - len(text.lstrip()))
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent + "  ", break_on_hyphens=False) or [""]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from rich.table import Table
 
-from volume.common.logs import volume_text
+from volume.common.logs import interval_name, interval_text, volume_text
 from volume.functions.canonical import TableGroup
-from volume.functions.domains import BooleanCube
-from volume.functions.table_names import table_name
 from volume.queries.relabelling import PointGroup
 from volume.reports.counted_classes import CountedClasses
-from volume.reports.counted_text import nonfinite, title, warn
+from volume.reports.counted_text import class_name, near_ties, nonfinite, title, warn
 from volume.reports.pooled_entries import PooledTable
-from volume.reports.text import conventions, render, shorten
+from volume.reports.text import Table, conventions, render, short_names
 
 
 def summarise(
@@ -38,24 +35,19 @@ def summarise(
 
 
 def _table(report: CountedClasses, shown: PooledTable, ratios: np.ndarray) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("orbit of", no_wrap=True)
-    drawn = (f"{100 * report.level:g}% interval", "hits of the orbit", "narrower")
-    for head in ("T", "classes", "volume of one", *(("parameterisations",) if report.complete else drawn)):
-        table.add_column(head, justify="right", no_wrap=True)
-    for entry, ratio in zip(shown, ratios.tolist(), strict=True):
-        ends = [] if report.complete else [f"{volume_text(entry.log_low)} - {volume_text(entry.log_high)}"]
+    heads = ["orbit of", "T", "classes", "volume of one"]
+    heads += (
+        ["parameterisations"] if report.complete else [interval_name(report.level), "hits of the orbit", "narrower"]
+    )
+    names = short_names(class_name(report, entry.label) for entry in shown)
+    rows = []
+    for name, entry, ratio in zip(names, shown, ratios.tolist(), strict=True):
+        ends = [] if report.complete else [interval_text(entry.log_low, entry.log_high)]
         gain = [] if report.complete else ["" if np.isnan(ratio) else f"{ratio:.3g} x"]
-        table.add_row(
-            shorten(table_name(entry.label) if isinstance(report.domain, BooleanCube) else entry.label),
-            str(entry.label.count("1")),
-            f"{entry.orbit_size:,}",
-            volume_text(entry.log_volume),
-            *ends,
-            f"{entry.count:,}",
-            *gain,
-        )
-    return table
+        size = f"{entry.orbit_size:,}"
+        ones = str(entry.label.count("1"))
+        rows.append([name, ones, size, volume_text(entry.log_volume), *ends, f"{entry.count:,}", *gain])
+    return Table(heads, rows)
 
 
 def _below(
@@ -95,10 +87,6 @@ def _below(
         "an orbit that these draws did not hit."
     )
     lines.append(f"Non-finite networks: {report.num_nonfinite:,} ({nonfinite(report)}).")
-    near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
-    if near is not None and checked:
-        lines.append(
-            f"Near ties: {near:,} of {checked:,} draws ({near / checked:.2g}), within rounding of the boundary."
-        )
+    lines += near_ties(report)
     lines += [f"Warning: {sentence}" for sentence in warn(orbits, shown)]
     return lines + conventions(report)

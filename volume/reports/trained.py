@@ -18,16 +18,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
-from volume.classifiers.truth_table import TruthTable
-from volume.common.logs import volume_text
+from volume.common.logs import interval_name, interval_text, volume_text
 from volume.errors import whole
-from volume.functions.domains import BooleanCube
-from volume.functions.table_names import table_name
 from volume.reports.counted import VolumeReport
+from volume.reports.counted_text import class_name
 from volume.reports.entries import ClassEstimate
-from volume.reports.text import conventions, render, shorten, words
+from volume.reports.text import Table, conventions, render, short_names, took, words
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson
 
@@ -240,11 +237,9 @@ def training_words(method: dict[str, Any]) -> str:
 
 def _title(report: TrainedReport) -> str:
     method, count = report.method, report.run_ends
-    seconds = report.run.get("wall_seconds")
-    took = f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
     classes = f"{report.num_classes:,} classes" + (" among the runs that fit" if report.conditioned else "")
     lines = [
-        f"{count['runs']:,} runs of {training_words(method)}, {classes}{took}",
+        f"{count['runs']:,} runs of {training_words(method)}, {classes}{took(report)}",
         "",
     ]
     meaning = {
@@ -266,17 +261,13 @@ def _title(report: TrainedReport) -> str:
 
 
 def _table(report: TrainedReport, shown: Any) -> Table:
-    tables = isinstance(report.classifier, TruthTable)
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("class", no_wrap=True)
+    names = short_names(class_name(report, entry.label) for entry in shown)
+    rows = [
+        [name, volume_text(entry.log_volume), interval_text(entry.log_low, entry.log_high), f"{entry.count:,}"]
+        for name, entry in zip(names, shown, strict=True)
+    ]
     share = "share of fits" if report.conditioned else "share of runs"
-    for head in (share, f"{100 * report.level:g}% interval", "runs"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for entry in shown:
-        short = table_name(entry.label) if tables and isinstance(report.domain, BooleanCube) else entry.label
-        interval = f"{volume_text(entry.log_low)} - {volume_text(entry.log_high)}"
-        table.add_row(shorten(short), volume_text(entry.log_volume), interval, f"{entry.count:,}")
-    return table
+    return Table(["class", share, interval_name(report.level), "runs"], rows)
 
 
 def _below(report: TrainedReport, shown: Any) -> list[str]:
@@ -300,4 +291,4 @@ def _below(report: TrainedReport, shown: Any) -> list[str]:
 
 
 def _share(entry: ClassEstimate) -> str:
-    return f"{volume_text(entry.log_volume)}, {volume_text(entry.log_low)} - {volume_text(entry.log_high)}"
+    return f"{volume_text(entry.log_volume)}, {interval_text(entry.log_low, entry.log_high)}"

@@ -31,13 +31,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from rich.table import Table
 from scipy import stats
 
 from volume.classifiers.base import Conditional
 from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
-from volume.common.logs import finite, volume_text
+from volume.common.logs import finite, interval_name, volume_text
 from volume.common.validation import check_level
 from volume.errors import whole
 from volume.functions.domains import BooleanCube
@@ -45,7 +44,7 @@ from volume.functions.table_names import table_name
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_comparison import look_up
 from volume.reports.shares import ratio_limits
-from volume.reports.text import render, shorten
+from volume.reports.text import Table, render, short_names
 from volume.reports.trained import TrainedReport, training_words
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson
@@ -115,28 +114,29 @@ class TrainingComparison:
 
     def summary(self, k: int = 20) -> str:
         """The ``k`` classes of largest volume, and the two numbers, as text."""
-        table = Table(box=None, pad_edge=False, header_style="")
-        table.add_column("class", no_wrap=True)
-        interval = f"{100 * self.level:g}% interval"
-        for head in ("share of volume", interval, "hits", "share of runs", interval, "runs"):
-            table.add_column(head, justify="right", no_wrap=True)
-        for row in (*self.rows[: whole("k", k)], self.rest):
-            table.add_row(
-                shorten(table_name(row.label) if self.of_cube and row is not self.rest else row.label),
+        shown = self.rows[: whole("k", k)]
+        names = short_names(table_name(row.label) if self.of_cube else row.label for row in shown)
+        interval = interval_name(self.level)
+        heads = ["class", "share of volume", interval, "hits", "share of runs", interval, "runs"]
+        rows = [
+            [
+                name,
                 _text(row.volume),
                 f"{_text(row.volume_low)} - {_text(row.volume_high)}",
                 f"{row.hits:,}",
                 _text(row.runs),
                 f"{_text(row.runs_low)} - {_text(row.runs_high)}",
                 f"{row.count:,}",
-            )
+            ]
+            for name, row in zip([*names, self.rest.label], [*shown, self.rest], strict=True)
+        ]
         closing = (
             f"Given that the training labels fit: {self.fits[0]:,} draws of the prior, {self.fits[1]:,} runs of "
             f"{training_words(self.method)}.\n"
             f"Rank correlation of {len(self.rows)} classes: {_number(self.rank_correlation)}.\n"
             f"Total variation over them and the rest: {_number(self.total_variation)} (0: alike, 1: nothing in common)."
         )
-        return "\n".join([render(table), "", closing])
+        return render(Table(heads, rows), "", closing)
 
     def __str__(self) -> str:
         return self.summary()

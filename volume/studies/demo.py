@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from volume.classifiers.ones import Ones
+from volume.common.logs import interval_name, power_text
 from volume.common.progress import Progress
 from volume.estimation import estimate
 from volume.estimators.direct.direct import Direct
@@ -31,6 +31,7 @@ from volume.plots.data import RELIABLE_HITS, ComplexityData, complexity_data
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_entries import ClassTable
+from volume.reports.text import Table, render
 from volume.samplers import Gaussian
 from volume.studies import demo_measures
 from volume.studies.measures import Measures
@@ -95,13 +96,14 @@ def run(
     tasks = demo_measures.TASKS if tasks is None else tasks
     folder.mkdir(parents=True, exist_ok=True)
     console = console or Console(highlight=False)
-    say = partial(console.print, width=min(console.width, 100), highlight=False)
+    columns = min(console.width, 100)
+    say = partial(console.print, width=columns, highlight=False)
     measures, saved = demo_measures.run(
         folder,
         partial(say, markup=False),
         tasks=tasks,
         method=demo_measures.METHOD if method is None else method,
-        width=min(console.width, 100),
+        width=columns,
         seed=seed,
         level=level,
         progress=progress,
@@ -118,10 +120,10 @@ def run(
     largest = report.classes(top=SHOWN)
     say(f"\nThe largest classes, chosen by the first draws and estimated from the other {largest.num_draws:,}")
     say("(T: inputs in class 1; LZ: Lempel-Ziv complexity in bits; inputs are named by their 7 digits):\n")
-    say(largest_table(largest))
+    say(render(largest_table(largest), width=columns), markup=False, soft_wrap=True)
     say("\n" + _unseen(report))
     say("\nVolume by class balance, beside a perceptron without bias (1/128 for T = 0 to 127, a theorem):\n")
-    say(balance_table(balance))
+    say(render(balance_table(balance), width=columns), markup=False, soft_wrap=True)
     saved.append(report.save(folder))
     for kind, path in figures.items():
         getattr(plots, kind)(report, path=path)
@@ -147,54 +149,46 @@ def _run_line(report: VolumeReport) -> str:
 
 def largest_table(classes: ClassTable) -> Table:
     """The largest classes: name, T, Lempel-Ziv complexity, volume, interval, hits; fits 80 columns."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("function", no_wrap=True)
-    for heading in ("T", "LZ", "volume", f"{100 * classes.level:g} % interval", "hits"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    if len(classes):
-        ones = tables.unpack(classes.keys, 128, 1).sum(axis=1)
-        bits = lempel_ziv.complexity(classes.keys, 128)
-        for entry, inputs, complexity in zip(classes, ones, bits, strict=True):
-            table.add_row(
-                table_name(entry.label),
-                f"{inputs}",
-                f"{complexity:.1f}",
-                f"{entry.volume:.3e}",
-                f"{entry.low:.2e} to {entry.high:.2e}",
-                f"{entry.count:,}",
-            )
-    return table
+    heads = ["function", "T", "LZ", "volume", interval_name(classes.level), "hits"]
+    if not len(classes):
+        return Table(heads, [])
+    ones = tables.unpack(classes.keys, 128, 1).sum(axis=1)
+    bits = lempel_ziv.complexity(classes.keys, 128)
+    rows = [
+        [
+            table_name(entry.label),
+            f"{inputs}",
+            f"{complexity:.1f}",
+            f"{entry.volume:.3e}",
+            f"{entry.low:.2e} - {entry.high:.2e}",
+            f"{entry.count:,}",
+        ]
+        for entry, inputs, complexity in zip(classes, ones, bits, strict=True)
+    ]
+    return Table(heads, rows)
 
 
 def balance_table(balance: VolumeReport) -> Table:
     """The volume of all functions with T inputs in class 1, beside a perceptron's."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("T", "volume", f"{100 * balance.level:g} % interval", "perceptron"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for ones in BALANCES:
         entry = balance[str(ones)]
         volume = f"{entry.volume:.5f}" if entry.count else "never drawn"
-        interval = f"{entry.low:.5f} to {entry.high:.5f}" if entry.count else f"below {entry.high:.1e}"
-        table.add_row(str(ones), volume, interval, f"{1 / 128:.5f}" if ones < 128 else "0")
-    return table
+        interval = f"{entry.low:.5f} - {entry.high:.5f}" if entry.count else f"below {entry.high:.1e}"
+        rows.append([str(ones), volume, interval, f"{1 / 128:.5f}" if ones < 128 else "0"])
+    return Table(["T", "volume", interval_name(balance.level), "perceptron"], rows)
 
 
 def _unseen(report: VolumeReport) -> str:
     mass = report.unseen
     return (
-        f"Unseen: {100 * mass.mass:.1f} % of the volume ({100 * report.level:g} % interval {100 * mass.low:.1f} to"
+        f"Unseen: {100 * mass.mass:.1f} % of the volume ({interval_name(report.level)} {100 * mass.low:.1f} to"
         f" {100 * mass.high:.1f} %) belongs to functions that none of these {report.num_draws:,} networks computes:"
         " the next network drawn would show a new function that often."
     )
 
 
 # --- what it means ---
-
-
-def _power(log10: float) -> str:
-    """A power of ten to two digits, also far outside the range of floats."""
-    exponent = math.floor(log10)
-    return f"{10 ** (log10 - exponent):.1f}e{exponent:+03d}"
 
 
 def _share(value: float) -> str:
@@ -216,15 +210,15 @@ def _median(sample: ComplexityData, inside: np.ndarray) -> float:
 def paragraph(report: VolumeReport, balance: VolumeReport, sample: ComplexityData) -> str:
     """What the numbers of this run mean, in words."""
     num_inputs, draws = report.domain.num_inputs, report.num_draws
-    log10_functions = num_inputs * math.log10(2)
+    log_functions = num_inputs * math.log(2)
     sentences = [
-        f"There are 2^{num_inputs} = {_power(log10_functions)} functions on these {num_inputs} inputs; counting"
-        f" functions gives each of them {_power(-log10_functions)} and expects no two of {draws:,} draws to agree."
+        f"There are 2^{num_inputs} = {power_text(log_functions)} functions on these {num_inputs} inputs; counting"
+        f" functions gives each of them {power_text(-log_functions)} and expects no two of {draws:,} draws to agree."
     ]
     largest = report.classes(top=SHOWN)
     if len(largest) >= 2:
         first, second = largest[0], largest[1]
-        times = _power(first.log10_volume + log10_functions)
+        times = power_text(first.log_volume + log_functions)
         sentences.append(
             f'Parameter space is shared out otherwise: "{table_name(first.label)}" alone has {_share(first.volume)},'
             f' {times} times its share by count; with "{table_name(second.label)}" it is'

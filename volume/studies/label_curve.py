@@ -34,6 +34,7 @@ from volume.method import Method
 from volume.models import Model
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
+from volume.reports.text import Table, render
 from volume.samplers import Prior
 from volume.studies.columns import LIMIT, VOLUME
 
@@ -79,18 +80,21 @@ class LabelsCurve:
 
     def summary(self) -> str:
         """One line a size."""
-        head = f"{'labels':>6}  {'share of functions':>18}  "
         sizes = sorted({point.num_labels for point in self.points})
         kinds = list(dict.fromkeys((point.labels, point.measure) for point in self.points))
-        names = [f"{labels}, {measure}" for labels, measure in kinds]
-        width = max(32, *map(len, names))
-        lines = [head + "  ".join(f"{name:>{width}}" for name in names)]
         known = {(p.labels, p.measure, p.num_labels): p for p in self.points}
-        for size in sizes:
-            cells = [_words(known.get((*kind, size))) for kind in kinds]
-            share = volume_text(-size * math.log(self.num_classes), 3)
-            lines.append(f"{size:>6}  {share:>18}  " + "  ".join(f"{cell:>{width}}" for cell in cells))
-        return "\n".join(lines)
+        rows = [
+            [
+                str(size),
+                volume_text(-size * math.log(self.num_classes), 3),
+                *(_words(known.get((*kind, size))) for kind in kinds),
+            ]
+            for size in sizes
+        ]
+        return render(Table(["labels", "share of functions", *map(", ".join, kinds)], rows))
+
+    def __str__(self) -> str:
+        return self.summary()
 
     def save(self, path: str | Path) -> Path:
         """Write ``labels.json`` (or a file of another name ending .json) and give back its path."""

@@ -80,8 +80,11 @@ class Measures(MeasureTable):
         """What the numbers say, in a paragraph computed from them."""
         return paragraph(self)
 
-    def summary(self, width: int = 100) -> str:
-        """The table and the paragraph, as text; in fewer than 100 columns intervals stand below their shares."""
+    def summary(self, width: int | None = None) -> str:
+        """The table and the paragraph, as text in ``width`` columns: by default 100, or those of a narrower terminal.
+
+        In fewer than 100 columns intervals stand below their shares.
+        """
         return summarise(self, width)
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ import jax
 from volume.classifiers.base import Classifier
 from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
-from volume.common.logs import LN10, finite, linear, volume_text
+from volume.common.logs import LN10, finite, interval_name, interval_text, linear, volume_text
 from volume.common.progress import Progress
 from volume.common.records import short
 from volume.common.seeds import to_key
@@ -30,6 +30,7 @@ from volume.functions.domains import BooleanCube, Domain
 from volume.functions.table_names import table_name
 from volume.models import MLP, Model
 from volume.queries.query import Query
+from volume.reports.text import Table, render
 from volume.samplers import Prior
 
 if TYPE_CHECKING:
@@ -93,26 +94,19 @@ class Sweep:
 
     def summary(self) -> str:
         """The table as text."""
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(title=f"Volume of {self.name}", title_justify="left", box=None, pad_edge=False)
-        table.add_column(self.x_name)
-        for heading in ("volume", f"{100 * self.level:g} % interval", "hits", "draws", "design effect"):
-            table.add_column(heading, justify="right")
-        for row in self.rows:
-            table.add_row(
+        rows = [
+            [
                 f"{row.x:g}" if isinstance(row.x, (int, float)) else row.x,
                 volume_text(row.log_volume, 3) if row.count else "never drawn",
-                f"{volume_text(row.log_low, 3)} to {volume_text(row.log_high, 3)}",
+                interval_text(row.log_low, row.log_high, 3),
                 f"{row.count:,}",
                 f"{row.num_draws:,}",
                 f"{row.design_effect:.2f}" if math.isfinite(row.design_effect) else "-",
-            )
-        console = Console(width=100, no_color=True, highlight=False)
-        with console.capture() as capture:
-            console.print(table)
-        return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
+            ]
+            for row in self.rows
+        ]
+        heads = [self.x_name, "volume", interval_name(self.level), "hits", "draws", "design effect"]
+        return render(f"Volume of {self.name}", Table(heads, rows))
 
     def __str__(self) -> str:
         return self.summary()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import textwrap
 
-from rich.table import Table
-
-from volume.common.logs import LN10, volume_text
-from volume.reports.text import render
+from volume.common.logs import LN10, power_text, volume_text
+from volume.reports.text import Table, render, terminal_width
 from volume.studies.columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
 from volume.studies.table import MeasureTable
 
@@ -61,8 +58,10 @@ def total_words(column: Column, narrow: bool = False) -> str:
     return _with_ends(column.log_total, column.log_total_low, column.log_total_high, narrow)
 
 
-def summarise(found: MeasureTable, width: int = WIDTH) -> str:
+def summarise(found: MeasureTable, width: float | None = None) -> str:
     """The text of `Measures.summary`; what does not fit in ``width`` stands in further tables below the first."""
+    if width is None:
+        width = min(terminal_width(), WIDTH)
     groups, narrow = _layout(found, width)
     tables = [part for group in groups for part in ("", _table(found, group, narrow))][1:]
     below = [f"{_subject(column)}: {column.how}." for column in found.columns if column.name != FUNCTIONS]
@@ -73,11 +72,10 @@ def summarise(found: MeasureTable, width: int = WIDTH) -> str:
     if any(not cell.resolved for column in found.columns for cell in column.cells):
         below.append('"below x": met too rarely to be told from 0; x is the upper end of its interval.')
     title = f"How what fits {found.num_train} labels divides by the other {found.num_other} of {_name(found)}"
-    text = [line for each in (*below, "", paragraph(found)) for line in _wrapped(each, width)]
-    return render("\n".join(_wrapped(title, width)), *tables, "\n".join(["", *text]))
+    return render(title, *tables, "", *below, "", paragraph(found), width=width)
 
 
-def _layout(found: MeasureTable, width: int) -> tuple[list[list[Column]], bool]:
+def _layout(found: MeasureTable, width: float) -> tuple[list[list[Column]], bool]:
     """Which columns share a table, and whether intervals stand below their shares.
 
     Measures alone are one table, as wide as it gets. With trainings beside them all go into one where that fits, else
@@ -99,22 +97,18 @@ def _layout(found: MeasureTable, width: int) -> tuple[list[list[Column]], bool]:
 
 def _width(found: MeasureTable, columns: list[Column], narrow: bool) -> int:
     """Columns of text that a table takes."""
-    return max(map(len, render(_table(found, columns, narrow)).splitlines()))
+    return max(map(len, render(_table(found, columns, narrow), width=math.inf).splitlines()))
 
 
 def _table(found: MeasureTable, columns: list[Column], narrow: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1 if narrow else 2, 0, 0), header_style="")
-    table.add_column("on the other inputs" if found.num_other > 1 else "on the other input", no_wrap=True)
-    table.add_column("right", justify="right", no_wrap=True)
-    for column in columns:
-        table.add_column(_heading(column), justify="right", no_wrap=True)
+    heads = ["on the other inputs" if found.num_other > 1 else "on the other input", "right", *map(_heading, columns)]
+    rows = []
     for index, row in enumerate(found.rows):
         cells = [cell_words(c.cells[index], c.exact, narrow) if c.cells else "-" for c in columns]
-        table.add_row(row.words, row.counts, *cells)
-    table.add_row()
+        rows.append([row.words, row.counts, *cells])
     label = "fit, of all runs" if all(column.of_runs for column in columns) else "fits, of everything"
-    table.add_row(label, "", *(total_words(column, narrow) for column in columns))
-    return table
+    totals = [label, "", *(total_words(column, narrow) for column in columns)]
+    return Table(heads, [*rows, [""] * len(heads), totals])
 
 
 def _heading(column: Column) -> str:
@@ -141,7 +135,7 @@ def paragraph(found: MeasureTable) -> str:
     log_all = found.log_num_functions
     number = f"{found.num_classes}^{found.num_inputs - found.num_train:,}"
     sentences = [
-        f"{number} = {_power(log_all)} functions agree with the {found.num_train} labels, a share"
+        f"{number} = {power_text(log_all)} functions agree with the {found.num_train} labels, a share"
         f" {share_words(functions.log_total, 3)} of all."
     ]
     if not volume.resolved or not volume.cells:
@@ -242,15 +236,3 @@ def _times(log10: float) -> str:
         return f"10^{log10:.1f} times"
     value = float(f"{10.0**log10:.1e}")
     return f"{value:.2g} times" if log10 < 2 else f"{value:,.0f} times"
-
-
-def _power(log_value: float) -> str:
-    log10 = log_value / LN10
-    if log10 < 6:
-        return f"{math.exp(log_value):,.0f}"
-    exponent = math.floor(log10)
-    return f"{10 ** (log10 - exponent):.1f}e{exponent:+03d}"
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]

@@ -14,6 +14,7 @@ import numpy as np
 from volume.common.logs import LN10
 from volume.estimators.splitting.class_run import ClassRun
 from volume.reports.entries import PART_OF, ReplicatedVolume, replicated_volume
+from volume.reports.notes import ONLY_PILOT, UNRESOLVED, Note
 from volume.statistics import replicates
 from volume.statistics.replicates import Share
 
@@ -28,7 +29,7 @@ def class_entry(run: ClassRun, level: float, within: ClassRun | None = None) -> 
             where = f"the class, of volume {where}"
         else:
             where = f"a region of volume {where} that holds all of the class"
-        reached = f"The pilot, one adaptive run, reached {where}: {why}."
+        reached = Note(f"The pilot, one adaptive run, reached {where}: {why}.", ONLY_PILOT)
         entry = replicated_volume(run.label, [-math.inf], level, _diagnostics(run))
         return replace(entry, notes=(reached, *run.notes))  # there was no replicate that could die
     share = None if within is None else _share_of(run, within, level)
@@ -49,10 +50,11 @@ def split_entry(run: ClassRun, label: str, index: int | None, level: float, chos
     share = replicates.share_interval(estimates, g, level)
     notes = []
     if share.num_hit < replicates.MIN_HIT:
-        notes.append(
+        note = (
             f"Met by {share.num_hit} of {len(g)} replicates: its share is not resolved, below {share.high:.2g}. "
             "Give resolve=True for a run of its own."
         )
+        notes.append(Note(note, UNRESOLVED))
     diagnostics = {PART_OF: run.label} | ({"chosen_by_replicates": chosen_by} if chosen_by else {})
     return replicated_volume(label, logs, level, diagnostics, notes, share)
 
