@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jax import Array
 
 from volume.estimators.smc.pilot import Pilot
+from volume.estimators.splitting.schemes import ClassScheme
 from volume.estimators.splitting.stage import Stage
 
 
@@ -25,6 +26,7 @@ class PilotState(NamedTuple):
 class ClassPilot(Pilot):
     """Levels and steps of one class."""
 
+    scheme: ClassScheme
     stages: list[Stage]
 
     @property
