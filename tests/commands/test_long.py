@@ -38,7 +38,7 @@ def test_stopped_before_anything(capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("volume.estimation.keep", stop)
+    monkeypatch.setattr("volume.estimation.run", stop)
     code, out, err = run(capsys, *SMALL)
     assert (code, out, err) == (3, "", "volume: stopped; nothing was saved.\n")
 

@@ -150,7 +150,7 @@ def test_every_option_reaches_the_query(capsys, monkeypatch):
         asked.update(query=query, method=method, **options)
         raise ValueError("enough")
 
-    monkeypatch.setattr("volume.estimation.keep", fake)
+    monkeypatch.setattr("volume.estimation.run", fake)
     words = (
         "estimate --model mlp:2-3-1 --activation tanh --prior gaussian --weight-std 1,1.4 --bias-std 0.5"
         " --domain boolean:2 --coding -1,1 --classifier ones*lz --draws 1e5 --seed 7 --level 0.9 --heads 20"
