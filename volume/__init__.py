@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from volume.reports.entries import ClassEstimate as ClassEstimate
     from volume.reports.entries import ReplicatedVolume as ReplicatedVolume
     from volume.reports.limit_entries import LimitVolume as LimitVolume
-    from volume.reports.loading import load as load
     from volume.reports.local_entries import LocalVolume as LocalVolume
     from volume.reports.merging import merge as merge
     from volume.reports.named import EstimateReport as EstimateReport
@@ -83,6 +82,7 @@ if TYPE_CHECKING:
     from volume.studies.extrapolation import extrapolation as extrapolation
     from volume.studies.label_curve import LabelsCurve as LabelsCurve
     from volume.studies.label_curve import labels_curve as labels_curve
+    from volume.studies.loading import load as load
     from volume.studies.measures import Measures as Measures
     from volume.studies.measures import measure as measure
     from volume.studies.simplicity import SimplicityMeasure as SimplicityMeasure
@@ -155,7 +155,7 @@ _HOME = {
     "RunStopped": "runs.directory",
     "merge_directories": "reports.run_union",
     "simplicity_measure": "studies.simplicity",
-    "load": "reports.loading",
+    "load": "studies.loading",
     "Splitting": "estimators.splitting.splitting",
     "Sweep": "studies.sweep",
     "sweep": "studies.sweep",

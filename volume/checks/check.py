@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from scipy import special
 
@@ -28,6 +29,7 @@ from volume.common.logs import finite, volume_text
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_text import MANY_NEAR_TIES
 from volume.reports.facts import Report
+from volume.reports.loading import Stored
 from volume.reports.named import EstimateReport
 
 ALPHA = 1e-6  # family-wise false-alarm rate
@@ -35,9 +37,12 @@ IDENTICAL, AGREES, CHANGED, FAILED, UPDATED = "identical", "agrees", "changed", 
 MAX_CHANGES = 20  # kept of a record, largest first
 
 
-@dataclass(frozen=True)
-class Checked:
+@dataclass(frozen=True, eq=False)
+class Checked(Stored):
     """What came of one baseline."""
+
+    format: ClassVar[str] = "param-volume check"
+    file: ClassVar[str] = "check.json"
 
     name: str
     verdict: str  # IDENTICAL, AGREES, CHANGED, UPDATED; FAILED: it could not be compared
@@ -91,6 +96,18 @@ class Checked:
             "notes": list(self.notes),
             **self.facts,
         }
+
+    def record(self) -> dict[str, Any]:
+        own = {
+            name: getattr(self, name) for name in ("name", "verdict", "how", "changes", "num_tests", "alpha", "notes")
+        }
+        return {**self.to_dict(), **own, "classes": [row.to_dict() for row in self.rows], "facts": self.facts}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        known = {name: record[name] for name in ("name", "verdict", "how", "num_tests", "alpha", "facts")}
+        rows = tuple(map(TriedClass.from_dict, record["classes"]))
+        return cls(**known, changes=tuple(record["changes"]), rows=rows, notes=tuple(record["notes"]))
 
     def __str__(self) -> str:
         from volume.checks.check_summary import told
