@@ -57,7 +57,6 @@ from volume.reports.counted import VolumeReport as VolumeReport
 from volume.reports.entries import ClassEstimate as ClassEstimate
 from volume.reports.entries import ReplicatedVolume as ReplicatedVolume
 from volume.reports.limit_entries import LimitVolume as LimitVolume
-from volume.reports.loading import load as load
 from volume.reports.local_entries import LocalVolume as LocalVolume
 from volume.reports.merging import merge as merge
 from volume.reports.named import EstimateReport as EstimateReport
@@ -76,6 +75,7 @@ from volume.studies.extrapolation import Extrapolation as Extrapolation
 from volume.studies.extrapolation import extrapolation as extrapolation
 from volume.studies.label_curve import LabelsCurve as LabelsCurve
 from volume.studies.label_curve import labels_curve as labels_curve
+from volume.studies.loading import load as load
 from volume.studies.measures import Measures as Measures
 from volume.studies.measures import measure as measure
 from volume.studies.simplicity import SimplicityMeasure as SimplicityMeasure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from scipy import special
@@ -30,6 +30,15 @@ class TriedClass(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         return {name: finite(value) if isinstance(value, float) else value for name, value in self._asdict().items()}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> TriedClass:
+        """The row that wrote this record with :meth:`to_dict`."""
+        logs = ("log_volume_before", "log_volume_after")
+        before, after = (-math.inf if record[name] is None else record[name] for name in logs)
+        z = math.copysign(math.inf, before - after) if record["z"] is None else record["z"]
+        sizes = {name: math.nan if record[name] is None else record[name] for name in ("up", "down")}
+        return cls(**{**record, "log_volume_before": before, "log_volume_after": after, "z": z, **sizes})
 
     @property
     def smallest(self) -> float:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from scipy import special
 
 from volume.checks.rows import TriedClass, smallest_changes
 from volume.common.logs import finite
+from volume.reports.loading import Stored
 from volume.reports.text import Table, render, short_names, shorten
 
 ALPHA = 1e-6  # family-wise false-alarm rate
@@ -19,9 +21,12 @@ MAX_CHANGES = 20  # kept of a record, largest first
 SHOWN = 10  # changes of one baseline that its text lists
 
 
-@dataclass(frozen=True)
-class Checked:
+@dataclass(frozen=True, eq=False)
+class Checked(Stored):
     """What came of one baseline."""
+
+    format: ClassVar[str] = "param-volume check"
+    file: ClassVar[str] = "check.json"
 
     name: str
     verdict: str  # IDENTICAL, AGREES, CHANGED, UPDATED; FAILED: it could not be compared
@@ -75,6 +80,18 @@ class Checked:
             "notes": list(self.notes),
             **self.facts,
         }
+
+    def record(self) -> dict[str, Any]:
+        own = {
+            name: getattr(self, name) for name in ("name", "verdict", "how", "changes", "num_tests", "alpha", "notes")
+        }
+        return {**self.to_dict(), **own, "classes": [row.to_dict() for row in self.rows], "facts": self.facts}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        known = {name: record[name] for name in ("name", "verdict", "how", "num_tests", "alpha", "facts")}
+        rows = tuple(map(TriedClass.from_dict, record["classes"]))
+        return cls(**known, changes=tuple(record["changes"]), rows=rows, notes=tuple(record["notes"]))
 
     def __str__(self) -> str:
         """The verdict, what changed, and the smallest change that would have been seen."""

@@ -22,6 +22,13 @@ def linear(log_value: float) -> float | None:
     return value if SMALLEST_LINEAR <= value < math.inf else None
 
 
+def logarithm(stored: float | None, linear: float | None) -> float:
+    """A logarithm that a record holds beside its exponential: None is -inf where that is 0, else undefined (nan)."""
+    if stored is not None:
+        return stored
+    return -math.inf if linear == 0 else math.nan
+
+
 def volume_text(log_value: float, digits: int = 4) -> str:
     """A volume to so many digits from its logarithm: 0.08333, 3.210e-1000, 0."""
     if log_value == -math.inf:

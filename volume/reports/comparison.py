@@ -15,8 +15,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, overload
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self, overload
 
 import numpy as np
 from scipy import special
@@ -33,6 +35,7 @@ from volume.reports.counted_comparison import MIN_COUNT, compare_counts
 from volume.reports.counted_entries import ClassVolume
 from volume.reports.entries import ClassEstimate
 from volume.reports.facts import Report
+from volume.reports.loading import Stored
 from volume.reports.named import EstimateReport
 from volume.reports.text import Table, render, short_names, shorten, words
 from volume.reports.trained import TrainedReport
@@ -59,10 +62,20 @@ class ComparedClass(NamedTuple):
         entry = self._asdict()
         return {name: finite(value) if isinstance(value, float) else value for name, value in entry.items()}
 
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> ComparedClass:
+        """The row that wrote this record with :meth:`to_dict`."""
+        a, b = (-math.inf if record[name] is None else record[name] for name in ("log_volume_a", "log_volume_b"))
+        z = math.copysign(math.inf, a - b) if record["z"] is None else record["z"]
+        return cls(**{**record, "log_volume_a": a, "log_volume_b": b, "z": z})
 
-@dataclass(frozen=True)
-class Comparison:
+
+@dataclass(frozen=True, eq=False)
+class Comparison(Stored):
     """The z-scores of two reports, largest first."""
+
+    format: ClassVar[str] = "param-volume comparison"
+    file: ClassVar[str] = "comparison.json"
 
     rows: tuple[ComparedClass, ...]
     draws_a: int | None  # None where nothing was counted
@@ -106,6 +119,19 @@ class Comparison:
             "a": self.stated_a,
             "b": self.stated_b,
         }
+
+    def record(self) -> dict[str, Any]:
+        return {**self.to_dict(), "of_cube": self.of_cube}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        return cls(
+            rows=tuple(map(ComparedClass.from_dict, record["classes"])),
+            **{name: record[name] for name in ("draws_a", "draws_b", "alpha", "of_cube")},
+            stated_a=record["a"],
+            stated_b=record["b"],
+            left_out=tuple((row["label"], row["why"]) for row in record["left_out"]),
+        )
 
     def summary(self, k: int = 20) -> str:
         """The ``k`` largest differences as text."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassVolume(ClassEstimate):
     """The prior mass of one class of functions from counted draws; its ``log_volume`` is log(count / num_draws).
 

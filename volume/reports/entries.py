@@ -30,7 +30,7 @@ PART_OF = "part_of"
 DIGITS = 3  # of volumes in a table: all columns of a class then fit a terminal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassEstimate:
     """The prior mass of one class of functions, with its interval. Logarithms are natural unless they say ``log10``."""
 
@@ -102,6 +102,12 @@ class ClassEstimate:
 
     # --- for people ---
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.sentence()}>"
+
+    def __str__(self) -> str:
+        return self.sentence()
+
     def cells(self) -> dict[str, str]:
         """Column heading -> text of this class's row in a table."""
         return {"volume": volume_text(self.log_volume, DIGITS), self._heading: self._interval}
@@ -122,7 +128,7 @@ class ClassEstimate:
         return interval_text(self.log_low, self.log_high, DIGITS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReplicatedVolume(ClassEstimate):
     """A volume from R independent replicates; make it with :func:`replicated_volume`, which keeps the rules.
 

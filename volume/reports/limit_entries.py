@@ -42,7 +42,7 @@ class Orthant(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LimitVolume(ClassEstimate):
     """The volume of one class were the hidden layers infinitely wide (`volume.infinite_width`)."""
 

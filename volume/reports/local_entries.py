@@ -29,7 +29,7 @@ from volume.statistics import replicates
 MIN_EFFECTIVE = 100.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LocalVolume(ReplicatedVolume):
     """The prior mass around an anchor, nats; ``log_estimates`` are of B batches of rays or of R replicates."""
 

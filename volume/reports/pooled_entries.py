@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PooledVolume(ClassVolume):
     """The volume of one class from the hits of its orbit: ``log_volume`` is log(count / num_draws / orbit_size)."""
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from scipy import stats
@@ -43,6 +43,7 @@ from volume.functions.domains import BooleanCube
 from volume.functions.table_names import table_name
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_comparison import look_up
+from volume.reports.loading import Stored
 from volume.reports.shares import ratio_limits
 from volume.reports.text import Table, render, short_names
 from volume.reports.trained import TrainedReport, training_words
@@ -86,9 +87,12 @@ class Number(NamedTuple):
         return {name: finite(value) for name, value in self._asdict().items()}
 
 
-@dataclass(frozen=True)
-class TrainingComparison:
+@dataclass(frozen=True, eq=False)
+class TrainingComparison(Stored):
     """Volume and training over the same classes, both given that the training labels fit."""
+
+    format: ClassVar[str] = "param-volume training comparison"
+    file: ClassVar[str] = "comparison.json"
 
     rows: tuple[Landing, ...]  # the head, by falling share of volume
     rest: Landing  # all other classes together
@@ -111,6 +115,22 @@ class TrainingComparison:
             "runs_that_fit": self.fits[1],
             "training": self.method,
         }
+
+    def record(self) -> dict[str, Any]:
+        return {**self.to_dict(), "of_cube": self.of_cube}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        return cls(
+            rows=tuple(Landing(**_defined(row)) for row in record["classes"]),
+            rest=Landing(**_defined(record["rest"])),
+            rank_correlation=Number(**_defined(record["rank_correlation"])),
+            total_variation=Number(**_defined(record["total_variation"])),
+            level=record["level"],
+            fits=(record["draws_that_fit"], record["runs_that_fit"]),
+            method=record["training"],
+            of_cube=record["of_cube"],
+        )
 
     def summary(self, k: int = 20) -> str:
         """The ``k`` classes of largest volume, and the two numbers, as text."""
@@ -146,6 +166,11 @@ class TrainingComparison:
         from volume.plots.figures import scatter_of_shares
 
         return scatter_of_shares(self, ax=ax, path=path)
+
+
+def _defined(record: dict[str, Any]) -> dict[str, Any]:
+    """A record's numbers, nan where it holds None."""
+    return {name: math.nan if value is None else value for name, value in record.items()}
 
 
 def compare_training(

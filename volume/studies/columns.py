@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from volume.classifiers.base import Conditional
-from volume.common.logs import finite, linear
+from volume.common.logs import finite, linear, logarithm
 from volume.estimators.infinite_width.shares import wide_shares
 from volume.estimators.trained.trained import Trained
 from volume.queries.query import Query
@@ -45,6 +45,12 @@ class Cell:
     log_low: float  # the share itself where it is exact
     log_high: float
     resolved: bool = True  # if not, only the ends say something
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any], what: str = "share") -> Cell:
+        """The cell that wrote this record with :meth:`to_dict`; ``what`` its number is called there."""
+        logs = (logarithm(record[f"log_{name}"], record[name]) for name in (what, "low", "high"))
+        return cls(*logs, record["resolved"])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; a share in (0, 1e-300) has its logarithm only."""
@@ -81,6 +87,24 @@ class Column:
             "how": self.how,
             "notes": list(self.notes),
         }
+
+
+def column_from_dict(record: Mapping[str, Any]) -> Column:
+    """The column that wrote this record with `Column.to_dict`."""
+    of_runs = record["of"] == "runs"
+    total = Cell.from_dict(record["total"], "share" if of_runs else "volume")
+    return Column(
+        name=record["name"],
+        log_total=total.log_share,
+        log_total_low=total.log_low,
+        log_total_high=total.log_high,
+        cells=tuple(map(Cell.from_dict, record["shares"])),
+        exact=record["exact"],
+        how=record["how"],
+        resolved=total.resolved,
+        notes=tuple(record["notes"]),
+        of_runs=of_runs,
+    )
 
 
 def _log(value: float) -> float:

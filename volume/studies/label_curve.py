@@ -9,19 +9,17 @@ Shape letters: N inputs, m labels, C classes of one input.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
 from volume.classifiers.labels import Fits
-from volume.common.atomic_files import write_text
 from volume.common.logs import LN10, finite, volume_text
 from volume.common.progress import Progress
 from volume.common.seeds import to_key
@@ -34,6 +32,7 @@ from volume.method import Method
 from volume.models import Model
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
+from volume.reports.loading import Stored
 from volume.reports.text import Table, render
 from volume.samplers import Prior
 from volume.studies.columns import LIMIT, VOLUME
@@ -62,10 +61,19 @@ class CurvePoint:
         record: dict[str, Any] = {name: finite(value) for name, value in logs.items()}
         return {**vars(self), **record, "log10_volume": finite(self.log_volume / LN10)}
 
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> CurvePoint:
+        """The point that wrote this record with :meth:`to_dict`."""
+        known: dict[str, Any] = {field.name: record[field.name] for field in fields(cls)}
+        return cls(**{name: -math.inf if value is None else value for name, value in known.items()})
+
 
 @dataclass(frozen=True, eq=False)
-class LabelsCurve:
+class LabelsCurve(Stored):
     """Volumes along the number of labels; `labels_curve` makes it."""
+
+    format: ClassVar[str] = "param-volume labels"
+    file: ClassVar[str] = "labels.json"
 
     name: str  # of the target
     points: tuple[CurvePoint, ...]
@@ -96,13 +104,12 @@ class LabelsCurve:
     def __str__(self) -> str:
         return self.summary()
 
-    def save(self, path: str | Path) -> Path:
-        """Write ``labels.json`` (or a file of another name ending .json) and give back its path."""
-        path = Path(path)
-        path = path if path.suffix == ".json" else path / "labels.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
-        return path
+    def record(self) -> dict[str, Any]:
+        return self.to_dict()
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        return cls(**{**record, "points": tuple(map(CurvePoint.from_dict, record["points"]))})
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
         """log10 volume against the number of labels; see `volume.measure_plots`."""

@@ -18,21 +18,19 @@ Shape letters: N inputs, C classes of one input, M other inputs, K rows (classes
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import numpy as np
 
 from volume.classifiers.base import Conditional
 from volume.classifiers.graded import Graded
-from volume.common.atomic_files import write_text
 from volume.common.progress import Progress
 from volume.common.records import plain, short
 from volume.common.seeds import to_key
@@ -42,6 +40,7 @@ from volume.estimators.splitting.splitting import Splitting
 from volume.estimators.trained.trained import Trained
 from volume.method import Method
 from volume.queries.query import Query
+from volume.reports.loading import Stored
 from volume.reports.trained import TrainedReport
 from volume.studies.columns import (
     FUNCTIONS,
@@ -49,15 +48,16 @@ from volume.studies.columns import (
     SIMPLICITY,
     Cell,
     Column,
+    column_from_dict,
     limit_column,
     runs_column,
     simplicity_column,
     trainings,
     volume_column,
 )
-from volume.studies.rows import rows_of
+from volume.studies.rows import Row, rows_of
 from volume.studies.simplicity import MAX_INPUTS
-from volume.studies.table import MeasureTable
+from volume.studies.table import ORIGIN, MeasureTable
 from volume.studies.text import paragraph, summarise
 
 if TYPE_CHECKING:
@@ -72,8 +72,18 @@ PARTICLES, MOVES, REPLICATES = 128, 8, 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Measures(MeasureTable):
+class Measures(MeasureTable, Stored):
     """A task under several measures; `measure` makes it."""
+
+    format: ClassVar[str] = "param-volume measures"
+    file: ClassVar[str] = "measures.json"
+
+    training: dict[str, Any] = field(default_factory=dict)  # how the runs of every optimiser ended
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trained:
+            object.__setattr__(self, "training", {n: _training_record(report) for n, report in self.trained.items()})
 
     @property
     def text(self) -> str:
@@ -107,23 +117,33 @@ class Measures(MeasureTable):
             "left_out": self.absent,
             "text": self.text,
             "level": self.level,
-            "seed": self.report.seed,
-            "method": self.report.method,
+            "seed": self.origin["seed"],
+            "method": self.origin["method"],
             "query": short(plain(self.description)),
-            "conventions": self.report.conventions,
-            "run": self.report.run,
-            "training": {name: _training_record(report) for name, report in self.trained.items()},
+            "conventions": self.origin["conventions"],
+            "run": self.origin["run"],
+            "training": self.training,
             "seconds": self.seconds,
         }
 
-    def save(self, path: str | Path) -> Path:
-        """Write ``measures.json`` (or a file of another name ending .json) and give back its path."""
-        path = Path(path)
-        path = path if path.suffix == ".json" else path / "measures.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        record = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        write_text(path, record + "\n")
-        return path
+    def record(self) -> dict[str, Any]:
+        return {**self.to_dict(), "log_functions_that_fit": self.log_num_functions, "description": self.description}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        return cls(
+            name=record["task"],
+            rows=tuple(map(Row.from_dict, record["rows"])),
+            columns=tuple(map(column_from_dict, record["measures"])),
+            absent=record["left_out"],
+            **{name: record[name] for name in ("num_inputs", "num_train", "num_other", "num_classes")},
+            log_num_functions=record["log_functions_that_fit"],
+            report=None,
+            description=record["description"],
+            seconds=record["seconds"],
+            origin={name: record[name] for name in ORIGIN},
+            training=record["training"],
+        )
 
     def save_training(self, folder: str | Path) -> list[Path]:
         """Write the runs of every optimiser, as `TrainedReport.save` does, in folders such as ``training-sgd``."""

@@ -5,6 +5,7 @@ Shape letters: K rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,10 @@ class Row:
         if self.fewest is None:
             return ""
         return f"{self.fewest}" if self.fewest == self.most else f"{self.fewest} to {self.most}"
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Row:
+        return cls(record["label"], record["words"], record["right_at_least"], record["right_at_most"])
 
     def to_dict(self) -> dict[str, Any]:
         return {"label": self.label, "words": self.words, "right_at_least": self.fewest, "right_at_most": self.most}

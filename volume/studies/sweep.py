@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import jax
 
@@ -30,6 +30,7 @@ from volume.functions.domains import BooleanCube, Domain
 from volume.functions.table_names import table_name
 from volume.models import MLP, Model
 from volume.queries.query import Query
+from volume.reports.loading import Stored
 from volume.reports.text import Table, render
 from volume.samplers import Prior
 
@@ -54,9 +55,12 @@ class SweepRow(NamedTuple):
     near_ties: int
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, eq=False)
+class Sweep(Stored):
     """The answer of `sweep`: one row per query, in the order given."""
+
+    format: ClassVar[str] = "param-volume sweep"
+    file: ClassVar[str] = "sweep.json"
 
     rows: tuple[SweepRow, ...]
     x_name: str
@@ -92,6 +96,16 @@ class Sweep:
             "run": self.run,
         }
 
+    def record(self) -> dict[str, Any]:
+        return {**self.to_dict(), "queries": list(self.queries)}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        known = {field.name: record[field.name] for field in dataclasses.fields(cls)}
+        for name in ("methods", "queries", "conventions"):
+            known[name] = tuple(known[name])
+        return cls(**{**known, "rows": tuple(map(_row_from_dict, record["rows"]))})
+
     def summary(self) -> str:
         """The table as text."""
         rows = [
@@ -116,6 +130,13 @@ class Sweep:
         from volume.plots import figures as plots
 
         return plots.sweep(self, ax=ax, path=path)
+
+
+def _row_from_dict(record: Mapping[str, Any]) -> SweepRow:
+    known = {name: record[name] for name in SweepRow._fields}
+    unknown_logs = {name: -math.inf for name in ("log_volume", "log_low", "log_high") if known[name] is None}
+    effect = math.nan if known["design_effect"] is None else known["design_effect"]
+    return SweepRow(**{**known, **unknown_logs, "design_effect": effect})
 
 
 def sweep(

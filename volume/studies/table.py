@@ -14,6 +14,8 @@ from volume.reports.trained import TrainedReport
 from volume.studies.columns import Column
 from volume.studies.rows import Row
 
+ORIGIN = ("level", "seed", "method", "conventions", "run")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MeasureTable:
@@ -28,10 +30,15 @@ class MeasureTable:
     num_other: int  # M, test or trigger inputs
     num_classes: int  # C
     log_num_functions: float  # that fit
-    report: VolumeReport | EstimateReport  # the run behind the parameter volume
+    report: VolumeReport | EstimateReport | None  # the run behind the parameter volume; None of a loaded table
     description: dict[str, Any]
     seconds: float
     trained: dict[str, TrainedReport] = field(default_factory=dict)  # the runs behind the columns of optimisers
+    origin: dict[str, Any] = field(default_factory=dict)  # ORIGIN of the report, which a stored table keeps
+
+    def __post_init__(self) -> None:
+        if self.report is not None:
+            object.__setattr__(self, "origin", {name: getattr(self.report, name) for name in ORIGIN})
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:
@@ -49,4 +56,4 @@ class MeasureTable:
     @property
     def level(self) -> float:
         """Of the intervals, pointwise."""
-        return self.report.level
+        return self.origin["level"]

@@ -68,7 +68,7 @@ def summarise(found: MeasureTable, width: float | None = None) -> str:
     below += [f"No column for {title_of(name)}: {_sentence(why)}" for name, why in found.absent.items()]
     below += [f"Note on {title_of(c.name)}: {note}" for c in found.columns for note in c.notes]
     where = "below their shares" if narrow else "in brackets"
-    below.append(f"Intervals {where} at {100 * found.level:g} %, each for itself. Seed {found.report.seed}.")
+    below.append(f"Intervals {where} at {100 * found.level:g} %, each for itself. Seed {found.origin['seed']}.")
     if any(not cell.resolved for column in found.columns for cell in column.cells):
         below.append('"below x": met too rarely to be told from 0; x is the upper end of its interval.')
     title = f"How what fits {found.num_train} labels divides by the other {found.num_other} of {_name(found)}"

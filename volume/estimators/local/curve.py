@@ -9,15 +9,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
+from volume.reports.loading import Stored
 from volume.reports.local_entries import LocalVolume
 from volume.reports.named import EstimateReport
 
 
-@dataclass(frozen=True)
-class LocalCurve:
+@dataclass(frozen=True, eq=False)
+class LocalCurve(Stored):
     """log V against the cutoff, by estimator; make it of a report by `volume.Local` with :meth:`of`."""
+
+    format: ClassVar[str] = "param-volume local curve"
+    file: ClassVar[str] = "curve.json"
 
     entries: tuple[LocalVolume, ...]
     slopes: dict[str, list[dict[str, Any]]]  # by estimator: "least", "largest" cutoff, "slope", "low", "high"
@@ -31,6 +35,14 @@ class LocalCurve:
         if not isinstance(report, EstimateReport) or not entries:
             raise ValueError(f"A curve needs a report by volume.Local; got {report!r}.")
         return cls(entries, report.run.get("slopes", {}), report.run.get("copies"), report.level)
+
+    def record(self) -> dict[str, Any]:
+        own = {"slopes": self.slopes, "copies": self.copies, "level": self.level}
+        return {"entries": [entry.to_dict() for entry in self.entries], **own}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> Self:
+        return cls(**{**record, "entries": tuple(map(LocalVolume.from_dict, record["entries"]))})
 
     def of_estimator(self, estimator: str) -> tuple[LocalVolume, ...]:
         """Entries in ascending order of the cutoff."""
