@@ -322,7 +322,9 @@ def test_records_and_figures(small, tmp_path):
     record = json.loads(json.dumps(small.to_dict(), allow_nan=False))
     assert [len(column["shares"]) for column in record["measures"]] == [3] * 4
     assert record["measures"][0]["shares"][2]["log_share"] == pytest.approx(-5 * math.log(2))
-    assert json.loads(small.save(tmp_path).read_text()) == record
+    stored = json.loads(small.save(tmp_path).read_text())
+    assert {name: stored[name] for name in record} == record
+    assert volume.load(tmp_path / "measures.json") == small
     small.plot(tmp_path / "bars.png")
     assert (tmp_path / "bars.png").stat().st_size > 1000
     assert small.text in small.to_dict()["text"]

@@ -64,8 +64,9 @@ class CurvePoint:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> CurvePoint:
         """The point that wrote this record with :meth:`to_dict`."""
-        known: dict[str, Any] = {field.name: record[field.name] for field in fields(cls)}
-        return cls(**{name: -math.inf if value is None else value for name, value in known.items()})
+        stored = {field.name: record[field.name] for field in fields(cls)}
+        known: dict[str, Any] = {name: -math.inf if value is None else value for name, value in stored.items()}
+        return cls(**known)
 
 
 @dataclass(frozen=True, eq=False)
