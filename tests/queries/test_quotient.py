@@ -330,8 +330,8 @@ def random_counts(rng, classes=4, units=40, unit_size=30):
 
 
 def test_shares_of_stored_counts_are_those_of_the_full_matrix():
-    """The same limits as volume.sharing, which holds every unit of every class in memory; classes hit in all units,
-    in some and in none, from a first unit on."""
+    """The same limits as volume.reports.shares, which holds every unit of every class in memory; classes hit in all
+    units, in some and in none, from a first unit on."""
     rng = np.random.default_rng(0)
     for start in (0, 4):
         hits, counts = random_counts(rng)

@@ -94,7 +94,7 @@ def rank_data(report: Counted) -> RankData:
         order = np.argsort(-tally.count, kind="stable")
         num_reliable = len(order) if report.complete else int(np.count_nonzero(tally.count >= RELIABLE_HITS))
         shown = Tally(*(column[order[kept]] for column in tally))
-    else:  # on disk (volume.table_store)
+    else:  # on disk (volume.runs.table_store)
         shown, num_reliable = cast(Any, report.counts).ranked(kept, RELIABLE_HITS)
     _, low, high = interval(
         shown,

@@ -2,7 +2,7 @@
 
 Every function takes a result, draws on ``ax`` (or on a new figure of its own; pyplot and its global state are never
 touched), writes ``path`` when one is given (vector .pdf or .svg, or .png at 200 dots per inch, by suffix) and
-returns the Axes; its folder is made. ValueError for another suffix. What is drawn is computed in volume.plot_data.
+returns the Axes; its folder is made. ValueError for another suffix. What is drawn is computed in volume.plots.data.
 """
 
 from __future__ import annotations

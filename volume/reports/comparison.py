@@ -1,6 +1,6 @@
 """Do two reports on one query agree? A z-score for every class that both know well enough.
 
-* Two counted reports: the conditional test of their hits (`volume.counted_comparison`).
+* Two counted reports: the conditional test of their hits (`volume.reports.counted_comparison`).
 * Otherwise the log volumes and the intervals that the reports print:
 
       z = (log V_a - log V_b) / sqrt(e_a^2 + e_b^2),   e = (distance to the interval's end on the other's side) / q,

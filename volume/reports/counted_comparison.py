@@ -12,12 +12,12 @@ I the regularised incomplete beta function, which takes the fractional x that cl
 (p_a - p_b) over its standard error, and that of the logarithms; for small ones it keeps what is exact.
 
 * iid draws: d = 1 - p, p the pooled share.
-* Clumped draws: d = v / y, v the variance between units (volume.intervals); pooled over both reports when their units
-  are alike, so that chance in v cannot lend weight to one side.
+* Clumped draws: d = v / y, v the variance between units (volume.statistics.intervals); pooled over both reports when
+  their units are alike, so that chance in v cannot lend weight to one side.
 
-* Every parameterisation counted on one side (`volume.exact`): its volume p is known, and x = y/d of the other side is
-  binomial in n/d trials with probability p, d = 1 for iid draws, else v / (y (1 - y/n)): z is the normal score of its
-  mid-p value. On both sides: z = 0 where the volumes are equal, else infinity.
+* Every parameterisation counted on one side (`volume.estimators.exact.exact`): its volume p is known, and x = y/d of
+  the other side is binomial in n/d trials with probability p, d = 1 for iid draws, else v / (y (1 - y/n)): z is the
+  normal score of its mid-p value. On both sides: z = 0 where the volumes are equal, else infinity.
 
 Classes are taken by the hits and units of both together, which under equal volumes tell nothing of their difference:
 asking for hits in each would hide the largest differences there are. Beside a known volume they are taken by the hits
@@ -231,7 +231,7 @@ def _candidates(a: Counts, b: Counts, min_count: int) -> np.ndarray:
 
 
 def _tallies(counts: Counts, keys: np.ndarray) -> Tally:
-    if not isinstance(counts, Counts):  # on disk (volume.table_store)
+    if not isinstance(counts, Counts):  # on disk (volume.runs.table_store)
         return counts.tallies(keys)
     return tally_of(counts, look_up(counts, keys))
 

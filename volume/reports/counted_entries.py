@@ -43,7 +43,7 @@ class ClassVolume(ClassEstimate):
     log_share: float = math.nan  # log of its volume over that of all classes together; its interval
     log_share_low: float = math.nan
     log_share_high: float = math.nan
-    quotient: bool = False  # each network is counted once (volume.quotient)
+    quotient: bool = False  # each network is counted once (volume.queries.quotient)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -189,8 +189,8 @@ def estimate(
     """The classes of these keys [K, W], which stand at ``rows`` [K] in ``counts`` (-1: never drawn), from
     units ``start`` on.
 
-    ``simultaneous`` and ``clump`` as in :func:`volume.intervals.interval`; ``shift`` is added to every log volume,
-    and ``quotient`` says that each network is counted once.
+    ``simultaneous`` and ``clump`` as in :func:`volume.statistics.intervals.interval`; ``shift`` is added to every log
+    volume, and ``quotient`` says that each network is counted once.
     """
     shares = None
     if not counts.even:

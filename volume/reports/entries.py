@@ -85,7 +85,7 @@ class ClassEstimate:
         }
 
     def shifted(self, shift: float) -> Self:
-        """The same with ``shift`` nats added to every log volume: its class divided by a constant (volume.quotient)."""
+        """The same with ``shift`` nats added to every log volume: its class divided by a constant."""
         logs = {name: getattr(self, name) + shift for name in ("log_volume", "log_low", "log_high")}
         return replace(self, **logs)
 

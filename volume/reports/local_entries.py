@@ -3,10 +3,10 @@
 Rays: S independent unbiased estimates of very different size, in B batches. The mean of d-th powers may be one ray's,
 so an interval is given only where the effective number of rays (sum w)^2 / sum w^2 is large and the batches agree
 (benchmarks/local.py grades that); the lower bound holds always, for it needs no more than independent estimates of the
-right mean: the larger of Markov's bound on the mean of all rays and of `volume.replicates.lower_bound` on the batches,
-each at half the error.
+right mean: the larger of Markov's bound on the mean of all rays and of `volume.statistics.replicates.lower_bound` on
+the batches, each at half the error.
 
-Splitting: independent replicates, as everywhere (`volume.class_estimate.replicated_volume`).
+Splitting: independent replicates, as everywhere (`volume.reports.entries.replicated_volume`).
 
 Shape letters: S rays, B batches.
 """

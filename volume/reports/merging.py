@@ -161,7 +161,7 @@ def join_counts(parts: Sequence[Counts]) -> Counts:
 
 
 def _joined_training(reports: Sequence[Any]) -> dict[str, Any]:
-    """How the runs of all reports ended (volume.trained_report.training_record)."""
+    """How the runs of all reports ended (volume.reports.trained.training_record)."""
     records = [report.run["training"] for report in reports]
     steps = np.concatenate([np.array(record["steps_to_fit"][0], np.int64) for record in records])
     runs = np.concatenate([np.array(record["steps_to_fit"][1], np.int64) for record in records])

@@ -1,6 +1,6 @@
 """The answer of a method that counts no draws: entries of named classes, and what has to be said beside them.
 
-Every entry states its own estimator and interval (`volume.class_estimate`). Log volumes are natural logarithms.
+Every entry states its own estimator and interval (`volume.reports.entries`). Log volumes are natural logarithms.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class EstimateReport(Report):
         """The report of a run: ``method`` with its "name", JAX ``devices`` (None: plain NumPy), and in ``run`` what
         else it counted.
 
-        ``entries`` are of prior mass; where the query counts each network once (volume.quotient) they are shifted here.
+        ``entries`` are of prior mass; where the query counts each network once (volume.queries.quotient) they are
+        shifted here.
         """
         shift = log_shift(facts.query)
         return EstimateReport(

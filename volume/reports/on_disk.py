@@ -1,4 +1,5 @@
-"""The report of truth tables that memory cannot hold: `VolumeReport`'s words, answered from disk (volume.table_store).
+"""The report of truth tables that memory cannot hold: `VolumeReport`'s words, answered from disk
+(volume.runs.table_store).
 
 Its numbers are those that the same counts would give in memory. What lists every class is refused with a sentence where
 there are more than a million; iteration reads the classes from disk, a range of keys at a time.
@@ -36,7 +37,7 @@ class TableReport(VolumeReport):
     and ``volume.load`` work as they do there. ``group_by`` reads all parts once and gives an ordinary report.
     """
 
-    counts: TableStore  # type: ignore[assignment]  # what a report asks of Counts; the rest of it refuses with a sentence
+    counts: TableStore  # type: ignore[assignment]  # what a report asks of Counts; the rest refuses
 
     # --- one class ---
 

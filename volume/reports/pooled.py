@@ -1,8 +1,9 @@
 """The answer to a query with ``symmetry="pooled"``: classes of equal volume share their hits.
 
-Quantity: V(C), the prior mass of one class. Estimator: the hits of the class's orbit (`volume.pooling`) over the draws,
-divided by the orbit's size; the interval is that of the orbit's total, exact for independent draws and between units
-otherwise (`volume.intervals`), divided likewise. The counts of the single classes stay: all else is computed from them.
+Quantity: V(C), the prior mass of one class. Estimator: the hits of the class's orbit (`volume.queries.pooling`) over
+the draws, divided by the orbit's size; the interval is that of the orbit's total, exact for independent draws and
+between units otherwise (`volume.statistics.intervals`), divided likewise. The counts of the single classes stay: all
+else is computed from them.
 
 Shape letters: K classes or orbits listed, W words of a key.
 """

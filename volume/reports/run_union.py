@@ -2,7 +2,7 @@
 
 Folders of one run (the same question, method and seed) that hold different parts of it: the parts come together, each
 once, and the run goes on from there, or is done. Folders of runs that differ in draws only: their reports are merged
-(volume.merging).
+(volume.reports.merging).
 """
 
 from __future__ import annotations

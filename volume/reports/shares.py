@@ -6,8 +6,9 @@ Quantity: r = V(A and b) / V(A) for every class b of a `Given`. Estimator: X / N
 * Draws that share a body or heads: both X and N come in clumps, and only the units are independent. With x_b and n_b
   the hits of unit b, the variance of X - r N is estimated from the residuals e_b = x_b - (X / N) n_b (the ratio
   estimator's variance: Cochran 1977, Sampling Techniques, section 6.4), v = B/(B-1) sum e_b^2, and the limits are the
-  beta limits of `volume.intervals` (after Fay and Feuer 1997) with N draws, variance v and clumps as large as the
-  largest residual of either sign. The number of units that matters is (sum n_b)^2 / sum n_b^2, Kish's effective one.
+  beta limits of `volume.statistics.intervals` (after Fay and Feuer 1997) with N draws, variance v and clumps as large
+  as the largest residual of either sign. The number of units that matters is (sum n_b)^2 / sum n_b^2, Kish's effective
+  one.
 
 Simulated with 20 to 1,000 units, clumped n_b and clumped shares, tied to n_b or not (48 cases, 1,500 runs each, nominal
 .95): coverage .953 to 1; close to 1 where few units are hit. Where every parameterisation was counted X / N is exact.
@@ -144,7 +145,7 @@ def ratio_limits(
         within: n_b, [B].
         level: of the two-sided interval.
         clump: the most hits that one lucky unit may bring to a class that was never seen (or never missed).
-        least_clump: the most hits of one draw (`volume.ratios`).
+        least_clump: the most hits of one draw (`volume.statistics.ratios`).
     """
     total, count = float(within.sum()), hits.sum(1).astype(float)
     squares = float(np.square(within, dtype=np.float64).sum())

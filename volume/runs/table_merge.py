@@ -201,7 +201,7 @@ def _pair_table(counts: Counts) -> pa.Table:
 
 
 def _pairs(connection: Any, work: Path, ranges: int) -> int:
-    """The sum over pairs of units of D_ij D_ji (volume.unseen)."""
+    """The sum over pairs of units of D_ij D_ji (volume.statistics.unseen)."""
     files = [str(work / f"pairs-{number:05d}.parquet") for number in range(ranges)]
     query = "SELECT sum(first) AS a, sum(second) AS b FROM read_parquet($files) GROUP BY pair"
     (found,) = connection.execute(f"SELECT sum(a * b) FROM ({query})", {"files": files}).fetchone()

@@ -2,7 +2,7 @@
 
 Two numbers of ``digits`` digits in some base are N = base^(2 digits) pairs, and their sum one of C = 2 base^digits - 1
 classes. The counting argument is about 4 decimal digits: 10^8 pairs, 19,999 sums. A network's volumes can be measured
-in a small base; both can be counted, with the same formulas (volume.counting).
+in a small base; both can be counted, with the same formulas (volume.functions.counting).
 
 Each digit goes in as a one-hot vector: symbols, as a language model reads them, of which nothing says that 3 comes
 after 2. ``coding="numeric"`` gives each as one number d / (base - 1), in which the sum is linear.

@@ -1,8 +1,8 @@
 """The columns of the table of measures: what each measure gives to all that fits, and how that divides.
 
-Shares come from what a method reports: counted draws (volume.sharing), replicates (volume.replicates), kept draws of
-the wide limit, sums over all functions, and runs of an optimiser. Runs that fit are independent, so their shares have
-Clopper and Pearson's intervals.
+Shares come from what a method reports: counted draws (volume.reports.shares), replicates
+(volume.statistics.replicates), kept draws of the wide limit, sums over all functions, and runs of an optimiser. Runs
+that fit are independent, so their shares have Clopper and Pearson's intervals.
 
 Shape letters: K rows.
 """

@@ -1,7 +1,8 @@
 """The tour behind ``volume demo``: the counting argument measured, then ten million functions of a small network.
 
-It opens with two tasks under every measure (volume.demo_measures). The network of the second part is the (7,40,40,1)
-ReLU network without biases, on all 128 inputs {0,1}^7. Every number in the paragraphs is computed from the runs.
+It opens with two tasks under every measure (volume.studies.demo_measures). The network of the second part is the
+(7,40,40,1) ReLU network without biases, on all 128 inputs {0,1}^7. Every number in the paragraphs is computed from the
+runs.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def run(
     Args:
         out: folder for the stored run and the figures; made when it does not exist.
         draws: networks to draw in the second part.
-        tasks: (target, number of training labels) of the first part. Default: `volume.demo_measures.TASKS`.
-        method: of the first part. Default: `volume.demo_measures.METHOD`.
+        tasks: (target, number of training labels) of the first part. Default: `volume.studies.demo_measures.TASKS`.
+        method: of the first part. Default: `volume.studies.demo_measures.METHOD`.
         seed: a whole number or a JAX key.
         level: coverage of the intervals.
         progress: as in `volume.estimate`.

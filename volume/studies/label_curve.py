@@ -113,7 +113,7 @@ class LabelsCurve(Stored):
         return cls(**{**record, "points": tuple(map(CurvePoint.from_dict, record["points"]))})
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
-        """log10 volume against the number of labels; see `volume.measure_plots`."""
+        """log10 volume against the number of labels; see `volume.studies.figures`."""
         from volume.studies.figures import curve
 
         return curve(self, ax=ax, path=path)

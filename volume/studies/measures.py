@@ -4,11 +4,13 @@ Quantity: for a class b of behaviour elsewhere (a bin of test accuracy, or what 
 within A, the functions that fit the training labels, under
 
 * functions: every function counts the same. Each input whose label is not given is right with probability 1/C, so the
-  shares are binomial, exact (volume.counting), whatever the target and the network;
+  shares are binomial, exact (volume.functions.counting), whatever the target and the network;
 * parameter volume: prior{f and b} / prior{f}, by `Splitting` or `Direct`, with an interval;
-* infinite width: the same for the wide limit of the network (volume.wide_shares), with an interval;
-* simplicity: weights 2^-K(f), K the Lempel-Ziv complexity (volume.simplicity), exact, for at most 16 inputs;
-* an optimiser: the share of its runs that fit (volume.trained), with an interval. A share of runs is no prior mass.
+* infinite width: the same for the wide limit of the network (volume.estimators.infinite_width.shares), with an
+  interval;
+* simplicity: weights 2^-K(f), K the Lempel-Ziv complexity (volume.studies.simplicity), exact, for at most 16 inputs;
+* an optimiser: the share of its runs that fit (volume.estimators.trained.trained), with an interval. A share of runs is
+  no prior mass.
 
 References: the counting argument in Carlsmith 2023 ("Scheming AIs") and its critique by Belrose and Pope
 2024 ("Counting arguments provide no evidence for AI doom").
@@ -153,7 +155,7 @@ class Measures(MeasureTable, Stored):
         ]
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
-        """Bars on a log axis, a group for each row; see `volume.measure_plots`."""
+        """Bars on a log axis, a group for each row; see `volume.studies.figures`."""
         from volume.studies.figures import bars
 
         return bars(self, ax=ax, path=path)

@@ -1,8 +1,9 @@
 """A simplicity prior over functions, beside the counting measure: no network, no parameters.
 
-Every function f of N inputs gets the weight 2^-K(f), K its Lempel-Ziv complexity in bits (volume.lempel_ziv), divided
-by the sum over all 2^N functions. The shares of classes are exact: all tables are enumerated, so N is at most 16. K is
-one computable stand-in for Kolmogorov complexity among many, and depends on the order of the domain's inputs.
+Every function f of N inputs gets the weight 2^-K(f), K its Lempel-Ziv complexity in bits
+(volume.classifiers.lempel_ziv), divided by the sum over all 2^N functions. The shares of classes are exact: all tables
+are enumerated, so N is at most 16. K is one computable stand-in for Kolmogorov complexity among many, and depends on
+the order of the domain's inputs.
 
 Shape letters: N inputs, K classes.
 """

@@ -1,4 +1,5 @@
-"""How rays are aimed (volume.local_rays): a Gaussian that covers a local region as well as one can, from a short pilot.
+"""How rays are aimed (volume.estimators.local.rays): a Gaussian that covers a local region as well as one can, from a
+short pilot.
 
 Rays leave the anchor as a Gaussian does, in coordinates y where the prior has unit size about its own centre: precision
 weight H + I, mean where the prior pulls. Its parts, all of them constants once the rays begin:

@@ -6,10 +6,10 @@ Under the prior alone a local region is e^-1000 rare and far longer in some dire
 
 a the anchor's normals and H the curvature of the divergence, is as wide as the prior where the divergence does not
 care and narrow where it does. Its weight beta is set by draws: the median divergence under q is ``breadth`` times the
-largest cutoff, so that the region is in reach of a few levels. H is the curvature at the anchor (volume.divergence:
-KL's Gauss-Newton matrix), then its mean over draws from q, a few times over: away from the anchor units that were off
-have come on, and a law made of the anchor's own curvature reached so far along those that most of the region was
-missed (a 16-8-10 network on digits: replicates 6.5 nats apart).
+largest cutoff, so that the region is in reach of a few levels. H is the curvature at the anchor
+(volume.estimators.local.divergence: KL's Gauss-Newton matrix), then its mean over draws from q, a few times over: away
+from the anchor units that were off have come on, and a law made of the anchor's own curvature reached so far along
+those that most of the region was missed (a 16-8-10 network on digits: replicates 6.5 nats apart).
 
 Whatever q is, the estimate stays unbiased (volume.estimators.local.region_kernel weighs it away); what q is decides how
 many levels it takes, and how far replicates spread.

@@ -1,4 +1,5 @@
-"""How far a network's behaviour is from a trained one's, the anchor's: what bounds a local volume (`volume.local`).
+"""How far a network's behaviour is from a trained one's, the anchor's: what bounds a local volume
+(`volume.estimators.local.local`).
 
 Quantities, D(anchor) = 0 for each:
 

@@ -1,16 +1,17 @@
 """Local volume: how much parameter space around a trained network behaves as it does.
 
 Quantity: the mass, under the query's prior, of the star-shaped region {theta : D(anchor || anchor + t (theta - anchor))
-<= cutoff for all t in [0, 1]}, D a divergence of behaviour on the domain's inputs (`volume.divergence`); log volumes in
-nats. Estimators:
+<= cutoff for all t in [0, 1]}, D a divergence of behaviour on the domain's inputs
+(`volume.estimators.local.divergence`); log volumes in nats. Estimators:
 
 * rays from the anchor (rays.py): fast, at any size, each ray unbiased; but in many dimensions few rays
   carry the mean, and then there is a lower bound and no interval (volume.reports.entries);
 * splitting inward (splitting.py): an interval from replicates, up to a few hundred parameters. It sees the
   line to the anchor at ``line_points`` points.
 
-Where the query's model has symmetries, the region's copies are counted (`volume.local_copies`). d log V / d log c is
-the local learning coefficient as the cutoff c goes to 0 (Watanabe 2009: V(c) ~ c^lambda up to powers of log c).
+Where the query's model has symmetries, the region's copies are counted (`volume.estimators.local.copies`). d log V / d
+log c is the local learning coefficient as the cutoff c goes to 0 (Watanabe 2009: V(c) ~ c^lambda up to powers of log
+c).
 
 Shape letters: K cutoffs, P parameters, S rays, R replicates.
 """
@@ -384,7 +385,7 @@ class LocalRun:
         return {name: records for name, records in found.items() if records}
 
     def _copies_record(self, level: float) -> dict[str, Any]:
-        """What the copies of the region say (volume.local_copies), of the largest cutoff."""
+        """What the copies of the region say (volume.estimators.local.copies), of the largest cutoff."""
         copies, rays = self._copies, self.rays
         assert copies is not None
         cutoff = self._method.cutoff[-1]

@@ -1,4 +1,4 @@
-"""The parts of rays from an anchor (volume.local_rays).
+"""The parts of rays from an anchor (volume.estimators.local.rays).
 
 aim: how the rays are aimed, constants of all of them. One row a free parameter: ``curvature`` float64, and ``axis``, a
 list of numbers, its row of the curvature's axes, where these are not the parameters' own. Facts: ``weights``.

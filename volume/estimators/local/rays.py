@@ -1,7 +1,7 @@
 """The mass of a local region by rays from the anchor, each one an unbiased estimate of it.
 
-volume.samplers.rays has the estimator, volume.local_aim the constants it is aimed with. Shape letters: S rays, K
-cutoffs, P parameters, d of them free, B batches of rays.
+volume.samplers.rays has the estimator, volume.estimators.local.aim the constants it is aimed with. Shape letters: S
+rays, K cutoffs, P parameters, d of them free, B batches of rays.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Setting(NamedTuple):
 
     rays: int
     batches: int
-    preconditioner: str  # identity, diagonal, full or given (volume.local_aim)
+    preconditioner: str  # identity, diagonal, full or given (volume.estimators.local.aim)
     given: np.ndarray | None  # [P] curvature, up to a factor
     fit: int  # steps of the pilot
     drift: bool
@@ -124,7 +124,7 @@ class RaysRun:
 
     @property
     def log_cut(self) -> np.ndarray | None:
-        """The same of the region within the anchor's cell (volume.local_copies); None where that is not known."""
+        """The same of the region within the anchor's cell (copies.py); None where that is not known."""
         found = [shot.log_cut for shot in self._shots if shot.log_cut is not None]
         return self._in_order(found) if found else None
 
