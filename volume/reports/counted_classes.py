@@ -248,7 +248,7 @@ class CountedClasses(Report):
 
     @property
     def largest_clump(self) -> float:
-        """The most hits that one rare body, or one rare head, can bring to a unit (`clump_at_zero` of the intervals)."""
+        """The most hits that one rare body, or one rare head, can bring to a unit."""
         if self.counts.copies > 1:  # draws by themselves
             return self.counts.copies
         shared = [value for name in ("heads", "bodies") if isinstance(value := self.method.get(name), int)]
