@@ -32,9 +32,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from volume.estimators.local.cover import Cover
-from volume.estimators.local.group import GroupState, RegionGroup, Replicate
-from volume.estimators.local.pilot import Closing, LocalPilot, PilotState
+from volume.estimators.local.group import RegionGroup, Replicate
+from volume.estimators.local.pilot import Closing, LocalPilot
 from volume.estimators.local.region_kernel import RegionKernel, RegionStage
+from volume.estimators.smc.group import GroupState
+from volume.estimators.smc.pilot import PilotState
 from volume.estimators.smc.scheme import Scheme
 from volume.runs.checkpoints import Checkpoint, Checkpoints, State, StoredCheckpoint, apart, like, particle_rows, worded
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
@@ -90,7 +92,7 @@ class SplittingParts:
         return self._cover, (facts if pilot is None else pilot.facts)["run"], pilot
 
     def pilot_into(self, part: StoredCheckpoint, pilot: LocalPilot) -> None:
-        """The pilot as it ended, or where it stood."""
+        """Let the pilot be as it ended, or go on from where it stood."""
         facts, x = part.facts, None
         if part.name == "pilot":
             self._pilot_kept = True
@@ -101,9 +103,9 @@ class SplittingParts:
             x = jnp.asarray(columns["x"][None])
             stages = [RegionStage(*row) for row in _so_far(columns)[0].reshape(-1, len(RegionStage._fields)).tolist()]
         numbers = like(facts["numbers"], {name: getattr(pilot, name) for name in pilot.NUMBERS})
-        ends = [Closing(at, RegionStage(*map(float, stage)), factor) for at, stage, factor in facts["ends"]]
+        pilot.ends = [Closing(at, RegionStage(*map(float, stage)), factor) for at, stage, factor in facts["ends"]]
         key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
-        pilot.go_on(PilotState(key, x, stages, ends, numbers))
+        pilot.go_on(PilotState(key, x, stages, numbers))
 
     def finished(self, constants: str) -> dict[int, Replicate]:
         """Replicates that have ended, by number."""
@@ -120,13 +122,14 @@ class SplittingParts:
         return apart([part for part in stored if part.facts["constants"] == constants], numbers)
 
     def group_into(self, part: StoredCheckpoint, group: RegionGroup) -> None:
-        """The group of a state's replicates goes on from there."""
+        """Let the group of a state's replicates go on from there."""
         self._kept.resume(part)
         facts, columns = part.facts, PARTICLES.read(part)
         x = jnp.asarray(columns["x"])
         arrays = like(facts["arrays"], {name: getattr(group, name) for name in group.ARRAYS})
         moved = np.array(_so_far(columns)).T
-        group.go_on(GroupState(facts["at"], facts["taken"], x.reshape(group.size, -1, x.shape[1]), moved, arrays))
+        group.taken = facts["taken"]
+        group.go_on(GroupState(facts["at"], x.reshape(group.size, -1, x.shape[1]), None, moved, arrays))
 
     # --- what is kept ---
 
@@ -147,7 +150,7 @@ class SplittingParts:
             "law": self._law,
             "run": dict(run),
             "key": np.asarray(jax.random.key_data(state.key)),
-            "ends": [[end.at, worded([*map(float, end.stage)]), bool(end.factor)] for end in state.ends],
+            "ends": [[end.at, worded([*map(float, end.stage)]), bool(end.factor)] for end in pilot.ends],
             "numbers": worded(state.numbers),
         }
         if pilot.done:
@@ -155,14 +158,14 @@ class SplittingParts:
                 self._pilot_kept = True
                 self._kept.add(Checkpoint("pilot", facts, STAGES.table(columns_of(RegionStage, state.stages))))
                 parts = self._kept.collect(all=all)
-        elif state.x is not None:
+        elif state.z is not None:
             stages = np.array(state.stages, float).reshape(1, -1)
-            size = state.x.size * state.x.dtype.itemsize
+            size = state.z.size * state.z.dtype.itemsize
             under_way = State(
-                "state-pilot", (fits, pilot.evaluations), size, lambda: (facts, _particles_table([0], state.x, stages))
+                "state-pilot", (fits, pilot.evaluations), size, lambda: (facts, _particles_table([0], state.z, stages))
             )
             parts = self._kept.collect(under_way, all=all)
-        fresh = state.x is None
+        fresh = state.z is None
         if self._law_kept or not (fresh or parts):
             return parts
         self._law_kept = True
@@ -172,17 +175,17 @@ class SplittingParts:
 
     def collect(self, group: RegionGroup | None, constants: str, *, all: bool) -> list[Checkpoint]:
         """Replicates that have ended, and the state of those under way where one is due."""
-        if group is None or group.steps_done == (0, 0):
+        if group is None or (group.at, group.taken) == (0, 0):
             return self._kept.collect(all=all)
-        state = group.state()
+        state, taken = group.state(), group.taken
 
         def content() -> tuple[dict[str, Any], Any]:
-            facts = {"constants": constants, "replicates": group.numbers, "at": state.at, "taken": state.taken}
-            table = _particles_table(group.numbers, state.x, state.moved.T)
+            facts = {"constants": constants, "replicates": group.numbers, "at": state.at, "taken": taken}
+            table = _particles_table(group.numbers, state.z, state.moved.T)
             return facts | {"arrays": worded(state.arrays)}, table
 
-        name, size = f"state-replicates-{group.numbers[0]:06d}", state.x.size * state.x.dtype.itemsize
-        return self._kept.collect(State(name, group.steps_done, size, content), all=all)
+        name, size = f"state-replicates-{group.numbers[0]:06d}", state.z.size * state.z.dtype.itemsize
+        return self._kept.collect(State(name, (group.at, taken), size, content), all=all)
 
 
 def _particles_table(numbers: Sequence[int], x: Any, so_far: np.ndarray) -> Any:
