@@ -37,7 +37,7 @@ class Replicate(NamedTuple):
     deviation: np.ndarray  # [C] of |x|^2
     moved: np.ndarray  # [L] share of moves that went somewhere
     evaluations: int  # of the divergence
-    drawn: int  # from the starting law
+    drawn: int  # from the proposal
     nonfinite: int  # of them
 
 

@@ -1,7 +1,7 @@
 """The pilot of a splitting run around an anchor: levels, powers and steps, from one adaptive run that is thrown away.
 
 What every pilot does, and the one that goes inward by levels (volume.estimators.local.tempered_pilot goes by tempers):
-through the cutoffs, largest first. Down to the largest cutoff it weighs as its starting law q does (power 0); there it
+through the cutoffs, largest first. Down to the largest cutoff it weighs as its proposal q does (power 0); there it
 turns q's weights into the prior's in steps of the power (to 1); then it goes on to the other cutoffs. Every cutoff is a
 level of its own, so that a run has the volume of each. Levels are set as by any pilot of the engine.
 
@@ -38,11 +38,11 @@ class LocalPilot(Pilot):
 
     Args:
         scheme: with the particles of one replicate.
-        space: with the law to begin from.
+        space: with the proposal to begin from.
         thresholds: of the divergence, descending.
         key: consumed.
         floor: natural log of the volume at which to give up.
-        weighted: whether that law is another one than the prior.
+        weighted: whether the proposal is not the prior itself.
     """
 
     NUMBERS = (*Pilot.NUMBERS, "_power", "_temper")

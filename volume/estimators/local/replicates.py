@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from jax import Array
 
-from volume.estimators.local.cover import Cover
 from volume.estimators.local.group import RegionGroup, Replicate
 from volume.estimators.local.pilot import LocalPilot
+from volume.estimators.local.proposal import Proposal
 from volume.estimators.local.region_kernel import RegionKernel
 from volume.estimators.local.splitting_parts import SplittingParts, fingerprint
 from volume.estimators.smc.replicates import Replicates
@@ -43,10 +43,10 @@ class RegionReplicates(Replicates[RegionGroup]):
         self._num_cutoffs, self._itemsize = num_cutoffs, itemsize
         self._pilot: LocalPilot | None = None
 
-    def start(self, cover: Cover, pilot: LocalPilot, share: tuple[int, int]) -> None:
-        """Begin from the law and the pilot as it ended."""
+    def start(self, proposal: Proposal, pilot: LocalPilot, share: tuple[int, int]) -> None:
+        """Begin from the proposal and the pilot as it ended."""
         self._pilot = pilot
-        self.begin(fingerprint(cover, pilot, self._scheme), share)
+        self.begin(fingerprint(proposal, pilot, self._scheme), share)
 
     # --- what they found ---
 

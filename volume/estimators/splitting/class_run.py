@@ -94,11 +94,6 @@ class ClassRun:
         return self.pilot.stages
 
     @property
-    def inputs(self) -> np.ndarray:
-        """[M, ...]: those that the importance function reads."""
-        return self.data.inputs
-
-    @property
     def log_estimates(self) -> list[float]:
         """Of the replicates that have ended, in the order of their numbers."""
         return [one.log_estimate for one in self.replicates.results]
