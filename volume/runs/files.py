@@ -55,9 +55,9 @@ class Manifest:
         if self._file is None:
             self._file = self.path.open("ab", buffering=0)
             if (size := self._file.tell()) > 0:  # a line torn by a crash would spoil the one that follows it
-                whole = self.path.read_bytes().rfind(b"\n") + 1
-                if whole < size:
-                    self._file.truncate(whole)
+                end = self.path.read_bytes().rfind(b"\n") + 1
+                if end < size:
+                    self._file.truncate(end)
             else:
                 sync_folder(self.path.parent)
         line = f"{packed({**record, 'check': _check(record)})}\n".encode()
@@ -121,9 +121,9 @@ def difference(theirs: Any, mine: Any, where: str = "") -> str | None:
     """The first place where two records differ, in words; None when they agree."""
     if isinstance(theirs, dict) and isinstance(mine, dict):
         for name in sorted({*theirs, *mine}, key=lambda name: (name not in theirs or name not in mine, name)):
-            found = difference(theirs.get(name), mine.get(name), f"{where}.{name}" if where else name)
-            if found is not None:
-                return found
+            first = difference(theirs.get(name), mine.get(name), f"{where}.{name}" if where else name)
+            if first is not None:
+                return first
         return None
     if theirs == mine:
         return None

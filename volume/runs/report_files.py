@@ -132,7 +132,7 @@ def _read_rows(path: Path, sizes: Mapping[str, Any]) -> Counts:
     complete, copies = sizes.get("complete", False), sizes.get("copies", 1)
     unit, hits = np.empty(rows, np.int32), np.empty(rows, np.int64 if complete else np.int32)
     keys, offsets = np.empty((sizes["classes"], words), np.uint64), np.empty(sizes["classes"] + 1, np.int64)
-    row = found = 0
+    row = num_classes = 0
     last: np.ndarray | None = None
     try:
         with pq.ParquetFile(path) as file:
@@ -144,14 +144,14 @@ def _read_rows(path: Path, sizes: Mapping[str, Any]) -> Counts:
                 new[1:] = (function[1:] != function[:-1]).any(axis=1)
                 new[:1] = last is None or bool((function[:1] != last).any())
                 start = np.flatnonzero(new)
-                keys[found : found + len(start)] = function[start]
-                offsets[found : found + len(start)] = row + start
-                row, found, last = stop, found + len(start), function[-1:] if len(function) else last
+                keys[num_classes : num_classes + len(start)] = function[start]
+                offsets[num_classes : num_classes + len(start)] = row + start
+                row, num_classes, last = stop, num_classes + len(start), function[-1:] if len(function) else last
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise ValueError(f"{path} does not hold the counts that its record describes ({error}).") from None
-    if row != rows or found != len(keys):
+    if row != rows or num_classes != len(keys):
         raise ValueError(
-            f"{path} holds {row:,} rows and {found:,} classes; its record says {rows:,} and {len(keys):,}: "
+            f"{path} holds {row:,} rows and {num_classes:,} classes; its record says {rows:,} and {len(keys):,}: "
             "they are of different runs."
         )
     offsets[-1] = rows

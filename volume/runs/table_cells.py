@@ -228,12 +228,12 @@ class TableCells(Units):
 
 def words_of(column: pa.ChunkedArray, words: int) -> np.ndarray:
     """Keys [R, W] of a column as DuckDB gives it."""
-    found = np.empty((len(column), words), np.uint64)
+    keys = np.empty((len(column), words), np.uint64)
     row = 0
     for chunk in column.chunks:
-        found[row : row + len(chunk)] = key_words(chunk.cast(pa.binary(8 * words)), words)
+        keys[row : row + len(chunk)] = key_words(chunk.cast(pa.binary(8 * words)), words)
         row += len(chunk)
-    return found
+    return keys
 
 
 def table_of(keys: np.ndarray) -> pa.Table:

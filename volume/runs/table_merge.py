@@ -70,9 +70,9 @@ def merge(store: TableCells, progress: Callable[[float], None] | None = None) ->
     classes, work = store.folder / "classes", store.folder / "merge"
     source = _source(store)
     done, started = classes / "_table.json", work / "plan.json"
-    found = _read_json(done)
-    if found.pop("source", None) == source and all((classes / name).is_file() for name in found["files"]):
-        return _merged(store, found)
+    record = _read_json(done)
+    if record.pop("source", None) == source and all((classes / name).is_file() for name in record["files"]):
+        return _merged(store, record)
     plan = _read_json(started)  # whose cuts stay, though this machine's memory may ask for others
     if plan.get("source") != source:
         for folder in (classes, work):
@@ -204,8 +204,8 @@ def _pairs(connection: Any, work: Path, ranges: int) -> int:
     """The sum over pairs of units of D_ij D_ji (volume.statistics.unseen)."""
     files = [str(work / f"pairs-{number:05d}.parquet") for number in range(ranges)]
     query = "SELECT sum(first) AS a, sum(second) AS b FROM read_parquet($files) GROUP BY pair"
-    (found,) = connection.execute(f"SELECT sum(a * b) FROM ({query})", {"files": files}).fetchone()
-    return int(found or 0)
+    (total,) = connection.execute(f"SELECT sum(a * b) FROM ({query})", {"files": files}).fetchone()
+    return int(total or 0)
 
 
 def _add_up(store: TableCells, work: Path, ranges: int, pairs: int) -> dict[str, Any]:
@@ -214,14 +214,14 @@ def _add_up(store: TableCells, work: Path, ranges: int, pairs: int) -> dict[str,
     sums = dict.fromkeys(names, 0)
     inside, within, rare_hits, biggest = np.zeros(store.num_units), np.zeros(store.num_units), np.zeros(2), 1.0
     for number in range(ranges):
-        with np.load(work / f"{number:05d}.npz", allow_pickle=False) as found:
+        with np.load(work / f"{number:05d}.npz", allow_pickle=False) as piece:
             for name in names:
-                sums[name] += int(found[name])
-            inside, within = inside + found["inside"], within + found["within"]
-            longer = np.zeros(max(len(rare_hits), len(found["rare_hits"])))
+                sums[name] += int(piece[name])
+            inside, within = inside + piece["inside"], within + piece["within"]
+            longer = np.zeros(max(len(rare_hits), len(piece["rare_hits"])))
             longer[: len(rare_hits)] += rare_hits
-            longer[: len(found["rare_hits"])] += found["rare_hits"]
-            rare_hits, biggest = longer, max(biggest, float(found["biggest"]))
+            longer[: len(piece["rare_hits"])] += piece["rare_hits"]
+            rare_hits, biggest = longer, max(biggest, float(piece["biggest"]))
     twice = sums.pop("twice")
     alone = alone_of_clustered(inside, biggest, 2.0 * pairs)
     if store.independent:

@@ -52,16 +52,16 @@ class TableStore(TableCells):
         """
         start = self.pilot_units if self.merged.pilot_hits else 0
         column = "pilot" if start else "count"
-        found = [self._listed(f"{column} > 1 ORDER BY {column} DESC, function LIMIT {k}", "function")["function"]]
-        left = k - len(found[0])
+        chosen = [self._listed(f"{column} > 1 ORDER BY {column} DESC, function LIMIT {k}", "function")["function"]]
+        left = k - len(chosen[0])
         if left:  # classes hit once are in no class table, and they come in the order of their keys
             for counts in self.ranges():
                 some = counts.keys[counts.tally(0, start or None).count == 1][:left]
-                found.append(some)
+                chosen.append(some)
                 left -= len(some)
                 if not left:
                     break
-        return np.concatenate(found), start
+        return np.concatenate(chosen), start
 
     def often(self, least: int) -> np.ndarray:
         """Keys [K, W] of the classes with ``least`` hits or more, at least 2."""
@@ -80,12 +80,12 @@ class TableStore(TableCells):
             wanted = ["count - pilot AS count", *(f"rest_{name} AS {name}" for name in COLUMNS[1:])]
         else:
             wanted = list(COLUMNS)
-        found = self._listed(
+        rows = self._listed(
             "function IN (SELECT function FROM wanted) ORDER BY function", "function", *wanted, wanted=keys
         )
-        at = positions(found["function"], keys)
+        at = positions(rows["function"], keys)
         for column, name in zip(columns, COLUMNS, strict=True):
-            column[at >= 0] = found[name][at[at >= 0]]
+            column[at >= 0] = rows[name][at[at >= 0]]
         missing = np.flatnonzero(at < 0)
         if len(missing) and self.merged.once:
             rest = self.take(keys[missing])
@@ -103,9 +103,9 @@ class TableStore(TableCells):
             return Tally(*sums), 0
         place = "row_number() OVER (ORDER BY count DESC, function) - 1 AS place"
         listed = ", ".join(map(str, inside.tolist()))
-        found = self._listed(f"true QUALIFY place IN ({listed}) ORDER BY place", *COLUMNS, place)
+        rows = self._listed(f"true QUALIFY place IN ({listed}) ORDER BY place", *COLUMNS, place)
         for column, name in zip(sums, COLUMNS, strict=True):
-            column[: len(inside)] = found[name]
+            column[: len(inside)] = rows[name]
         often = self._listed(f"count >= {least}", "count(*)::BIGINT AS number")
         return Tally(*sums), int(often["number"][0])
 
@@ -119,8 +119,8 @@ class TableStore(TableCells):
                 connection.register("wanted", table_of(wanted))
             query = f"SELECT {', '.join(columns)} FROM read_parquet($files) WHERE {where}"
             rows = connection.sql(query, params={"files": [str(path) for path in self.merged.files]}).to_arrow_table()
-        found = {name: rows.column(name).to_numpy() for name in rows.column_names if name != "function"}
-        return found | ({"function": words_of(rows.column("function"), words)} if "function" in columns else {})
+        arrays = {name: rows.column(name).to_numpy() for name in rows.column_names if name != "function"}
+        return arrays | ({"function": words_of(rows.column("function"), words)} if "function" in columns else {})
 
     def everything(self) -> tuple[np.ndarray, Tally]:
         """Keys [K, W] and column sums of all classes, in key order; ValueError where there are too many to list."""

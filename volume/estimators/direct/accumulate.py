@@ -238,9 +238,9 @@ class DenseAccumulator:
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
     """The parts in one array; the list is emptied, so that no more than one column is ever held twice."""
-    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    column = parts[0] if len(parts) == 1 else np.concatenate(parts)
     parts.clear()
-    return whole
+    return column
 
 
 def _ranges(table: pa.Table) -> list[tuple[int | None, int | None]]:

@@ -122,13 +122,13 @@ def share(ranges: Sequence[tuple[int, int]], index: int, count: int) -> list[tup
     """The blocks of process ``index`` of ``count``: an equal piece of these ranges, one after the other."""
     left = sum(stop - first for first, stop in ranges)
     low, high = left * index // count, left * (index + 1) // count
-    found, seen = [], 0
+    pieces, before = [], 0
     for first, stop in ranges:
-        cut = (max(first, first + low - seen), min(stop, first + high - seen))
+        cut = (max(first, first + low - before), min(stop, first + high - before))
         if cut[0] < cut[1]:
-            found.append(cut)
-        seen += stop - first
-    return found
+            pieces.append(cut)
+        before += stop - first
+    return pieces
 
 
 def _range(part: StoredCheckpoint) -> tuple[Any, Any]:

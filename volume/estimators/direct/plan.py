@@ -174,9 +174,9 @@ def cast_inputs(query: Query, dtype: str) -> np.ndarray:
     Raises:
         ValueError: a number that overflows, or two inputs that become one.
     """
-    given = np.asarray(query.domain.inputs)
+    exact = np.asarray(query.domain.inputs)
     with np.errstate(over="ignore"):
-        inputs = given.astype(dtype)
+        inputs = exact.astype(dtype)
     if not np.isfinite(inputs).all():
         raise ValueError(f"{query.domain!r} has a number too large for {dtype}: rescale it, or give dtype='float64'.")
     if len(np.unique(inputs.reshape(len(inputs), -1), axis=0)) < len(inputs):
@@ -194,8 +194,8 @@ def table_bytes(query: Query, draws: int) -> int:
 
 def fits_memory(query: Query, draws: int, memory: int | None = None) -> bool:
     """Whether ``memory`` bytes (default: this machine's) hold what is drawn; only tables of functions may not fit."""
-    held = memory or machine_memory()
-    return query.bound.route != "table" or held is None or table_bytes(query, draws) <= held
+    available = memory or machine_memory()
+    return query.bound.route != "table" or available is None or table_bytes(query, draws) <= available
 
 
 def check_memory(query: Query, draws: int, memory: int | None = None) -> None:
@@ -206,14 +206,14 @@ def check_memory(query: Query, draws: int, memory: int | None = None) -> None:
     """
     if fits_memory(query, draws, memory):
         return
-    held = f"this machine has {(machine_memory() or 0) / 2**30:.3g}"
+    available = f"this machine has {(machine_memory() or 0) / 2**30:.3g}"
     if memory is not None:
-        held = f"memory={memory} allows {memory / 2**30:.3g}"
+        available = f"memory={memory} allows {memory / 2**30:.3g}"
     instead = "keep the run in a folder, where tables may be as large as the disk (out=DIR, on the command line --out)"
     if (why := why_not_on_disk(query)) is not None:
         instead = f"draw fewer ({why})"
     raise ValueError(
-        f"A table of {draws:,} draws may take {table_bytes(query, draws) / 2**30:.3g} GiB and {held}: {instead}, or "
+        f"A table of {draws:,} draws may take {table_bytes(query, draws) / 2**30:.3g} GiB and {available}: {instead}, or "
         "ask a question with few classes (volume.Ones(), volume.Fits(...)), which needs little."
     )
 

@@ -197,12 +197,12 @@ class DirectRun:
 
     def _take(self, result: Step, share: np.ndarray, numbers: np.ndarray) -> None:
         rows = np.concatenate([d * self.plan.max_blocks + np.arange(count) for d, count in enumerate(share)])
-        whole = len(rows) == len(share) * self.plan.max_blocks
-        kept = jax.tree.map(lambda leaf: np.asarray(leaf) if whole else np.asarray(leaf)[rows], result)
-        found = self._into.add(kept, numbers)
-        near_ties = int(kept.near_ties.sum())
+        full = len(rows) == len(share) * self.plan.max_blocks
+        on_host = jax.tree.map(lambda leaf: np.asarray(leaf) if full else np.asarray(leaf)[rows], result)
+        hits = self._into.add(on_host, numbers)
+        near_ties = int(on_host.near_ties.sum())
         if self._open is not None:
-            self._open.add(numbers, found, near_ties)
+            self._open.add(numbers, hits, near_ties)
         self.near_ties += near_ties
         self.done_blocks += len(rows)
         self._left -= len(rows)

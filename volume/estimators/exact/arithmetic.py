@@ -58,8 +58,8 @@ def multiples(values: object) -> Multiples:
     array = np.asarray(values, np.float64)
     ratios = [float(value).as_integer_ratio() for value in array.ravel()]  # denominators are powers of two
     exponent = max((bottom.bit_length() - 1 for _, bottom in ratios), default=0)
-    whole = np.array([top << (exponent - bottom.bit_length() + 1) for top, bottom in ratios], object)
-    return Multiples(whole.reshape(array.shape), exponent)
+    numerators = np.array([top << (exponent - bottom.bit_length() + 1) for top, bottom in ratios], object)
+    return Multiples(numerators.reshape(array.shape), exponent)
 
 
 def layers(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, Parameter | None]]:
@@ -97,14 +97,14 @@ def examine(
         return Arithmetic(False, 0, f"{rounded} (nothing is known of the sums in this model)")
     if activation not in EXACT_ACTIVATIONS:
         return Arithmetic(False, 0, f"{rounded} ({activation} gives no whole multiples of a power of two)")
-    held = dict(zip((p.name for p in model.parameters), as_dtype(levels, dtype), strict=True))
+    levels_of = dict(zip((p.name for p in model.parameters), as_dtype(levels, dtype), strict=True))
     x = multiples(inputs)
     # The largest sum of sizes over the inputs of the layer, in units of 2^-exponent.
     total, exponent = int(np.abs(x.values.reshape(len(inputs), -1)).sum(axis=1).max(initial=0)), x.exponent
     worst, each = 0, 0
     for number, (weight, bias) in enumerate(layers(model.parameters)):
-        w = multiples(held[weight.name])
-        b = multiples(held[bias.name] if bias is not None else (0.0,))
+        w = multiples(levels_of[weight.name])
+        b = multiples(levels_of[bias.name] if bias is not None else (0.0,))
         if number:
             total = weight.shape[0] * each
         fine = max(exponent + w.exponent, b.exponent)

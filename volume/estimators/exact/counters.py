@@ -123,9 +123,9 @@ def _check_memory(num_keys: int, num_words: int) -> None:
     if not hasattr(os, "sysconf"):
         return
     needed = num_keys * 8 * (num_words + 1) * 4  # the runs, their copy while they are merged, and the order
-    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > held:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
         raise MemoryError(
             f"More than {num_keys:,} different truth tables need {needed / 2**30:.0f} GiB and this machine has "
-            f"{held / 2**30:.0f}: ask a question with fewer classes, such as volume.Ones(), or volume.Fits(...)."
+            f"{memory / 2**30:.0f}: ask a question with fewer classes, such as volume.Ones(), or volume.Fits(...)."
         )

@@ -114,7 +114,7 @@ class Blocks:
         devices: Sequence[Any] | None = None,
     ):
         model, prior = query.model, lattice_of(query)
-        held = dict(zip((p.name for p in model.parameters), prior.levels_of(model.parameters), strict=True))
+        levels = dict(zip((p.name for p in model.parameters), prior.levels_of(model.parameters), strict=True))
         head = model.head if weigh is None and can_share_heads(model, prior) else None
         lower = below(model) if head is not None and question.exact else None
         middle = None if lower is None else lower.head
@@ -127,9 +127,9 @@ class Blocks:
 
         def entries(layer: Head | None) -> list[tuple[float, ...]]:
             names = () if layer is None else filter(None, (layer.weight, layer.bias))
-            return [held[name] for name in names for _ in range(math.prod(shapes[name]))]
+            return [levels[name] for name in names for _ in range(math.prod(shapes[name]))]
 
-        rest = [held[p.name] for p in body for _ in range(math.prod(p.shape))]
+        rest = [levels[p.name] for p in body for _ in range(math.prod(p.shape))]
         most = min(room, MAX_HEADS) if rest else room
         heads = Digits.of(entries(head), most)
         between = Digits.of(entries(middle), max(1, most // heads.num_inner))

@@ -133,8 +133,8 @@ class ExactRun:
         query, numbered = self._query, self._question.numbered
         if numbered is not None:
             return DenseCounter(numbered)
-        held = self._counter.num_classes if hasattr(self, "_counter") else 0
-        return SortedCounter(num_words(query.domain.num_inputs, query.model.num_outputs), held)
+        beside = self._counter.num_classes if hasattr(self, "_counter") else 0
+        return SortedCounter(num_words(query.domain.num_inputs, query.model.num_outputs), beside)
 
     @property
     def done(self) -> bool:
@@ -256,18 +256,18 @@ class ExactRun:
         }
 
     def _take(self, number: int, outcome: Outcome) -> None:
-        kept = self.steps.kept(number)
-        result = np.asarray(outcome.result)[:kept]
+        size = self.steps.kept(number)
+        result = np.asarray(outcome.result)[:size]
         weight = self.steps.weight(number, outcome)
-        weight = None if weight is None else weight[:kept].ravel()
+        weight = None if weight is None else weight[:size].ravel()
         if isinstance(self._open, DenseCounter):
             self._open.add(result.ravel(), weight)
         else:
             words = result.astype(np.uint64)  # [S, Q, 2 W, H]
             keys = (words[:, :, 0::2] << np.uint64(32)) | words[:, :, 1::2]
             keys = np.moveaxis(keys, 2, 3).reshape(-1, keys.shape[2])
-            finite = np.asarray(outcome.finite)[:kept].ravel() if outcome.finite.size else None
+            finite = np.asarray(outcome.finite)[:size].ravel() if outcome.finite.size else None
             self._open.add(keys, finite, weight)
-        near_ties = int(np.asarray(outcome.near_ties)[:kept].sum())
+        near_ties = int(np.asarray(outcome.near_ties)[:size].sum())
         self.near_ties += near_ties
         self._steps.take(number, near_ties)

@@ -48,11 +48,11 @@ class Pairs:
         query: Query,
         question: Question,
         products: list[Product],
-        found: Terms,
+        summands: Terms,
         block: int | None,
         devices: Sequence[Any] | None = None,
     ):
-        self._products, self._code = products, found.code
+        self._products, self._code = products, summands.code
         self._dtype = np.dtype(question.dtype)
         num_inputs, num_outputs = query.domain.num_inputs, query.model.num_outputs
         room = block or max(1, TILE_OUTPUTS // (num_inputs * num_outputs))
@@ -64,7 +64,7 @@ class Pairs:
         step = block or STEP_OUTPUTS // (num_inputs * num_outputs)
         self._tall = min(-(-tallest // self._left), max(1, step // (self._left * self._right)))
         mesh = first_devices(devices, self._tall)
-        self._tiles = Tiles(question, num_inputs, num_outputs, 2.0**-found.exponent, mesh)
+        self._tiles = Tiles(question, num_inputs, num_outputs, 2.0**-summands.exponent, mesh)
         # Steps as (product, first row on the left, first row on the right).
         self._steps = [
             (number, top, start)

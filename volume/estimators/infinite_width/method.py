@@ -103,7 +103,7 @@ class WideRun:
 
     def __init__(self, method: InfiniteWidth, query: Query, labels: tuple[str, ...], key: Array):
         self._method, self._query, self._labels, self._key = method, query, labels, key
-        self._found: dict[int, OrthantEstimate] = {}  # by number of the class
+        self._answers: dict[int, OrthantEstimate] = {}  # by number of the class
         self._todo = list(range(len(labels)))
         self._fresh: list[int] = []  # in no part yet
 
@@ -114,7 +114,7 @@ class WideRun:
     def advance(self) -> None:
         index = self._todo[0]
         high, low = np.asarray(jax.random.key_data(jax.random.fold_in(self._key, index)))
-        self._found[index] = infinite_width(
+        self._answers[index] = infinite_width(
             self._query,
             self._labels[index],
             samples=self._method.samples,
@@ -126,19 +126,19 @@ class WideRun:
         self._fresh.append(index)
 
     def progress(self) -> Progress:
-        latest = next(reversed(self._found.values()), None)
+        latest = next(reversed(self._answers.values()), None)
         note = f"log10 volume {latest.log10_probability:.2f}" if latest is not None else ""
-        return Progress(done=len(self._found), total=len(self._labels), unit="classes", note=note)
+        return Progress(done=len(self._answers), total=len(self._labels), unit="classes", note=note)
 
     def report(self, facts: Facts) -> EstimateReport | None:
-        if not self._found:
+        if not self._answers:
             return None
         conventions = facts.query.conventions(dtype="float64", precision="highest")
         return EstimateReport.of(
             facts,
             tuple(
-                LimitVolume.of(self._labels[index], self._found[index].at_level(facts.level))
-                for index in sorted(self._found)
+                LimitVolume.of(self._labels[index], self._answers[index].at_level(facts.level))
+                for index in sorted(self._answers)
             ),
             method=self._method.describe(),
             conventions={**conventions, "width": "hidden layers are taken to be infinitely wide"},
@@ -154,14 +154,14 @@ class WideRun:
         """Take the classes that are there."""
         for part in parts:
             if part.name.startswith("class-"):
-                self._found[part.facts["class"]] = _estimate(part)
-        self._todo = [index for index in self._todo if index not in self._found]
+                self._answers[part.facts["class"]] = _estimate(part)
+        self._todo = [index for index in self._todo if index not in self._answers]
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """The classes answered since the last call."""
         del all  # each is one
         fresh, self._fresh = self._fresh, []
-        return [_class_part(index, self._labels[index], self._found[index]) for index in fresh]
+        return [_class_part(index, self._labels[index], self._answers[index]) for index in fresh]
 
     def restrict(self, index: int, count: int) -> None:
         """Answer for this share of the classes that are left."""
@@ -174,10 +174,10 @@ CLASSES = Schema(
 )
 
 
-def _class_part(index: int, label: str, found: OrthantEstimate) -> Checkpoint:
+def _class_part(index: int, label: str, estimate: OrthantEstimate) -> Checkpoint:
     """One row: the label and the numbers of the estimate, as its fields are called."""
-    table = CLASSES.table({"label": [label], **{name: [value] for name, value in vars(found).items()}})
-    return Checkpoint(f"class-{index:06d}", {"class": index, "notes": list(found.notes)}, table)
+    table = CLASSES.table({"label": [label], **{name: [value] for name, value in vars(estimate).items()}})
+    return Checkpoint(f"class-{index:06d}", {"class": index, "notes": list(estimate.notes)}, table)
 
 
 def _estimate(part: StoredCheckpoint) -> OrthantEstimate:

@@ -101,10 +101,10 @@ class _Process:
         kernel = nngp_kernel(query.model, query.prior, query.domain.inputs)  # type: ignore[arg-type]
         self._size = len(kernel)
         moves = np.diagonal(kernel) > 0  # an output that is always 0 ties: class 0
-        known, first = np.unique(positions, return_index=True)  # a row may be given twice
-        labels = given_labels[first].astype(int)[moves[known]]
-        self._known = known[moves[known]]
-        self._other = np.setdiff1d(np.flatnonzero(moves), known)
+        training, first = np.unique(positions, return_index=True)  # a row may be given twice
+        labels = given_labels[first].astype(int)[moves[training]]
+        self._known = training[moves[training]]
+        self._other = np.setdiff1d(np.flatnonzero(moves), training)
         self._signs = 2.0 * labels - 1
         within = kernel[np.ix_(self._known, self._known)]
         self._scale = np.sqrt(np.diagonal(within))

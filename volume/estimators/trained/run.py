@@ -107,23 +107,23 @@ class TrainedRun:
             self._compiled = True
             return
         if len(self._pools) == 1:
-            found = [self._turns(self._pools[0], deadline)]
+            stopped = [self._turns(self._pools[0], deadline)]
         else:
             # XLA spreads operations of this size over no threads, but runs programs of several threads side by side.
             with ThreadPoolExecutor(len(self._pools)) as threads:
-                found = list(threads.map(lambda pool: self._turns(pool, deadline), self._pools))
-        for landed in found:
+                stopped = list(threads.map(lambda pool: self._turns(pool, deadline), self._pools))
+        for landed in stopped:
             for part in landed:
                 self._take(part)
 
     def _turns(self, pool: Pool, deadline: float) -> list[Landed]:
-        found = []
+        stopped = []
         while True:
             landed = self._turn(pool)
             if landed is not None:
-                found.append(landed)
+                stopped.append(landed)
             if landed is None or time.perf_counter() >= deadline:
-                return found
+                return stopped
 
     def _turn(self, pool: Pool) -> Landed | None:
         with jax.enable_x64(self._dtype == "float64"):
