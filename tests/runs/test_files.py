@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.accumulate import Rows
+from volume.estimators.direct.parts import OpenPart
 from volume.runs.checkpoints import Checkpoint
 from volume.runs.directory import RunDirectory
 from volume.runs.files import Manifest
+from volume.runs.ranges import share
 
 
 def table(value):
@@ -86,15 +87,15 @@ def test_an_error_of_a_part_is_its_own(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shares_part_ranges_evenly_and_without_gaps(count):
-    ranges = [(3, 10), (12, 13), (20, 41)]
-    shares = [block_parts.share(ranges, index, count) for index in range(count)]
-    blocks = [[b for first, stop in share for b in range(first, stop)] for share in shares]
-    assert list(chain(*blocks)) == [b for first, stop in ranges for b in range(first, stop)]
+    left = [(3, 10), (12, 13), (20, 41)]
+    shares = [share(left, index, count) for index in range(count)]
+    blocks = [[b for first, stop in each for b in range(first, stop)] for each in shares]
+    assert list(chain(*blocks)) == [b for first, stop in left for b in range(first, stop)]
     assert max(map(len, blocks)) - min(map(len, blocks)) <= 1
 
 
 def test_a_part_has_no_gaps():
-    part = block_parts.OpenPart()
+    part = OpenPart()
     one = np.ones(1, np.int32)
     for first in (3, 4, 9):
         rows = Rows([np.array([7], np.uint64)], one * first, one, np.zeros(1))

@@ -61,9 +61,7 @@ def estimate_distributed(
         ProcessLost: another process ended or stopped answering; what was drawn is kept.
         Interrupted: on Ctrl-C and SIGTERM; without a report, and what was drawn is kept.
     """
-    return share(
-        query, method, hosts, out=Path(out), seed=seed, level=level, progress=progress, resume=resume, command=None
-    )
+    return share(query, method, hosts, out=out, seed=seed, level=level, progress=progress, resume=resume, command=None)
 
 
 def share(
@@ -71,14 +69,15 @@ def share(
     method: Method[R_co],
     hosts: Hosts,
     *,
-    out: Path,
+    out: str | Path,
     seed: Any,
     level: float,
     progress: bool | Callable[[Progress], None] | None,
     resume: bool,
     command: list[str] | None,
 ) -> R_co | None:
-    """`estimate_distributed`, with the words of the command line that asked."""
+    """Do what `estimate_distributed` does, for the command line, whose words ``command`` the run directory keeps."""
+    out = Path(out)
     if not isinstance(hosts, Hosts):
         raise TypeError(f"hosts={hosts!r} is no place among processes: make one with volume.Hosts.join().")
     if out.exists() and not out.is_dir():

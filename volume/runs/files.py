@@ -115,17 +115,3 @@ class Lock:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-
-def difference(theirs: Any, mine: Any, where: str = "") -> str | None:
-    """The first place where two records differ, in words; None when they agree."""
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        for name in sorted({*theirs, *mine}, key=lambda name: (name not in theirs or name not in mine, name)):
-            first = difference(theirs.get(name), mine.get(name), f"{where}.{name}" if where else name)
-            if first is not None:
-                return first
-        return None
-    if theirs == mine:
-        return None
-    texts = [text if len(text) <= 80 else f"{text[:80]}..." for text in (json.dumps(theirs), json.dumps(mine))]
-    return f"its {where} is {texts[0]} and this one's is {texts[1]}"

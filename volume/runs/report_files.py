@@ -11,7 +11,6 @@ Shape letters: B units, K classes, R rows, W words of a key.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 from volume.common.atomic_files import replacing, write_text
 from volume.common.record_reading import read_sealed, seal
 from volume.runs.columns import key_words
+from volume.runs.files import sha256
 from volume.statistics.counts import Counts
 
 VERSION = 1
@@ -42,7 +42,7 @@ def write_counts(counts: Counts, path: Path) -> dict[str, Any]:
     """Write the Parquet file at ``path``; returns what the record has to say of it, for :func:`read_counts`."""
     with replacing(path) as temporary:
         _write_rows(counts, temporary)
-        digest = _sha256(temporary)
+        digest = sha256(temporary)
     lossy = np.flatnonzero(counts.nonfinite)
     return {
         "file": path.name,
@@ -66,7 +66,7 @@ def read_counts(record_path: Path, sizes: Mapping[str, Any]) -> Counts:
         raise ValueError(
             f"{record_path} has its counts in {counts_path.name}, which is missing: keep the two files together."
         )
-    if _sha256(counts_path) != sizes["sha256"]:
+    if sha256(counts_path) != sizes["sha256"]:
         raise ValueError(
             f"{counts_path} is truncated, damaged, or of another run than {record_path.name}: "
             "its SHA-256 is not the recorded one."
@@ -161,8 +161,3 @@ def _read_rows(path: Path, sizes: Mapping[str, Any]) -> Counts:
     return Counts(
         keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite, complete, copies
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -28,10 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from volume.common.atomic_files import write_bytes, write_text
-from volume.runs.columns import function_column
+from volume.runs.columns import function_column, parquet
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import RareClasses, rare_classes
 from volume.statistics.unseen import Alone, alone_of_clustered, alone_of_independent, draws_alone, shared_pairs
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from volume.runs.table_cells import TableCells
 
 FORMAT = 1
-# Small enough that one class is found by reading few rows, large enough for the statistics to cost nothing.
-ROWS_PER_GROUP = 1 << 14
 # Bytes of a class table for a class of two keys' words, and of the pairs of units beside it, at most: a check of room.
 BYTES_PER_CLASS = 24
 BYTES_PER_ROW = 3  # of parts, beside the key: blocks and hits compress well
@@ -144,11 +141,11 @@ def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> None
         "rest_units": rest.units.astype(np.int32),
     }
     table = pa.table({"function": function_column(often.keys), **{name: pa.array(c) for name, c in columns.items()}})
-    _write_table(classes / f"{number:05d}.parquet", table)
+    write_bytes(classes / f"{number:05d}.parquet", parquet(table))
     inside, biggest = np.zeros(counts.num_units), 1.0
     if not counts.independent:
         inside, biggest = draws_alone(counts)
-        _write_table(work / f"pairs-{number:05d}.parquet", _pair_table(counts))
+        write_bytes(work / f"pairs-{number:05d}.parquet", parquet(_pair_table(counts)))
     # A class hit once is one of one unit and one hit; the others' sums are those of ``often``.
     once = len(size) - len(more)
     rare = rare_classes(tally)
@@ -254,11 +251,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _write_json(path: Path, value: Any) -> None:
     write_text(path, f"{json.dumps(value, allow_nan=False)}\n")
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    numbers: Any = [name for name in table.column_names if name != "function"]  # keys do not repeat
-    sink = pa.BufferOutputStream()
-    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": numbers}
-    pq.write_table(table, sink, row_group_size=ROWS_PER_GROUP, **options)
-    write_bytes(path, memoryview(sink.getvalue()))

@@ -213,8 +213,8 @@ def check_memory(query: Query, draws: int, memory: int | None = None) -> None:
     if (why := why_not_on_disk(query)) is not None:
         instead = f"draw fewer ({why})"
     raise ValueError(
-        f"A table of {draws:,} draws may take {table_bytes(query, draws) / 2**30:.3g} GiB and {available}: {instead}, or "
-        "ask a question with few classes (volume.Ones(), volume.Fits(...)), which needs little."
+        f"A table of {draws:,} draws may take {table_bytes(query, draws) / 2**30:.3g} GiB and {available}: {instead}, "
+        "or ask a question with few classes (volume.Ones(), volume.Fits(...)), which needs little."
     )
 
 

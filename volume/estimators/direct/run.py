@@ -20,7 +20,6 @@ from jax import Array
 
 from volume.common.progress import Progress
 from volume.common.seeds import index_words
-from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.accumulators import Accumulator
 from volume.estimators.direct.parts import OpenPart
 from volume.estimators.direct.plan import Plan, cast_inputs
@@ -30,6 +29,7 @@ from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts
 from volume.reports.on_disk import TableReport
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
+from volume.runs.ranges import disjoint, missing, share
 from volume.runs.table_store import TableStore
 from volume.statistics.counts import Counts
 
@@ -112,12 +112,12 @@ class DirectRun:
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take in the blocks of these checkpoints, and hand out others from now on (parts.py)."""
-        parts = block_parts.apart(parts)
+        parts = disjoint(parts, "blocks-")
         for part in parts:
             self._into.restore(part)
             self.near_ties += part.facts["near_ties"]
             self.done_blocks += part.facts["stop"] - part.facts["first"]
-        self._ranges = block_parts.missing(parts, self.total_blocks)
+        self._ranges = missing(parts, self.total_blocks)
         self._left = self.total_blocks - self.done_blocks
         self._open = OpenPart()
 
@@ -127,7 +127,7 @@ class DirectRun:
 
     def restrict(self, index: int, count: int) -> None:
         """Draw only this share of the blocks that are left."""
-        self._ranges = block_parts.share(self._ranges, index, count)
+        self._ranges = share(self._ranges, index, count)
         self._left = sum(stop - first for first, stop in self._ranges)
 
     def check_room(self, folder: Path) -> None:
@@ -136,7 +136,7 @@ class DirectRun:
 
     def stored(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take all parts of the run, which are on disk."""
-        self._into.stored(block_parts.apart(parts))
+        self._into.stored(disjoint(parts, "blocks-"))
 
     # --- drawing ---
 

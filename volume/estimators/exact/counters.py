@@ -5,9 +5,9 @@ Shape letters: D networks of one block, K classes, R keys, W 64-bit words of a k
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
+
+from volume.runs.table_cells import machine_memory
 
 FLOAT_BITS = 53  # sums of whole numbers in float64 are exact below 2^53
 _LIMB = 21  # bits of a part of a weight: 2^21 times the networks of a block stay below 2^53
@@ -120,11 +120,9 @@ def merged(keys: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _check_memory(num_keys: int, num_words: int) -> None:
-    if not hasattr(os, "sysconf"):
-        return
+    memory = machine_memory()
     needed = num_keys * 8 * (num_words + 1) * 4  # the runs, their copy while they are merged, and the order
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
+    if memory is not None and needed > memory:
         raise MemoryError(
             f"More than {num_keys:,} different truth tables need {needed / 2**30:.0f} GiB and this machine has "
             f"{memory / 2**30:.0f}: ask a question with fewer classes, such as volume.Ones(), or volume.Fits(...)."

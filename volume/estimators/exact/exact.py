@@ -26,11 +26,10 @@ from volume.common.choices import PATHS
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
-from volume.estimators.direct.parts import share
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.exact.arithmetic import Arithmetic, examine, lattice_of
 from volume.estimators.exact.counters import DenseCounter, SortedCounter
-from volume.estimators.exact.parts import STREAM_VERSION, OpenSteps, counts_part, read_counts, without
+from volume.estimators.exact.parts import STREAM_VERSION, OpenSteps, counts_part, read_counts
 from volume.estimators.exact.paths import choose_path
 from volume.estimators.exact.question import Outcome, Question
 from volume.functions.tables import num_words
@@ -40,6 +39,7 @@ from volume.queries.quotient import declared, weighs_draws
 from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
+from volume.runs.ranges import disjoint, missing, share
 from volume.samplers import checked_devices
 from volume.statistics.counts import Counts
 
@@ -172,16 +172,12 @@ class ExactRun:
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Add up the counts of ranges of steps that are there."""
-        last = 0
-        for part in sorted((part for part in parts if part.name.startswith("steps-")), key=lambda part: part.name):
-            first, stop = part.facts["first"], part.facts["stop"]
-            if first < last:  # the same steps once more
-                continue
+        parts = disjoint(parts, "steps-")
+        for part in parts:
             read_counts(part, self._counter, self._shift)
             self.near_ties += part.facts["near_ties"]
-            self._num_done += stop - first
-            last = stop
-            self._todo = deque(without(self._todo, first, stop))
+            self._num_done += part.facts["stop"] - part.facts["first"]
+        self._todo = deque(missing(parts, self.steps.num_steps))
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """Counts of the steps since the last part, where they are due."""

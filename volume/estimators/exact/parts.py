@@ -8,7 +8,6 @@ classes are numbered) and ``hits`` int64, ``hits_per_point`` times the networks.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,11 +68,3 @@ def read_counts(part: StoredCheckpoint, counter: DenseCounter | SortedCounter, s
     else:
         counter.add(keys, None, hits)
     counter.lose(part.facts["nonfinite"])
-
-
-def without(ranges: Iterable[tuple[int, int]], first: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Ranges of numbers without those of ``first`` to ``stop``, excluded."""
-    for low, high in ranges:
-        for part in ((low, min(high, first)), (max(low, stop), high)):
-            if part[0] < part[1]:
-                yield part
