@@ -24,7 +24,7 @@ from volume.common.atomic_files import replacing, write_text
 from volume.common.record_reading import read_sealed, seal
 from volume.runs.columns import key_words
 from volume.runs.files import sha256
-from volume.statistics.counts import Counts
+from volume.statistics.counts import Counts, changes
 
 VERSION = 1
 ROWS_PER_GROUP = 1 << 20  # 24 MB of rows in memory at a time for a key of two words
@@ -140,8 +140,7 @@ def _read_rows(path: Path, sizes: Mapping[str, Any]) -> Counts:
                 stop = row + batch.num_rows
                 unit[row:stop], hits[row:stop] = batch.column("unit").to_numpy(), batch.column("hits").to_numpy()
                 function = key_words(batch.column("function"), words)
-                new = np.ones(len(function), bool)
-                new[1:] = (function[1:] != function[:-1]).any(axis=1)
+                new = changes(function)
                 new[:1] = last is None or bool((function[:1] != last).any())
                 start = np.flatnonzero(new)
                 keys[num_classes : num_classes + len(start)] = function[start]

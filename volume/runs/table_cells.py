@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from volume.runs.checkpoints import StoredCheckpoint
 from volume.runs.columns import function_column, key_words
-from volume.statistics.counts import Counts, Units
+from volume.statistics.counts import Counts, Units, changes
 
 # Working memory of a row while a range is sorted and added up: its key of 8 W bytes as often as it is held at once
 # (DuckDB's copy and its sort, the answer, the words), and units, hits, offsets and sums. For W = 2 the peak of
@@ -197,9 +197,7 @@ class TableCells(Units):
         del rows
         if self._blocks[-1] != self.num_units - 1:  # blocks are missing: units are those that were drawn
             unit = np.searchsorted(self._blocks, unit)
-        new = np.ones(len(words), bool)
-        new[1:] = (words[1:] != words[:-1]).any(axis=1)
-        first = np.flatnonzero(new)
+        first = np.flatnonzero(changes(words))
         return Counts(
             keys=words[first],
             offsets=np.append(first, len(words)),

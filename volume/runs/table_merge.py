@@ -22,7 +22,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,16 +173,12 @@ def _some(counts: Counts, rows: np.ndarray) -> Counts:
     keep[rows] = True
     size = np.diff(counts.offsets)
     cells = np.repeat(keep, size)
-    return Counts(
+    return replace(
+        counts,
         keys=counts.keys[rows],
         offsets=np.r_[0, np.cumsum(size[rows])],
         unit=counts.unit[cells],
         hits=counts.hits[cells],
-        num_units=counts.num_units,
-        unit_size=counts.unit_size,
-        independent=counts.independent,
-        nonfinite=counts.nonfinite,
-        copies=counts.copies,
     )
 
 

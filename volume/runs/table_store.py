@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from volume.runs.columns import key_words
 from volume.runs.table_cells import TableCells, table_of, words_of
 from volume.runs.table_merge import Merged, merge
-from volume.statistics.counts import Counts, Tally, positions
+from volume.statistics.counts import Counts, Tally, changes, positions
 
 if TYPE_CHECKING:
     from volume.classifiers.base import BoundClassifier
@@ -182,6 +182,5 @@ class TableStore(TableCells):
 
 def _classified(bound: BoundClassifier, words: np.ndarray) -> np.ndarray:
     """Class numbers [R] of sorted keys [R, W], every key classified once."""
-    new = np.ones(len(words), bool)
-    new[1:] = (words[1:] != words[:-1]).any(axis=1)
+    new = changes(words)
     return bound.classify_keys(words[new])[np.cumsum(new) - 1]

@@ -90,10 +90,6 @@ class DirectRun:
     def draws(self) -> int:
         return self.done_blocks * self.plan.block_draws
 
-    @property
-    def total_draws(self) -> int:
-        return self.total_blocks * self.plan.block_draws
-
     def progress(self) -> Drawn:
         classes = self._into.estimate_classes()
         return Drawn(
@@ -132,7 +128,7 @@ class DirectRun:
 
     def check_room(self, folder: Path) -> None:
         """Refuse a directory on whose disk the draws cannot be, with what they may take, by OSError."""
-        self._into.check_room(folder, self.total_draws - self.draws)
+        self._into.check_room(folder, self._left * self.plan.block_draws)
 
     def stored(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take all parts of the run, which are on disk."""

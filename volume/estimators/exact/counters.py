@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from volume.runs.table_cells import machine_memory
+from volume.statistics.counts import changes
 
 FLOAT_BITS = 53  # sums of whole numbers in float64 are exact below 2^53
 _LIMB = 21  # bits of a part of a weight: 2^21 times the networks of a block stay below 2^53
@@ -113,9 +114,7 @@ def merged(keys: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray
     # Stable: runs that are sorted already are merged in linear time.
     order = np.argsort(keys[:, 0], kind="stable") if keys.shape[1] == 1 else np.lexsort(keys.T[::-1])
     keys, weight = keys[order], weight[order]
-    new = np.ones(len(keys), bool)
-    new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
-    first = np.flatnonzero(new)
+    first = np.flatnonzero(changes(keys))
     return keys[first], np.add.reduceat(weight, first)
 
 

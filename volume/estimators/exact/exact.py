@@ -129,12 +129,10 @@ class ExactRun:
         self._pending: tuple[int, Outcome] | None = None
         self._closed: list[Checkpoint] = []
 
-    def _new_counter(self) -> DenseCounter | SortedCounter:
-        query, numbered = self._query, self._question.numbered
-        if numbered is not None:
-            return DenseCounter(numbered)
-        beside = self._counter.num_classes if hasattr(self, "_counter") else 0
-        return SortedCounter(num_words(query.domain.num_inputs, query.model.num_outputs), beside)
+    def _new_counter(self, beside: int = 0) -> DenseCounter | SortedCounter:
+        if self._question.numbered is not None:
+            return DenseCounter(self._question.numbered)
+        return SortedCounter(num_words(self._query.domain.num_inputs, self._query.model.num_outputs), beside)
 
     @property
     def done(self) -> bool:
@@ -196,7 +194,7 @@ class ExactRun:
         if not self._steps.empty:
             self._closed.append(counts_part(self._steps, self._open, self._shift))
             self._counter = self._counter.joined(self._open)  # type: ignore[arg-type]  # of one kind
-        self._open, self._steps = self._new_counter(), OpenSteps()
+        self._open, self._steps = self._new_counter(self._counter.num_classes), OpenSteps()
 
     @property
     def _shift(self) -> int:

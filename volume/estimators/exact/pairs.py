@@ -56,15 +56,13 @@ class Pairs:
         self._dtype = np.dtype(question.dtype)
         num_inputs, num_outputs = query.domain.num_inputs, query.model.num_outputs
         room = block or max(1, TILE_OUTPUTS // (num_inputs * num_outputs))
-        most = max(len(product.right.codes) for product in products)
-        self._right = min(most, room, TILE_ROWS)
-        self._left = max(1, room // self._right)
+        self._right = min(max(len(product.right.codes) for product in products), room, TILE_ROWS)
         tallest = max(len(product.left.codes) for product in products)
-        self._left = min(self._left, tallest)
+        self._left = min(max(1, room // self._right), tallest)
         step = block or STEP_OUTPUTS // (num_inputs * num_outputs)
         self._tall = min(-(-tallest // self._left), max(1, step // (self._left * self._right)))
-        mesh = first_devices(devices, self._tall)
-        self._tiles = Tiles(question, num_inputs, num_outputs, 2.0**-summands.exponent, mesh)
+        self.mesh = first_devices(devices, self._tall)
+        self._tiles = Tiles(question, num_inputs, num_outputs, 2.0**-summands.exponent, self.mesh)
         # Steps as (product, first row on the left, first row on the right).
         self._steps = [
             (number, top, start)
@@ -75,11 +73,6 @@ class Pairs:
         self.num_steps = len(self._steps)
         self.networks = sum(product.pairs for product in products)
 
-    @property
-    def mesh(self) -> Mesh:
-        """The devices that a step is divided among."""
-        return self._tiles.mesh
-
     def layout(self) -> dict[str, int]:
         """What the order of the enumeration depends on."""
         return {"left": self._left * self._tall, "right": self._right, "steps": self.num_steps, "pairs": self.networks}
@@ -89,7 +82,7 @@ class Pairs:
         del inputs
         (codes, _), (right, _) = self._rows(number)
         left = self._code.unpack(codes).reshape(self._tall, self._left, self._tiles.num_inputs, -1)
-        left = np.pad(left, ((0, -self._tall % self._tiles.mesh.size), (0, 0), (0, 0), (0, 0)))
+        left = np.pad(left, ((0, -self._tall % self.mesh.size), (0, 0), (0, 0), (0, 0)))
         right = self._code.unpack(right).reshape(self._right, self._tiles.num_inputs, -1)
         with jax.enable_x64(self._dtype == np.float64):
             return pair_step(self._tiles, left.astype(self._dtype), right.astype(self._dtype))

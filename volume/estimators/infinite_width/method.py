@@ -86,7 +86,11 @@ class InfiniteWidth:
         try:
             nngp_kernel(query.model, query.prior, query.domain.inputs[:1])  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
-            others = "volume.Exact or volume.Direct" if getattr(query.prior, "finite", False) else _SAMPLERS
+            others = (
+                "volume.Exact or volume.Direct"
+                if getattr(query.prior, "finite", False)
+                else "volume.Direct or volume.Splitting"
+            )
             raise type(error)(f"{error} Without a known limit, use {others}.") from None
         return WideRun(self, query, tuple(names), key)
 
@@ -184,6 +188,3 @@ def _estimate(part: StoredCheckpoint) -> OrthantEstimate:
     columns = CLASSES.read(part)
     del columns["label"]
     return OrthantEstimate(**{name: one.tolist()[0] for name, one in columns.items()}, notes=tuple(part.facts["notes"]))
-
-
-_SAMPLERS = "volume.Direct or volume.Splitting"

@@ -21,7 +21,7 @@ from scipy import stats
 from volume.common.logs import LN10
 from volume.common.validation import check_level
 from volume.errors import whole
-from volume.estimators.infinite_width.tilting import log_weights, order, saddle
+from volume.estimators.infinite_width.tilting import order, saddle, tilted_draws
 
 _LARGE_ERROR = 0.1  # above it the delta method and the normality of R means are not to be relied on
 _EPS = float(np.finfo(float).eps)
@@ -214,7 +214,7 @@ def _limits(d: int, signs: Any, lower: Any, upper: Any) -> tuple[np.ndarray, np.
 
 def _log_mean(problem: Any, mu: np.ndarray, count: int, rng: np.random.Generator) -> float:
     """Log of the mean weight over one randomly shifted lattice of ``count`` points."""
-    psi = log_weights(problem, mu, _lattice(len(mu) - 1, count, rng))
+    psi, _ = tilted_draws(problem, mu, _lattice(len(mu) - 1, count, rng))
     top = psi.max()
     return float(top + np.log(np.mean(np.exp(psi - top)))) if np.isfinite(top) else float(top)
 
