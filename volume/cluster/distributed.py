@@ -35,7 +35,7 @@ def estimate_distributed(
     progress: bool | Callable[[Progress], None] | None = None,
     resume: bool = False,
 ) -> R_co | None:
-    """This process's share of an estimate, which ends as `volume.estimate` does with one process.
+    """Do this process's share of an estimate, which ends as `volume.estimate` does with one process.
 
     Every process calls it with the same arguments but for ``hosts``::
 
@@ -149,7 +149,7 @@ def _work(run: Resumable[Any], group: ProcessGroup, directory: RunDirectory, sho
 
 
 def _shown(show: Callable[[Progress], None] | None, group: ProcessGroup, driver: Driver) -> Callable[[], None]:
-    """What tells the others how far this process is, and shows how far all are together; from a restored run."""
+    """Make what tells the others how far this process is, and shows how far all are together; from a restored run."""
     restored = driver.progress().done
 
     def tell() -> None:

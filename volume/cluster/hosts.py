@@ -91,7 +91,7 @@ class Hosts:
 
 
 def _meet(coordinator: str | None, num_processes: int | None, process_id: int | None, limit: float) -> dict[str, int]:
-    """Let JAX find the processes and connect them, and let go of it again: what it calls this one."""
+    """Let JAX find the processes and connect them, and let go of it again; give what it calls this one."""
     # Only here does JAX say, before it makes devices, which process this is.
     from jax._src.distributed import global_state as state
 

@@ -60,7 +60,7 @@ class Rows:
         )
 
     def decode(self, column: pa.ChunkedArray) -> np.ndarray:
-        """One row or more, as no file holds the shape of none."""
+        """Read one row or more, as no file holds the shape of none."""
         chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks if len(chunk)]
         return np.concatenate(chunks).reshape(len(column), *self.shape)
 
@@ -149,13 +149,13 @@ def records_of(kind: type[T], columns: Mapping[str, Any]) -> list[T]:
 
 
 def function_column(keys: np.ndarray) -> pa.Array:
-    """Keys [R, W] uint64 as fixed-size bytes: the words big-endian, so that byte order is label order."""
+    """Write keys [R, W] uint64 as fixed-size bytes: the words big-endian, so that byte order is label order."""
     octets = np.ascontiguousarray(keys.astype(">u8"))
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(8 * keys.shape[1]), len(keys), [None, pa.py_buffer(octets)])
 
 
 def key_words(column: pa.Array, words: int) -> np.ndarray:
-    """Keys [R, W] of a column of big-endian bytes."""
+    """Read keys [R, W] of a column of big-endian bytes."""
     data = column.buffers()[1]
     octets = np.frombuffer(data, np.uint8, count=len(column) * 8 * words, offset=column.offset * 8 * words)
     return octets.view(">u8").reshape(-1, words).astype(np.uint64)

@@ -69,7 +69,7 @@ def _strict(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def difference(theirs: Any, mine: Any, where: str = "") -> str | None:
-    """The first place where two records differ, in words; None when they agree."""
+    """Say where two records first differ, in words; None when they agree."""
     if isinstance(theirs, dict) and isinstance(mine, dict):
         for name in sorted({*theirs, *mine}, key=lambda name: (name not in theirs or name not in mine, name)):
             first = difference(theirs.get(name), mine.get(name), f"{where}.{name}" if where else name)

@@ -81,7 +81,7 @@ class RunDirectory:
     # --- what is there ---
 
     def parts(self) -> list[StoredCheckpoint]:
-        """The parts of all processes, verified, by name; those of others as of now."""
+        """List the parts of all processes, verified, by name; those of others as of now."""
         if not self._alone:
             self._read()
         return [self._stored[name] for name in sorted(self._stored)]

@@ -30,7 +30,7 @@ def sha256(path: Path) -> str:
 
 
 def packed(record: dict[str, Any]) -> str:
-    """One line of JSON, always the same for the same record."""
+    """Write one line of JSON, always the same for the same record."""
     return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -42,7 +42,7 @@ class Manifest:
         self._file: Any = None
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
-        """The records, and the number of lines that are damaged; a last line without an end is no line yet."""
+        """Give the records, and the number of lines that are damaged; a last line without an end is no line yet."""
         try:
             lines = self.path.read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:

@@ -31,7 +31,7 @@ ROWS_PER_GROUP = 1 << 20  # 24 MB of rows in memory at a time for a key of two w
 
 
 def paths(path: str | Path) -> tuple[Path, Path]:
-    """The record and the counts of a run named by a ``.json`` file, or by a folder (any other name)."""
+    """Name the record and the counts of a run given by a ``.json`` file, or by a folder (any other name)."""
     path = Path(path)
     if path.suffix == ".json" and not path.is_dir():
         return path, path.with_suffix(".parquet")
@@ -39,7 +39,7 @@ def paths(path: str | Path) -> tuple[Path, Path]:
 
 
 def write_counts(counts: Counts, path: Path) -> dict[str, Any]:
-    """Write the Parquet file at ``path``; returns what the record has to say of it, for :func:`read_counts`."""
+    """Write the Parquet file at ``path``; give what the record has to say of it, for :func:`read_counts`."""
     with replacing(path) as temporary:
         _write_rows(counts, temporary)
         digest = sha256(temporary)
@@ -60,7 +60,7 @@ def write_counts(counts: Counts, path: Path) -> dict[str, Any]:
 
 
 def read_counts(record_path: Path, sizes: Mapping[str, Any]) -> Counts:
-    """The counts that lie beside a record. ValueError where they are missing, damaged or of another run."""
+    """Read the counts that lie beside a record. ValueError where they are missing, damaged or of another run."""
     counts_path = record_path.with_name(Path(sizes["file"]).name)
     if not counts_path.is_file():
         raise ValueError(
@@ -75,14 +75,14 @@ def read_counts(record_path: Path, sizes: Mapping[str, Any]) -> Counts:
 
 
 def write_record(path: Path, kind: str, body: dict[str, Any]) -> Path:
-    """Write ``body`` with its format, version and SHA-256; returns ``path``. Its folder is made."""
+    """Write ``body`` with its format, version and SHA-256; give ``path``. Its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(seal(kind, VERSION, body), indent=1, allow_nan=False) + "\n")
     return path
 
 
 def read_record(path: Path, kinds: Container[str]) -> tuple[str, dict[str, Any]]:
-    """The format, one of ``kinds``, and the checked body of a record.
+    """Read the format, one of ``kinds``, and the checked body of a record.
 
     Raises:
         FileNotFoundError: there is no file.

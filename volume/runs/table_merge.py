@@ -52,7 +52,7 @@ class Merged:
     once: int  # classes hit once, which are in no class table
     pilot_hits: int  # hits in the first tenth of the units
     alone: Alone  # what the unseen mass needs
-    rare: RareClasses  # what the clump of classes never seen needs
+    rare: RareClasses  # what the largest cluster of classes never seen needs
     within: np.ndarray  # [B] int64, hits of all classes in each unit
     files: tuple[Path, ...]  # the class tables, in key order
 
@@ -99,7 +99,7 @@ def merge(store: TableCells, progress: Callable[[float], None] | None = None) ->
 
 
 def _source(store: TableCells) -> dict[str, Any]:
-    """All that the class tables depend on."""
+    """List all that the class tables depend on."""
     return {
         "format": FORMAT,
         "parts": [[part.name, part.path.stat().st_size] for part in store.parts],
@@ -108,9 +108,9 @@ def _source(store: TableCells) -> dict[str, Any]:
 
 
 def check_room(folder: Path, rows: int, num_words: int, *, new: int = 0) -> None:
-    """OSError where the disk has too little room for the class tables of so many rows, and for parts with ``new`` rows
-    that are still to be written: what they may take at most, when keys do not compress and no two draws agree but in
-    pairs."""
+    """Raise OSError where the disk has too little room for the class tables of so many rows, and for parts with ``new``
+    rows that are still to be written: what they may take at most, when keys do not compress and no two draws agree but
+    in pairs."""
     needed = rows // 2 * (BYTES_PER_CLASS + 8 * num_words) + new * (BYTES_PER_ROW + 8 * num_words)
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -168,7 +168,7 @@ def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> None
 
 
 def _some(counts: Counts, rows: np.ndarray) -> Counts:
-    """The counts of the classes at these rows alone."""
+    """Take the counts of the classes at these rows alone."""
     keep = np.zeros(counts.num_classes, bool)
     keep[rows] = True
     size = np.diff(counts.offsets)
@@ -183,7 +183,7 @@ def _some(counts: Counts, rows: np.ndarray) -> Counts:
 
 
 def _pair_table(counts: Counts) -> pa.Table:
-    """Hits that two units alone share, added up by pair of units."""
+    """Add up the hits that two units alone share, by pair of units."""
     pair, first, second = shared_pairs(counts)
     pair, which = np.unique(pair, return_inverse=True)
     sums = [np.bincount(which, hits, minlength=len(pair)).astype(np.int64) for hits in (first, second)]
@@ -194,7 +194,7 @@ def _pair_table(counts: Counts) -> pa.Table:
 
 
 def _pairs(connection: Any, work: Path, ranges: int) -> int:
-    """The sum over pairs of units of D_ij D_ji (volume.statistics.unseen)."""
+    """Sum over pairs of units D_ij D_ji (volume.statistics.unseen)."""
     files = [str(work / f"pairs-{number:05d}.parquet") for number in range(ranges)]
     query = "SELECT sum(first) AS a, sum(second) AS b FROM read_parquet($files) GROUP BY pair"
     (total,) = connection.execute(f"SELECT sum(a * b) FROM ({query})", {"files": files}).fetchone()
@@ -202,7 +202,7 @@ def _pairs(connection: Any, work: Path, ranges: int) -> int:
 
 
 def _add_up(store: TableCells, work: Path, ranges: int, pairs: int) -> dict[str, Any]:
-    """The record of the whole, strict JSON."""
+    """Add up all ranges to the record of the table, strict JSON."""
     names = ("num_classes", "once", "twice", "pilot_hits", "rare")
     sums = dict.fromkeys(names, 0)
     inside, within, rare_hits, biggest = np.zeros(store.num_units), np.zeros(store.num_units), np.zeros(2), 1.0
@@ -241,7 +241,7 @@ def _merged(store: TableCells, record: dict[str, Any]) -> Merged:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """What :func:`_write_json` wrote; nothing where there is no such file."""
+    """Read what :func:`_write_json` wrote; nothing where there is no such file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 

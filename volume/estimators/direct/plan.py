@@ -69,7 +69,7 @@ class Plan:
 
 
 def choose_block(query: Query, draws: int, *, heads: int | None, bodies: int | None) -> tuple[int, int]:
-    """(bodies, heads) of one block: what the user fixed, and for the rest what suits the network and the draws.
+    """Choose (bodies, heads) of one block: what the user fixed, and for the rest what suits the network and the draws.
 
     Raises:
         ValueError: heads where there are none to share, or a block too large to hold.
@@ -96,7 +96,7 @@ def choose_block(query: Query, draws: int, *, heads: int | None, bodies: int | N
 
 
 def weighing(query: Query) -> Symmetry | None:
-    """The group by whose stabilisers draws are weighed, where the query asks for that.
+    """Give the group by whose stabilisers draws are weighed, where the query asks for that.
 
     Raises:
         ValueError: a group too large, with what to ask instead.
@@ -116,7 +116,7 @@ def weighing(query: Query) -> Symmetry | None:
 
 
 def _weighed_room(symmetry: Symmetry, draws: int) -> int:
-    """Draws of a block whose sums of squared hits stay below 2^62, whatever is drawn."""
+    """Give the draws of a block whose sums of squared hits stay below 2^62, whatever is drawn."""
     room = (1 << 62) // (draws * symmetry.order**2)
     if room < 1:
         raise ValueError(
@@ -169,7 +169,7 @@ def make_plan(
 
 
 def cast_inputs(query: Query, dtype: str) -> np.ndarray:
-    """The domain's inputs [N, ...] in the dtype of the run.
+    """Give the domain's inputs [N, ...] in the dtype of the run.
 
     Raises:
         ValueError: a number that overflows, or two inputs that become one.
@@ -187,13 +187,13 @@ def cast_inputs(query: Query, dtype: str) -> np.ndarray:
 
 
 def table_bytes(query: Query, draws: int) -> int:
-    """Most bytes that the counts of a table may take, and what they are made of."""
+    """Bound the bytes that the counts of a table may take, and what they are made of."""
     key = 8 * num_words(query.domain.num_inputs, query.model.num_outputs)
     return draws * 2 * (key + 12)  # the draws, and the matrix made of them when hardly any two agree
 
 
 def fits_memory(query: Query, draws: int, memory: int | None = None) -> bool:
-    """Whether ``memory`` bytes (default: this machine's) hold what is drawn; only tables of functions may not fit."""
+    """Say whether ``memory`` bytes (default: the machine's) hold what is drawn; only tables of functions may not fit."""
     available = memory or machine_memory()
     return query.bound.route != "table" or available is None or table_bytes(query, draws) <= available
 
@@ -219,7 +219,7 @@ def check_memory(query: Query, draws: int, memory: int | None = None) -> None:
 
 
 def why_not_on_disk(query: Query) -> str | None:
-    """Why a table of this query can only be counted in memory; None where the disk will do."""
+    """Say why a table of this query can only be counted in memory; None where the disk will do."""
     if query.bound.num_classes is not None:  # classes of tables, grouped from disk
         return None
     if query.weighting.name == "pooled":
@@ -239,6 +239,6 @@ def _size(limit: int) -> int:
 
 
 def _divisor(draws: int, limit: int) -> int:
-    """The largest divisor of ``draws`` up to ``limit``; when that is small, ``limit`` itself (draws are rounded up)."""
+    """Find the largest divisor of ``draws`` up to ``limit``; when that is small, ``limit`` itself (draws round up)."""
     best = max(d for d in range(1, min(limit, draws) + 1) if draws % d == 0)
     return best if 10 * best >= min(limit, draws) else min(limit, draws)

@@ -103,7 +103,7 @@ class DirectRun:
     # --- kept in a directory ---
 
     def constants(self) -> dict[str, Any]:
-        """How draws are laid out in blocks."""
+        """Say how draws are laid out in blocks."""
         return {"blocks": self.total_blocks, "heads": self.plan.heads, "bodies": self.plan.bodies}
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
@@ -118,7 +118,7 @@ class DirectRun:
         self._open = OpenPart()
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
-        """Parts finished since the last call."""
+        """Hand out the parts finished since the last call."""
         return [] if self._open is None else self._open.collect(all=all)
 
     def restrict(self, index: int, count: int) -> None:

@@ -44,7 +44,7 @@ class Arithmetic(NamedTuple):
 
 
 def lattice_of(query: Query) -> Lattice:
-    """The query's prior as one whose points can be listed; ValueError when it is none."""
+    """Give the query's prior as one whose points can be listed; ValueError when it is none."""
     if not getattr(query.prior, "finite", False):
         raise ValueError(
             "Exact lists the parameterisations of a finite prior such as volume.samplers.Lattice, and "
@@ -54,7 +54,7 @@ def lattice_of(query: Query) -> Lattice:
 
 
 def multiples(values: object) -> Multiples:
-    """Finite floats of any shape as whole multiples of one power of two."""
+    """Write finite floats of any shape as whole multiples of one power of two."""
     array = np.asarray(values, np.float64)
     ratios = [float(value).as_integer_ratio() for value in array.ravel()]  # denominators are powers of two
     exponent = max((bottom.bit_length() - 1 for _, bottom in ratios), default=0)
@@ -63,28 +63,28 @@ def multiples(values: object) -> Multiples:
 
 
 def layers(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, Parameter | None]]:
-    """(weight, bias) of every layer of an `MLP` or `Perceptron`; None where there are no biases."""
+    """List (weight, bias) of every layer of an `MLP` or `Perceptron`; None where there are no biases."""
     weights = {p.layer: p for p in parameters if p.kind == "weight"}
     biases = {p.layer: p for p in parameters if p.kind == "bias"}
     return [(weights[layer], biases.get(layer)) for layer in sorted(weights)]
 
 
 def activation_of(model: Model) -> str | None:
-    """The hidden activation of a network whose arithmetic is understood here; None for any other model."""
+    """Name the hidden activation of a network whose arithmetic is understood here; None for any other model."""
     if isinstance(model, MLP):
         return model.activation if len(model.widths) > 2 else "linear"
     return "linear" if isinstance(model, Perceptron) else None
 
 
 def as_dtype(levels: tuple[tuple[float, ...], ...], dtype: str) -> tuple[tuple[float, ...], ...]:
-    """The levels as the run's dtype holds them: 0.1 is another number in float32."""
+    """Round the levels to what the run's dtype holds: 0.1 is another number in float32."""
     return tuple(tuple(float(np.dtype(dtype).type(level)) for level in each) for each in levels)
 
 
 def examine(
     model: Model, levels: tuple[tuple[float, ...], ...], inputs: np.ndarray, dtype: str, precision: str = "highest"
 ) -> Arithmetic:
-    """Whether ``model`` computes its outputs on ``inputs`` [N, n] without rounding in ``dtype``.
+    """Find out whether ``model`` computes its outputs on ``inputs`` [N, n] without rounding in ``dtype``.
 
     ``levels`` are those of every parameter, in the order of ``model.parameters``. Matrix products of a ``precision``
     below "highest" may round their factors on an accelerator, so that nothing is claimed of them.

@@ -37,7 +37,7 @@ class DenseCounter:
         return int(np.count_nonzero(self._hits[:-1]))
 
     def result(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Class numbers [R, 1], hits [R] and the networks with NaN or inf."""
+        """Give class numbers [R, 1], hits [R] and the networks with NaN or inf."""
         seen = np.flatnonzero(self._hits[:-1])
         return seen.astype(np.uint64)[:, None], self._hits[seen], int(self._hits[-1])
 
@@ -46,7 +46,7 @@ class DenseCounter:
         self._hits[-1] += networks
 
     def joined(self, other: DenseCounter) -> DenseCounter:
-        """The counts of both."""
+        """Add the counts of both."""
         both = DenseCounter(len(self._hits) - 1)
         both._hits = self._hits + other._hits
         return both
@@ -83,7 +83,7 @@ class SortedCounter:
         return sum(len(keys) for keys, _ in self._runs)
 
     def result(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Keys [R, W] in order, hits [R] and the networks with NaN or inf."""
+        """Give keys [R, W] in order, hits [R] and the networks with NaN or inf."""
         if not self._runs:
             return np.zeros((0, self._words), np.uint64), np.zeros(0, np.int64), self._nonfinite
         keys, hits = (np.concatenate(part) for part in zip(*self._runs, strict=True))
@@ -95,7 +95,7 @@ class SortedCounter:
         self._nonfinite += networks
 
     def joined(self, other: SortedCounter) -> SortedCounter:
-        """The counts of both; one that is empty gives the other itself."""
+        """Add the counts of both; one that is empty gives the other itself."""
         for one, rest in ((self, other), (other, self)):
             if not rest._runs and not rest._nonfinite:
                 return one
@@ -108,7 +108,7 @@ class SortedCounter:
 
 
 def merged(keys: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct keys [R, W] in ascending order, and the exact sums of their weights [R]; any integer keys."""
+    """Give distinct keys [R, W] in ascending order, and the exact sums of their weights [R]; any integer keys."""
     if not len(keys):
         return keys, weight
     # Stable: runs that are sorted already are merged in linear time.

@@ -160,7 +160,7 @@ class ExactRun:
     # --- checkpoints ---
 
     def constants(self) -> dict[str, Any]:
-        """What steps mean: the path, the order in which it goes through the lattice, and what counts are times."""
+        """Say what steps mean: the path, the order in which it goes through the lattice, and what counts are times."""
         return {
             "path": self.path,
             "order": STREAM_VERSION,
@@ -178,7 +178,7 @@ class ExactRun:
         self._todo = deque(missing(parts, self.steps.num_steps))
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
-        """Counts of the steps since the last part, where they are due."""
+        """Hand out the counts of the steps since the last part, where they are due."""
         if not self._steps.empty:
             before, after = (self.steps.progress(step)[0] for step in (self._steps.first, self._steps.stop))
             if all or self._steps.due(networks=after - before, rows=self._open.num_classes):
@@ -198,7 +198,7 @@ class ExactRun:
 
     @property
     def _shift(self) -> int:
-        """Bits from a numbered table to its key, whose first input takes the highest bit."""
+        """Give the bits from a numbered table to its key, whose first input takes the highest bit."""
         bits = self._question.table_bits
         return 64 - bits if bits and self._question.numbered is not None else 0
 
@@ -208,7 +208,7 @@ class ExactRun:
         return Progress(done=done, total=total, unit=unit, note=f"{classes:,} classes")
 
     def counts(self) -> Counts:
-        """Hits of the query's classes; whole only when the run is done."""
+        """Give hits of the query's classes; complete only when the run is done."""
         keys, hits, nonfinite = self._counter.joined(self._open).result()  # type: ignore[arg-type]  # of one kind
         keys = keys << np.uint64(self._shift)
         if np.any(hits % self._divisor) or nonfinite % self._divisor:
@@ -224,7 +224,7 @@ class ExactRun:
         return bound.of_tables(counts) if bound.route == "table" else counts
 
     def report(self, facts: Facts) -> VolumeReport | None:
-        """The exact volumes; None before every parameterisation was counted."""
+        """Give the exact volumes; None before every parameterisation was counted."""
         if self._num_done < self.steps.num_steps:
             return None
         query, method = facts.query, self._method

@@ -74,7 +74,7 @@ class Pairs:
         self.networks = sum(product.pairs for product in products)
 
     def layout(self) -> dict[str, int]:
-        """What the order of the enumeration depends on."""
+        """Give what the order of the enumeration depends on."""
         return {"left": self._left * self._tall, "right": self._right, "steps": self.num_steps, "pairs": self.networks}
 
     def dispatch(self, number: int, inputs: np.ndarray) -> Outcome:
@@ -88,22 +88,22 @@ class Pairs:
             return pair_step(self._tiles, left.astype(self._dtype), right.astype(self._dtype))
 
     def kept(self, number: int) -> int:
-        """All tiles of the step but those that fill it up for the devices: rows that fill it up stand for nothing."""
+        """Count the tiles of a step but those that fill it for the devices: rows that fill it up stand for nothing."""
         del number
         return self._tall
 
     def progress(self, steps: int) -> tuple[float, float, str]:
-        """(done, total, unit) after so many steps."""
+        """Give (done, total, unit) after so many steps."""
         return steps / max(self.num_steps, 1) * self.networks, self.networks, "pairs of partial sums"
 
     def weight(self, number: int, outcome: Outcome) -> np.ndarray | None:
-        """How many parameterisations, or orbits, every pair of this step stands for, [S, Q, H] int64."""
+        """Give how many parameterisations, or orbits, every pair of this step stands for, [S, Q, H] int64."""
         del outcome
         (_, left), (_, right) = self._rows(number)
         return left.reshape(self._tall, self._left, 1) * right
 
     def _rows(self, number: int) -> tuple[Sums, Sums]:
-        """Rows of both sides in this step, filled up with rows that stand for nothing."""
+        """Take the rows of both sides in this step, filled up with rows that stand for nothing."""
         product, top, start = self._steps[number]
         left, right = self._products[product]
         return _filled(left, top, self._left * self._tall), _filled(right, start, self._right)
@@ -117,7 +117,7 @@ def _filled(sums: Sums, start: int, size: int) -> Sums:
 
 @partial(jax.jit, static_argnames="tiles")
 def pair_step(tiles: Tiles, left: Array, right: Array) -> Outcome:
-    """Classes of all sums of ``left`` [S, Q, N, C] and ``right`` [H, N, C]."""
+    """Classify all sums of ``left`` [S, Q, N, C] and ``right`` [H, N, C]."""
 
     def local(left: Array, right: Array) -> Outcome:
         columns = jnp.moveaxis(right, 0, 2)  # [N, C, H]

@@ -39,20 +39,20 @@ class OpenSteps:
         return self.first < 0
 
     def take(self, number: int, near_ties: int) -> None:
-        """One step more."""
+        """Add one step."""
         if self.empty:
             self.first, self.since = number, time.monotonic()
         self.stop = number + 1
         self.near_ties += near_ties
 
     def due(self, *, networks: float, rows: int) -> bool:
-        """Whether they are worth a part."""
+        """Say whether they are worth a part."""
         seconds = time.monotonic() - self.since
         return seconds >= PART_SECONDS and (networks >= NETWORKS_PER_ROW * rows or seconds >= MOST_SECONDS)
 
 
 def counts_part(steps: OpenSteps, counter: DenseCounter | SortedCounter, shift: int) -> Checkpoint:
-    """The part of these steps; numbered tables become keys by ``shift`` bits."""
+    """Make the part of these steps; numbered tables become keys by ``shift`` bits."""
     keys, hits, nonfinite = counter.result()
     table = COUNTS.table({"function": keys << np.uint64(shift), "hits": hits})
     facts = {"first": steps.first, "stop": steps.stop, "near_ties": steps.near_ties, "nonfinite": nonfinite}

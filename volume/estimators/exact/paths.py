@@ -86,7 +86,7 @@ def choose_path(
 def _sums(
     query: Query, question: Question, inputs: np.ndarray, group: Symmetry, points: int, rounding: str
 ) -> tuple[str, Terms | None, list[Product] | None]:
-    """(why not, terms, pairs to evaluate) of the sums path."""
+    """Give why not, the terms, and the pairs to evaluate of the sums path."""
     if points >= MAX_HITS:
         return "counts end at 2^62 points", None, None
     if rounding:

@@ -52,7 +52,7 @@ class Question:
         return 1 << self.table_bits if self.table_bits <= MAX_DENSE_BITS else None
 
     def outcome(self, outputs: Array, tie: Array, weight: Array | None = None) -> Outcome:
-        """Classes of outputs [Q, N, C, H]; a margin in (0, ``tie`` [Q, 1, 1]] is a near tie."""
+        """Classify outputs [Q, N, C, H]; a margin in (0, ``tie`` [Q, 1, 1]] is a near tie."""
         bound = self.bound
         weight = jnp.zeros(0, jnp.int32) if weight is None else weight
         decisions, margin = decide(outputs)

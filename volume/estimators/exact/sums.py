@@ -102,7 +102,7 @@ class Terms(NamedTuple):
 
 
 def terms(query: Query, inputs: np.ndarray, dtype: str) -> Terms | None:
-    """The terms of a network with at most one hidden layer; None where there are too many, or more layers.
+    """Give the terms of a network with at most one hidden layer; None where there are too many, or more layers.
 
     The caller has made sure that arithmetic is exact (arithmetic.py), and that counts fit in 62 bits.
     """
@@ -152,7 +152,7 @@ def terms(query: Query, inputs: np.ndarray, dtype: str) -> Terms | None:
 def _features(
     columns: np.ndarray, exponent: int, levels_of: dict[str, Multiples], layer: tuple, activation: str
 ) -> tuple[np.ndarray, int, np.ndarray] | None:
-    """Distinct activations [R, N] of one hidden unit in units of 2^-exponent, and how many settings give each."""
+    """Give distinct activations [R, N] of one hidden unit in units of 2^-exponent, and how many settings give each."""
     weight, bias = layer
     w = levels_of[weight.name]
     b = levels_of[bias.name] if bias is not None else Multiples(np.array([0], object), 0)
@@ -174,7 +174,7 @@ def _features(
 
 
 def _combinations(levels: list[np.ndarray]) -> np.ndarray:
-    """All choices of one number from every list, [., len(levels)] of Python integers."""
+    """List all choices of one number from every list, [., len(levels)] of Python integers."""
     return np.array(list(itertools.product(*levels)), object)
 
 
@@ -190,7 +190,7 @@ def _merge(codes: np.ndarray, weight: np.ndarray) -> Sums:
 
 
 def _add(a: Sums, b: Sums) -> Sums | None:
-    """All sums of a vector of one and a vector of the other; None when they are too many."""
+    """Form all sums of a vector of one and a vector of the other; None when they are too many."""
     if len(a.codes) * b.codes.size > MAX_PRODUCT:
         return None
     codes = (a.codes[:, None] + b.codes).reshape(-1, a.codes.shape[1])
@@ -210,7 +210,7 @@ class Product(NamedTuple):
 
 
 def halves(summands: Terms) -> list[Product] | None:
-    """Two sides whose sums are all outputs, every parameterisation counted once; None when they grow too large."""
+    """Make two sides whose sums are all outputs, every parameterisation counted once; None when they grow too large."""
     pending = [summands.unit] * summands.units if summands.unit is not None else []
     pending = sorted([*pending, *summands.others], key=lambda each: -len(each.codes))
     zero = Sums(np.zeros((1, summands.code.num_words), np.int64), np.ones(1, np.int64))
@@ -225,7 +225,7 @@ def halves(summands: Terms) -> list[Product] | None:
 
 
 def multisets(summands: Terms, *, flips: bool) -> list[Product] | None:
-    """Products whose total is h times the number of orbits; None when they grow too large, or without hidden units.
+    """Make products whose total is h times the number of orbits; None when they grow too large, or without units.
 
     Args:
         summands: the terms; the weight of a vector of ``unit`` is its number of unit types.

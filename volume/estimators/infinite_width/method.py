@@ -86,12 +86,8 @@ class InfiniteWidth:
         try:
             nngp_kernel(query.model, query.prior, query.domain.inputs[:1])  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
-            others = (
-                "volume.Exact or volume.Direct"
-                if getattr(query.prior, "finite", False)
-                else "volume.Direct or volume.Splitting"
-            )
-            raise type(error)(f"{error} Without a known limit, use {others}.") from None
+            first, second = ("Exact", "Direct") if getattr(query.prior, "finite", False) else ("Direct", "Splitting")
+            raise type(error)(f"{error} Without a known limit, use volume.{first} or volume.{second}.") from None
         return WideRun(self, query, tuple(names), key)
 
     def describe(self) -> dict[str, Any]:
@@ -151,7 +147,7 @@ class WideRun:
     # --- parts ---
 
     def constants(self) -> dict[str, Any]:
-        """What the numbers of classes mean."""
+        """Say what the numbers of classes mean."""
         return {"labels": list(self._labels)}
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
@@ -162,7 +158,7 @@ class WideRun:
         self._todo = [index for index in self._todo if index not in self._answers]
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
-        """The classes answered since the last call."""
+        """Hand out the classes answered since the last call."""
         del all  # each is one
         fresh, self._fresh = self._fresh, []
         return [_class_part(index, self._labels[index], self._answers[index]) for index in fresh]
@@ -179,7 +175,7 @@ CLASSES = Schema(
 
 
 def _class_part(index: int, label: str, estimate: OrthantEstimate) -> Checkpoint:
-    """One row: the label and the numbers of the estimate, as its fields are called."""
+    """Make a checkpoint of one row: the label and the numbers of the estimate, as its fields are called."""
     table = CLASSES.table({"label": [label], **{name: [value] for name, value in vars(estimate).items()}})
     return Checkpoint(f"class-{index:06d}", {"class": index, "notes": list(estimate.notes)}, table)
 

@@ -134,7 +134,7 @@ class Trained:
             object.__setattr__(self, name, value)
 
     def training_set(self, query: Query) -> Fits:
-        """The examples to train on.
+        """Give the examples to train on.
 
         Raises:
             ValueError: neither the method nor the query's classifier names any, or the labels or inputs do not fit the
@@ -193,7 +193,7 @@ class Trained:
         )
 
     def describe(self, query: Query, on: Fits) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Describe the run as JSON."""
         return {
             "name": self.name,
             "runs": self.runs,
@@ -224,7 +224,7 @@ def _optimiser(
 
 
 def _named_in(classifier: Classifier) -> Fits | None:
-    """The labels that a classifier asks for."""
+    """Give the labels that a classifier asks for."""
     if isinstance(classifier, Fits):
         return classifier
     if isinstance(classifier, Given) and isinstance(classifier.within, Fits) and classifier.label == "fits":
