@@ -48,7 +48,7 @@ class TableStore(TableCells):
 
     def leaders(self, k: int) -> tuple[np.ndarray, int]:
         """List keys [K, W] of at most ``k`` classes by falling count in the first tenth of the units, and the first
-        unit that had no part in the choice: 0 where nothing was hit there, or nothing can be spared, and all units choose.
+        unit that had no part in the choice: 0 where nothing was hit there or can be spared, and all units choose.
         """
         start = self.pilot_units if self.merged.pilot_hits else 0
         column = "pilot" if start else "count"

@@ -50,7 +50,7 @@ class _Units:
         return numbers
 
     def ranked(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give each entry's place [R] among the units present, by number, and the non-finite draws in that order [B]."""
+        """Give each entry's place [R] among the units present, by number, and non-finite draws in that order [B]."""
         numbers, nonfinite = (np.concatenate([np.zeros(0, np.int64), *x]) for x in (self._numbers, self._nonfinite))
         order = np.argsort(numbers, kind="stable")
         numbers = numbers[order]

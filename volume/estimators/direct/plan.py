@@ -193,7 +193,7 @@ def table_bytes(query: Query, draws: int) -> int:
 
 
 def fits_memory(query: Query, draws: int, memory: int | None = None) -> bool:
-    """Say whether ``memory`` bytes (default: the machine's) hold what is drawn; only tables of functions may not fit."""
+    """Say whether ``memory`` bytes (default: the machine's) hold what is drawn; only tables of functions may not."""
     available = memory or machine_memory()
     return query.bound.route != "table" or available is None or table_bytes(query, draws) <= available
 
