@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +11,10 @@ import pytest
 
 from volume.estimators.direct.accumulate import Rows
 from volume.estimators.direct.parts import OpenPart
-from volume.runs.checkpoints import Checkpoint
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.directory import RunDirectory
 from volume.runs.files import Manifest
-from volume.runs.ranges import share
+from volume.runs.ranges import disjoint, missing, share
 
 
 def table(value):
@@ -103,3 +104,13 @@ def test_a_part_has_no_gaps():
     found = part.collect(all=True)
     assert [(each.facts["first"], each.facts["stop"]) for each in found] == [(3, 5), (9, 10)]
     assert part.collect(all=True) == []
+
+
+def test_parts_that_overlap_an_earlier_one_are_left_out():
+    ranges = [(9, 12), (0, 4), (3, 9), (4, 6), (5, 7)]
+    parts = [StoredCheckpoint(f"steps-{a}", {"first": a, "stop": b}, Path()) for a, b in ranges]
+    parts.append(StoredCheckpoint("blocks-6", {"first": 6, "stop": 9}, Path()))
+    chosen = disjoint(parts, "steps-")
+    assert [part.facts["first"] for part in chosen] == [0, 4, 9]
+    assert missing(chosen, 15) == [(6, 9), (12, 15)]
+    assert missing([], 2) == [(0, 2)]
