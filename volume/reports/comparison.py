@@ -137,9 +137,6 @@ class Comparison(Stored):
         """The ``k`` largest differences as text."""
         return _text(self, whole("k", k))
 
-    def __str__(self) -> str:
-        return self.summary()
-
 
 def _text(result: Comparison, k: int) -> str:
     """The text of :meth:`Comparison.summary`."""

@@ -105,9 +105,6 @@ class Report(Stored):
         """The ``k`` largest classes and what goes with them, as text."""
         raise NotImplementedError
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """A record that is strict JSON (no NaN, no Infinity); ``top`` as in :meth:`classes`."""
         raise NotImplementedError

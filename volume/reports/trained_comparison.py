@@ -158,9 +158,6 @@ class TrainingComparison(Stored):
         )
         return render(Table(heads, rows), "", closing)
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def plot(self, path: str | Path | None = None, ax: Axes | None = None) -> Axes:
         """Share of runs against share of volume on logarithmic axes; classes without a hit or run are left out."""
         from volume.plots.figures import scatter_of_shares

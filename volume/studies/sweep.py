@@ -122,9 +122,6 @@ class Sweep(Stored):
         heads = [self.x_name, "volume", interval_name(self.level), "hits", "draws", "design effect"]
         return render(f"Volume of {self.name}", Table(heads, rows))
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
         """The figure (`volume.plots.sweep`); written to ``path`` when one is given (.pdf, .svg or .png)."""
         from volume.plots import figures as plots
