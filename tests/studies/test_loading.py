@@ -168,7 +168,9 @@ def test_infinite_and_undefined_numbers_are_told_apart(tmp_path):
     assert math.isnan(cells[2].log_share)
     assert cells[2].log_high == -800.0
     assert volume.load(comparison().save(tmp_path)).rows[0].z == -INF
-    assert volume.load(checked().save(tmp_path)).smallest[0].label == checked().smallest[0].label
+    smallest = checked().smallest
+    assert smallest is not None
+    assert volume.load(checked().save(tmp_path)).smallest[0].label == smallest[0].label
 
 
 def test_results_that_differ_are_not_equal():

@@ -36,7 +36,8 @@ from scipy import stats
 from volume.classifiers.base import Conditional
 from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
-from volume.common.logs import finite, interval_name, volume_text
+from volume.common.logs import interval_name, volume_text
+from volume.common.records import plain
 from volume.common.validation import check_level
 from volume.errors import whole
 from volume.functions.domains import BooleanCube
@@ -73,7 +74,7 @@ class Landing(NamedTuple):
     count: int  # runs
 
     def to_dict(self) -> dict[str, Any]:
-        return self._asdict()
+        return plain(self._asdict())
 
 
 class Number(NamedTuple):
@@ -83,8 +84,8 @@ class Number(NamedTuple):
     low: float
     high: float
 
-    def to_dict(self) -> dict[str, float | None]:
-        return {name: finite(value) for name, value in self._asdict().items()}
+    def to_dict(self) -> dict[str, Any]:
+        return plain(self._asdict())
 
 
 @dataclass(frozen=True, eq=False)

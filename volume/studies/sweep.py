@@ -20,7 +20,7 @@ from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import LN10, finite, interval_name, interval_text, linear, volume_text
 from volume.common.progress import Progress
-from volume.common.records import short
+from volume.common.records import plain, short
 from volume.common.seeds import to_key
 from volume.errors import unknown
 from volume.estimation import estimate
@@ -85,8 +85,7 @@ class Sweep(Stored):
             "name": self.name,
             "level": self.level,
             "rows": [
-                {key: finite(value) if isinstance(value, float) else value for key, value in row._asdict().items()}
-                | {"log10_volume": finite(row.log_volume / LN10), "volume": linear(row.log_volume)}
+                plain(row._asdict()) | {"log10_volume": finite(row.log_volume / LN10), "volume": linear(row.log_volume)}
                 for row in self.rows
             ],
             "methods": list(self.methods),
