@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from volume.common.records import short
 from volume.errors import unknown, whole
 from volume.queries.quotient import log_shift
 from volume.reports.entries import ClassEstimate, ReplicatedVolume, entry_from_dict
@@ -151,13 +150,7 @@ class EstimateReport(Report):
         return {
             "classes": [entry.to_dict() for entry in self.classes(top)],
             "num_classes": len(self),
-            "query": short(self.description),
-            "method": self.method,
-            "seed": self.seed,
-            "level": self.level,
-            "conventions": self.conventions,
-            "run": self.run,
-            "warnings": self.warnings,
+            **self.circumstances(),
         }
 
     # --- files ---
