@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 
 from volume.commands import specs
-from volume.commands.shared import load_report, print_report, to_json
+from volume.commands.shared import print_report, to_json
 from volume.commands.usage import DONE, UsageError, usage
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a stored run, as it is or grouped by a coarser classifier."""
     from volume.reports.counted import VolumeReport
+    from volume.reports.loading import load
 
-    report = load_report(args.path)
+    report = load(args.path)
     if args.group_by:
         if not isinstance(report, VolumeReport):
             raise UsageError(f"--group-by needs counted draws of truth tables; {args.path} holds {report!r}.")
