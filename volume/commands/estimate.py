@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from volume.commands import distributed
 from volume.commands import methods as method_options
@@ -19,6 +20,9 @@ from volume.commands.shared import (
 )
 from volume.commands.usage import usage
 
+if TYPE_CHECKING:
+    from volume.reports.facts import Report
+
 
 def run(args: argparse.Namespace) -> int:
     """Draw, save, print; what was drawn before Ctrl-C is saved and printed too, with exit code 3."""
@@ -26,6 +30,9 @@ def run(args: argparse.Namespace) -> int:
     method_options.check(args)
     distributed.check(args)
     folder, resume = check_run(args)
+    from volume import estimation
+    from volume.cluster.distributed import share
+
     # First: JAX may not have been asked for anything before.
     hosts = distributed.join(args) if args.distributed else None
     query = build_query(args)
@@ -33,7 +40,11 @@ def run(args: argparse.Namespace) -> int:
     if args.force and folder is not None and (hosts is None or hosts.process_id == 0):
         usage(clear_run, folder)
     options = run_options(args) | {"out": folder, "resume": resume, "command": args.begun}
-    report, code = finish(lambda: distributed.estimate(query, method, hosts, **options), "estimate")
+
+    def estimate() -> Report | None:
+        return estimation.run(query, method, **options) if hosts is None else share(query, method, hosts, **options)
+
+    report, code = finish(estimate, "estimate")
     if report is not None:  # else process 0 has it
         if folder is not None:
             print(f"volume: saved in {folder}", file=sys.stderr)

@@ -5,7 +5,7 @@
 * Training runs: likewise, every run being a unit.
 * Replicates of `Splitting`: they join, and means, bounds, intervals and shares are made anew from all of them. Every
   run has levels from a pilot of its own, so that spreads may differ between runs; each p_hat stays unbiased, and the
-  interval for a lognormal mean is graded on such mixtures by tests/test_merging.py.
+  interval for a lognormal mean is graded on such mixtures by tests/reports/test_merging.py.
 
 Exact and wide-limit answers have no draws that could be joined.
 
@@ -29,7 +29,7 @@ from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
 from volume.reports.notes import ONLY_PILOT, UNRESOLVED
 from volume.reports.trained import TrainedReport
-from volume.runs.files import difference
+from volume.runs.config import difference
 from volume.statistics import replicates
 from volume.statistics.counts import Counts
 from volume.statistics.replicates import Share
