@@ -38,8 +38,8 @@ def test_what_does_not_agree_is_refused(capsys, tmp_path):
     folder = tmp_path / "run"
     answer(capsys, *TABLES, "--out", folder)
     for words, sentence in (
-        (["--resume", folder, "--draws", "3e4"], "--draws is another than in the run"),
-        (["--resume", folder, "--seed", "4"], "--seed is another"),
+        (["--resume", folder, "--draws", "3e4"], "--draws is not as in the run"),
+        (["--resume", folder, "--seed", "4"], "--seed is not as in the run"),
         (["--resume", folder, "--force"], "leave one of them out"),
         (["--resume", folder, "--out", tmp_path / "b"], "goes on in its own folder"),
         (["--resume", tmp_path], "holds no run that could go on"),
@@ -93,4 +93,4 @@ def test_words_of_a_run_that_may_be_repeated(capsys, tmp_path):
     assert numbers(again) == numbers(first)
     code, _, err = run(capsys, "estimate", "--resume", tmp_path, "--label", "other")
     assert code == 2
-    assert "--label is another" in err
+    assert "--label is not as in the run" in err

@@ -25,6 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from volume.common.record_reading import parse_object
+
 STAGES = ("joined", "opened", "restored", "finished")
 BEATS = 20  # in the time after which a silent process counts as lost
 HURRY_SECONDS = 0.1  # between two looks while waiting for the others
@@ -256,9 +258,9 @@ class ProcessGroup:
 
     def _read(self, other: int) -> dict[str, Any] | None:
         try:
-            record = json.loads(self._path(other).read_bytes())
+            record = parse_object(self._path(other).read_bytes())
             return record if record["beat"] == record["end"] else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError):
             return None  # not there yet, or half written
 
     def _write(self) -> None:

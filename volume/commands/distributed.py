@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from volume.commands.usage import UsageError
+from volume.commands.usage import UsageError, flag
 from volume.commands.values import parse_float, parse_whole
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that do not go together."""
     given = [name for name in OPTIONS if getattr(args, name) is not None]
     if given and not args.distributed:
-        raise UsageError(f"--{given[0].replace('_', '-')} belongs to --distributed: add that.")
+        raise UsageError(f"{flag(given[0])} belongs to --distributed: add that.")
     if args.distributed and args.out is None and getattr(args, "resume", None) is None:
         raise UsageError("--distributed needs --out DIR: a folder on a file system that all processes share.")
     if args.process_timeout is not None and not args.process_timeout > 0:

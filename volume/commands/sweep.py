@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from volume.commands.shared import build_method, build_query, check_out, check_question, progress, to_json
+from volume.commands.shared import build_method, build_query, check_out, check_question, run_options, to_json
 from volume.commands.usage import DONE, UsageError, usage
 from volume.commands.values import parse_coding, parse_float, parse_whole
 
@@ -38,15 +38,7 @@ def run(args: argparse.Namespace) -> int:
     queries = usage(sweep_queries, query.model, query.prior, query.domain, query.classifier, over=over, values=values)
     label = "0" * query.domain.num_inputs if args.label == "zeros" else args.label
     usage(query.bound.key, label)
-    result = sweep(
-        queries,
-        method,
-        label,
-        seed=args.seed,
-        level=args.level,
-        progress=progress(args),
-        x_name=over.replace("_", " "),
-    )
+    result = sweep(queries, method, label, **run_options(args), x_name=over.replace("_", " "))
     if args.out:
         folder = Path(args.out)
         saved = result.save(folder)

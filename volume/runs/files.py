@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from volume.common.atomic_files import sync_folder
+from volume.common.record_reading import parse_object
 
 try:
     import fcntl
@@ -77,9 +78,9 @@ def _check(record: dict[str, Any]) -> str:
 
 def _checked(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = parse_object(line)
         check = record.pop("check")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError):
         return None
     return record if check == _check(record) else None
 

@@ -30,6 +30,7 @@ import numpy as np
 import pyarrow as pa
 
 from volume.common.atomic_files import write_bytes, write_text
+from volume.common.record_reading import parse_object
 from volume.runs.columns import function_column, parquet
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import RareClasses, rare_classes
@@ -242,7 +243,7 @@ def _merged(store: TableCells, record: dict[str, Any]) -> Merged:
 
 def _read_json(path: Path) -> dict[str, Any]:
     """Read what :func:`_write_json` wrote; nothing where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return parse_object(path.read_bytes()) if path.is_file() else {}
 
 
 def _write_json(path: Path, value: Any) -> None:
