@@ -71,6 +71,10 @@ class Classifier(ByContent, ABC):
         """Return the distinct inputs that the rule itself names, in order of first mention; None when it names none."""
         return None
 
+    def labelled_inputs(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the inputs [m, *input_shape] and labels [m] to train on; None when the rule names no such labels."""
+        return None
+
     def __mul__(self, other: Classifier) -> Product:
         return Product(self, other)
 

@@ -88,6 +88,9 @@ class Given(Classifier):
     def domain(self) -> Points | None:
         return union_of_inputs((self.within, self.split), "the two parts of this Given")
 
+    def labelled_inputs(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return self.within.labelled_inputs() if self.label == self.within.default_label else None
+
     def bind(self, domain: Domain, num_outputs: int) -> BoundGiven | BoundGivenTables:
         within, split = self.within.bind(domain, num_outputs), self.split.bind(domain, num_outputs)
         if self.split.single_functions:

@@ -107,6 +107,9 @@ class Fits(Labelled):
         positions, labels = self._resolve(domain, num_outputs)
         return BoundFits(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels)
 
+    def labelled_inputs(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.inputs, self.labels
+
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Fits:
         return cls(record["inputs"], record["labels"])
