@@ -5,7 +5,6 @@ Shape letters: N inputs of the domain, m chosen ones, C outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -54,13 +53,6 @@ class Argmax(Classifier):
                 "use TruthTable() on Points of those inputs instead."
             )
         return BoundArgmax(self, domain.num_inputs, num_outputs, frozen(positions, np.int64))
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Argmax:
-        return cls(record["inputs"])
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.kind, "inputs": None if self.inputs is None else self.inputs.tolist()}
 
     def __repr__(self) -> str:
         return "Argmax()" if self.inputs is None else f"Argmax({len(self.inputs)} inputs)"

@@ -14,7 +14,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -60,12 +60,14 @@ class Classifier(ByContent, ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return a JSON-able record from which :func:`from_description` makes an equal classifier."""
-        return {"name": self.kind}
+        settings = fields(self)  # type: ignore[arg-type]  # a dataclass
+        return {"name": self.kind, **{field.name: _as_json(getattr(self, field.name)) for field in settings}}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Classifier:
         """Return the classifier that ``describe`` recorded."""
-        return cls()
+        settings = fields(cls)  # type: ignore[arg-type]  # a dataclass
+        return cls(**{field.name: record[field.name] for field in settings})
 
     def domain(self) -> Points | None:
         """Return the distinct inputs that the rule itself names, in order of first mention; None when it names none."""
@@ -80,6 +82,15 @@ class Classifier(ByContent, ABC):
 
 
 _KINDS: dict[str, type[Classifier]] = {}
+
+
+def _as_json(value: Any) -> Any:
+    """Return a setting as its record holds it: arrays and tuples as lists, classifiers as their own records."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple):
+        return [_as_json(part) for part in value]
+    return value.describe() if isinstance(value, Classifier) else value
 
 
 def from_description(description: Mapping[str, Any]) -> Classifier:
@@ -323,9 +334,6 @@ class Product(Classifier):
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Product:
         return cls(*map(from_description, record["factors"]))
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.kind, "factors": [factor.describe() for factor in self.factors]}
 
 
 @dataclass(frozen=True, eq=False)

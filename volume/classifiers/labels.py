@@ -6,7 +6,7 @@ Shape letters: N inputs of the domain, m rows with labels, C outputs, K tables, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -110,13 +110,6 @@ class Fits(Labelled):
     def labelled_inputs(self) -> tuple[np.ndarray, np.ndarray]:
         return self.inputs, self.labels
 
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Fits:
-        return cls(record["inputs"], record["labels"])
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.kind, "inputs": self.inputs.tolist(), "labels": self.labels.tolist()}
-
 
 @dataclass(frozen=True, eq=False)
 class _BoundRows(BoundClassifier):
@@ -205,19 +198,6 @@ class Accuracy(Labelled):
         positions, labels = self._resolve(domain, num_outputs)
         edges = tuple(i / self.bins for i in range(self.bins + 1)) if isinstance(self.bins, int) else self.bins
         return BoundAccuracy(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels, edges)
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Accuracy:
-        return cls(record["inputs"], record["labels"], record["bins"])
-
-    def describe(self) -> dict[str, Any]:
-        bins = list(self.bins) if isinstance(self.bins, tuple) else self.bins
-        return {
-            "name": self.kind,
-            "inputs": self.inputs.tolist(),
-            "labels": self.labels.tolist(),
-            "bins": bins,
-        }
 
 
 def _as_bins(bins: int | Sequence[float] | np.ndarray | None) -> int | tuple[float, ...] | None:

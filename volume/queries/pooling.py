@@ -32,10 +32,10 @@ import numpy as np
 from volume.common.choices import POOLED
 from volume.common.validation import check_choice
 from volume.functions.canonical import TableGroup
+from volume.functions.canonical_points import PointGroup
 from volume.functions.domains import BooleanCube, Domain, Points
 from volume.models import MLP, Model, Perceptron, Symmetry, UnitSymmetry
 from volume.queries.quotient import is_finite, why_not_kept
-from volume.queries.relabelling import PointGroup
 from volume.queries.weighting import Question
 from volume.samplers import Gaussian, Initializer, Sphere, Uniform
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classifier, from_description
 from volume.classifiers.given import Given
-from volume.classifiers.recorded import Recorded
+from volume.classifiers.predicate import Recorded
 from volume.common.records import plain, short
 from volume.errors import whole
 from volume.functions import domains
