@@ -20,7 +20,7 @@ from volume.classifiers.base import (
 from volume.classifiers.class_numbers import as_index, in_range, select
 from volume.common.content import frozen
 from volume.functions import tables
-from volume.functions.domains import Domain, Points, as_inputs, row_keys
+from volume.functions.domains import Domain, Points, as_inputs, first_rows
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -37,7 +37,7 @@ class Argmax(Classifier):
     def __init__(self, inputs: ArrayLike | None = None) -> None:
         array = None if inputs is None else as_inputs(inputs, "The inputs of Argmax")
         object.__setattr__(self, "inputs", array)
-        if array is not None and len(set(row_keys(array))) < len(array):
+        if array is not None and len(np.unique(first_rows(array))) < len(array):
             raise ValueError("The inputs of Argmax repeat a row, and one input has one label: give each once.")
 
     def domain(self) -> Points | None:

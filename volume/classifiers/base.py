@@ -25,7 +25,7 @@ from volume.classifiers.class_numbers import in_range
 from volume.common.content import ByContent
 from volume.errors import unknown
 from volume.functions import tables
-from volume.functions.domains import Domain, Points
+from volume.functions.domains import Domain, Points, first_rows
 from volume.functions.importance import Every, ImportanceFunction, InTurn, all_right
 from volume.statistics.counts import Counts
 
@@ -271,8 +271,7 @@ def union_of_inputs(classifiers: Sequence[Classifier], what: str) -> Points | No
     if len({part.shape[1:] for part in parts}) > 1:
         raise ValueError(f"The inputs named by {what} differ in shape: name the domain.")
     rows = np.concatenate(parts)
-    _, first = np.unique(rows.reshape(len(rows), -1), axis=0, return_index=True)
-    return Points(rows[np.sort(first)])
+    return Points(rows[np.unique(first_rows(rows))])
 
 
 def check_decided_together(parts: Sequence[BoundClassifier], num_classes: int) -> None:

@@ -19,7 +19,7 @@ from volume.classifiers.class_numbers import as_index, in_range, look_up, select
 from volume.classifiers.graded import Graded
 from volume.common.content import frozen
 from volume.functions import tables
-from volume.functions.domains import Domain, Points, as_inputs, row_keys
+from volume.functions.domains import Domain, Points, as_inputs, first_rows
 from volume.functions.importance import ImportanceFunction, right_counts
 
 _SLACK = 1e-9  # accuracies k/m and bin edges closer than this are one number written in two ways
@@ -42,13 +42,6 @@ def _as_labels(labels: ArrayLike | str, num_rows: int, what: str) -> np.ndarray:
     return frozen(array, np.int64)
 
 
-def _distinct_rows(inputs: np.ndarray) -> Points:
-    first: dict[bytes, int] = {}
-    for position, key in enumerate(row_keys(inputs)):
-        first.setdefault(key, position)
-    return Points(inputs[list(first.values())])
-
-
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Labelled(Classifier):
     """Inputs [m, ...] with a class number each [m]: checked for themselves here, against the domain in ``bind``."""
@@ -60,19 +53,19 @@ class Labelled(Classifier):
         name = type(self).__name__
         array = as_inputs(inputs, f"The inputs of {name}")
         checked = _as_labels(labels, len(array), name)
-        first: dict[bytes, int] = {}
-        for position, key in enumerate(row_keys(array)):
-            other = first.setdefault(key, position)
-            if checked[other] != checked[position]:
-                raise ValueError(
-                    f"Row {position} of {name} repeats row {other} (counted from 0) with label {checked[position]} "
-                    f"instead of {checked[other]}: no function does both."
-                )
+        first = first_rows(array)
+        if (differs := checked[first] != checked).any():
+            position = int(np.argmax(differs))
+            other = first[position]
+            raise ValueError(
+                f"Row {position} of {name} repeats row {other} (counted from 0) with label {checked[position]} "
+                f"instead of {checked[other]}: no function does both."
+            )
         object.__setattr__(self, "inputs", array)
         object.__setattr__(self, "labels", checked)
 
     def domain(self) -> Points:
-        return _distinct_rows(self.inputs)
+        return Points(self.inputs[np.unique(first_rows(self.inputs))])
 
     def _resolve(self, domain: Domain, num_outputs: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions in the domain [m] and the labels [m], in ascending order of position."""
