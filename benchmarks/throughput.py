@@ -36,7 +36,7 @@ from benchmarks.registry import missing
 from volume.common.seeds import to_key
 from volume.functions.data_files import load_digits
 
-# Functions on {0,1}^7 by the inputs that they map to 1; their volumes are in tests/test_truths.py.
+# Functions on {0,1}^7 by the inputs that they map to 1; their volumes are in tests/estimators/test_truths.py.
 CLASSES = {"near .06": (), "near 1e-3": (0b1000000,), "near 1e-5": (0b1111100,)}
 NAIVE = "naive JAX (vmap)"
 

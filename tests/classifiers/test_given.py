@@ -1,6 +1,6 @@
 """Given: every table of few inputs by brute force on all routes, and volumes and shares against exact truths.
 
-Split by truth tables: tests/test_given_tables.py."""
+Split by truth tables: tests/classifiers/test_given_tables.py."""
 
 import itertools
 import json

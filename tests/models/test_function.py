@@ -156,7 +156,7 @@ def test_describe_is_json():
     description = from_function(two_layers, SHAPES, input_shape=(3,), num_outputs=2).describe()
     assert json.loads(json.dumps(description)) == description
     assert description["name"] == "function"
-    assert description["wrapped"].endswith("test_models_function.two_layers")
+    assert description["wrapped"].endswith("test_function.two_layers")
     assert description["parameters"][0] == {"name": "w1", "shape": [3, 5], "kind": "weight", "fan_in": 3, "layer": 0}
     assert models.from_description(description) is None
 

@@ -5,7 +5,7 @@
 * Training runs: likewise, every run being a unit.
 * Replicates of `Splitting`: they join, and means, bounds, intervals and shares are made anew from all of them. Every
   run has levels from a pilot of its own, so that spreads may differ between runs; each p_hat stays unbiased, and the
-  interval for a lognormal mean is graded on such mixtures by tests/test_merging.py.
+  interval for a lognormal mean is graded on such mixtures by tests/reports/test_merging.py.
 
 Exact and wide-limit answers have no draws that could be joined.
 

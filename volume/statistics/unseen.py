@@ -22,7 +22,7 @@ rare classes are few, M itself is often 0 while U is not.
 
 * U = 0: the upper limit is log(2/alpha) clumps of draws, more when classes were seen twice. With few rare classes M
   is a lattice and no limit is exact; summed over all outcomes of worlds of one or two groups of equal rare classes,
-  the worst found misses .042 (tests/test_unseen.py holds a grid of them to .05).
+  the worst found misses .042 (tests/statistics/test_unseen.py holds a grid of them to .05).
 * U = 1: no two draws share a class. With S = 1 - M the chance of that is about exp(-n S / 2), as S grows from 0 to
   its value during the run; so S <= 2 log(2/alpha)/n: the clump of a collision is two draws.
 

@@ -106,7 +106,14 @@ def classes_of(report):
     return found, sorted(found)
 
 
-@pytest.mark.parametrize("prior", [samplers.Gaussian(1.0, 0.7), samplers.Uniform(1.0, 0.7), samplers.Sphere(1.0, True)])
+@pytest.mark.parametrize(
+    "prior",
+    [
+        samplers.Gaussian(1.0, 0.7),
+        pytest.param(samplers.Uniform(1.0, 0.7), marks=pytest.mark.slow),
+        pytest.param(samplers.Sphere(1.0, True), marks=pytest.mark.slow),
+    ],
+)
 def test_reflected_crossed_heads_draw_from_the_prior(prior):
     """Heads shared by bodies up to signs against fully independent draws, class by class.
 
