@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
+import numpy as np
 from jax import Array
 
 from volume.models import Parameter, Params
@@ -39,7 +40,7 @@ class Independent(PushForward):
         for name in self._fields():
             object.__setattr__(self, name, checked_setting(name, getattr(self, name)))
         weight, bias, _ = self._fields()
-        if not any(any(_values(getattr(self, name))) for name in (weight, bias)):
+        if not any(np.any(getattr(self, name)) for name in (weight, bias)):
             raise ValueError(
                 f"{weight} and {bias} are both 0, so every draw would be the same network; give one a value > 0."
             )
@@ -70,10 +71,6 @@ class Independent(PushForward):
     def _size(self, parameter: Parameter) -> float:
         size = at_layer(getattr(self, f"{parameter.kind}_{self.size_name}"), parameter.layer)
         return fan_scale(size, parameter.fan_in) if parameter.kind == "weight" else size
-
-
-def _values(setting: float | tuple[float, ...]) -> tuple[float, ...]:
-    return setting if isinstance(setting, tuple) else (setting,)
 
 
 @dataclass(frozen=True)
