@@ -92,7 +92,7 @@ def line(what: Line, *, groups: int, pilots: int = PILOTS, seed: int = 0) -> lis
     for which in (0, -1)[: len(truths)]:
         truth = truths[which]
         x = np.concatenate([run.log_estimates[:, which] for run in runs]).reshape(-1, REPLICATES) - truth
-        drifts = np.concatenate([run.drifts[:, which] for run in runs]).reshape(-1, REPLICATES)
+        drifts = np.concatenate([run.replicates.drifts[:, which] for run in runs]).reshape(-1, REPLICATES)
         drifting = np.array([mean_drift(group)[1] for group in drifts])
         with np.errstate(invalid="ignore"):  # groups with a dead replicate
             withheld = drifting | (x.std(axis=1, ddof=1) > MAX_SPREAD)

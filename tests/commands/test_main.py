@@ -310,6 +310,7 @@ def test_plot(capsys, stored, tmp_path, kind):
     path = tmp_path / "figure.svg"
     assert answer(capsys, "plot", stored, "--kind", kind, "--out", path) == {"kind": kind, "path": str(path)}
     assert "<svg" in path.read_text()
+    assert answer(capsys, "plot", stored, "--out", path)["kind"] == "rank"
 
 
 def test_compare(capsys, stored, tmp_path):

@@ -8,7 +8,6 @@ from cli_runs import SMALL, answer, run, stop_after_first_step
 from shared_queries import RELU
 
 import volume
-from volume.estimators.direct import parts as block_parts
 
 TABLES = [*SMALL, "--seed", "3", "--progress"]
 
@@ -75,7 +74,7 @@ def test_a_full_disk_is_a_stop(capsys, monkeypatch, tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(block_parts, "ROWS", 5000)
+    monkeypatch.setattr("volume.runs.checkpoints.BATCH_ROWS", 5000)
     with monkeypatch.context() as patch:
         patch.setattr("volume.runs.files.Manifest.append", full)
         code, out, err = run(capsys, *TABLES, "--out", tmp_path)

@@ -281,7 +281,7 @@ def test_a_trial_goes_on(tmp_path):
     query, _ = SPLITTINGS["shares"]
     method = volume.Splitting(particles=16, moves=2, replicates=4, target_error=4.0)
     whole = go(begin(query, method))
-    assert whole.class_runs[0].target.num_particles > 16
+    assert whole.class_runs[0].scheme.num_particles > 16
     kept = Kept(tmp_path)
     run = begin(query, method)
     for _ in range(200):

@@ -109,7 +109,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
     plot = add("plot", "a figure of a stored run")
     plot.add_argument("path", metavar="PATH", help="folder or file of the run")
-    plot.add_argument("--kind", type=one_of("figure", KINDS), default="rank", help=" | ".join(KINDS))
+    kinds = f"{' | '.join(KINDS)} of counted draws (default: rank, or the volumes of named classes)"
+    plot.add_argument("--kind", type=one_of("figure", KINDS), help=kinds)
     plot.add_argument("--out", metavar="FILE", required=True, help="the figure: .pdf, .svg or .png")
 
     compare = add(

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from volume.commands.usage import UsageError
 from volume.commands.values import parse_float, parse_whole
 
 if TYPE_CHECKING:
     from volume.cluster.hosts import Hosts
-    from volume.method import Method
-    from volume.queries.query import Query
-    from volume.reports.facts import Report
 
 OPTIONS = ("coordinator", "num_processes", "process_id", "process_timeout")
 
@@ -65,15 +61,3 @@ def join(args: argparse.Namespace) -> Hosts:
         return Hosts.join(args.coordinator, args.num_processes, args.process_id, timeout=timeout)
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def keep(query: Query, method: Method[Any], hosts: Hosts | None, *, out: str | None, **options: Any) -> Report | None:
-    """The whole estimate, or this process's share of it: then only process 0 gets the report."""
-    if hosts is None:
-        from volume import estimation
-
-        return estimation.run(query, method, out=out, **options)
-    from volume.cluster.distributed import share
-
-    assert out is not None  # `check`
-    return share(query, method, hosts, out=Path(out), **options)

@@ -26,6 +26,8 @@ def run(args: argparse.Namespace) -> int:
     method_options.check(args)
     distributed.check(args)
     folder, resume = check_run(args)
+    from volume import estimation
+    from volume.cluster.distributed import share
     from volume.cluster.process_group import ProcessLost
     from volume.estimation import Interrupted
     from volume.runs.directory import RunStopped
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     options: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": progress(args)}
     try:
         options |= {"out": folder, "resume": resume, "command": args.begun}
-        report = distributed.keep(query, method, hosts, **options)
+        report = estimation.run(query, method, **options) if hosts is None else share(query, method, hosts, **options)
         code = DONE
         if report is None:  # process 0 has it
             return code

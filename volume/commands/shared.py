@@ -130,9 +130,14 @@ def clear_run(folder: str) -> None:
 
 
 def load_report(path: str) -> Report:
-    from volume.reports.loading import load
+    """The report in a folder or a file; ValueError when a study was saved there."""
+    from volume.reports.facts import Report
+    from volume.studies.loading import load
 
-    return load(path)
+    found = load(path)
+    if not isinstance(found, Report):
+        raise ValueError(f"{path} holds a {type(found).__name__}, not a report: name the folder of an estimate.")
+    return found
 
 
 def progress(args: argparse.Namespace) -> bool:

@@ -31,7 +31,6 @@ def run(args: argparse.Namespace) -> int:
     values = parse_values(over, args.values)
     check_question(args)
     check_out(args.out, force=args.force, name="sweep.json")
-    from volume.common.atomic_files import write_text
     from volume.studies.sweep import sweep, sweep_queries
 
     query = build_query(args)
@@ -50,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.out:
         folder = Path(args.out)
-        write_text(folder / "sweep.json", to_json(result.to_dict()) + "\n")
+        saved = result.save(folder)
         result.plot(folder / "sweep.pdf")
-        print(f"volume: saved {folder / 'sweep.json'} and {folder / 'sweep.pdf'}", file=sys.stderr)
+        print(f"volume: saved {saved} and {folder / 'sweep.pdf'}", file=sys.stderr)
     print(to_json(result.to_dict()) if args.json else result.summary())
     return DONE

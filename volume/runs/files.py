@@ -30,7 +30,7 @@ def sha256(path: Path) -> str:
 
 
 def packed(record: dict[str, Any]) -> str:
-    """One line of JSON, always the same for the same record."""
+    """Write one line of JSON, always the same for the same record."""
     return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -42,7 +42,7 @@ class Manifest:
         self._file: Any = None
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
-        """The records, and the number of lines that are damaged; a last line without an end is no line yet."""
+        """Give the records, and the number of lines that are damaged; a last line without an end is no line yet."""
         try:
             lines = self.path.read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
@@ -55,9 +55,9 @@ class Manifest:
         if self._file is None:
             self._file = self.path.open("ab", buffering=0)
             if (size := self._file.tell()) > 0:  # a line torn by a crash would spoil the one that follows it
-                whole = self.path.read_bytes().rfind(b"\n") + 1
-                if whole < size:
-                    self._file.truncate(whole)
+                end = self.path.read_bytes().rfind(b"\n") + 1
+                if end < size:
+                    self._file.truncate(end)
             else:
                 sync_folder(self.path.parent)
         line = f"{packed({**record, 'check': _check(record)})}\n".encode()
@@ -115,17 +115,3 @@ class Lock:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-
-def difference(theirs: Any, mine: Any, where: str = "") -> str | None:
-    """The first place where two records differ, in words; None when they agree."""
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        for name in sorted({*theirs, *mine}, key=lambda name: (name not in theirs or name not in mine, name)):
-            found = difference(theirs.get(name), mine.get(name), f"{where}.{name}" if where else name)
-            if found is not None:
-                return found
-        return None
-    if theirs == mine:
-        return None
-    texts = [text if len(text) <= 80 else f"{text[:80]}..." for text in (json.dumps(theirs), json.dumps(mine))]
-    return f"its {where} is {texts[0]} and this one's is {texts[1]}"

@@ -115,11 +115,9 @@ def test_slope_of_kl(outs, size):
     with jax.enable_x64(True):
         data = bound.data(anchor, INPUTS.astype(float))
         row = bound.flatten({k: jnp.asarray(v) for k, v in moved(anchor, size).items()})
-        slope = np.asarray(jax.grad(bound.of_flat)(row, data))
+        slope = np.asarray(jax.grad(bound)(row, data))
         step = 1e-6 * size
-        numeric = [
-            (bound.of_flat(row + e, data) - bound.of_flat(row - e, data)) / (2 * step) for e in step * np.eye(row.size)
-        ]
+        numeric = [(bound(row + e, data) - bound(row - e, data)) / (2 * step) for e in step * np.eye(row.size)]
     assert np.abs(slope).max() > 1e-6
     np.testing.assert_allclose(slope, numeric, rtol=1e-5, atol=1e-6 * np.abs(slope).max())
 
@@ -131,7 +129,7 @@ def test_curvature_at_the_anchor_is_the_hessian_of_kl(outs):
     with jax.enable_x64(True):
         data = bound.data(params(model), INPUTS.astype(float))
         row = bound.flatten({k: jnp.asarray(v) for k, v in params(model).items()})
-        truth = np.asarray(jax.hessian(lambda x: bound.of_flat(x, data))(row))
+        truth = np.asarray(jax.hessian(lambda x: bound(x, data))(row))
         eye = jnp.eye(row.size)
         product = jax.vmap(lambda v: bound.curvature_product(row, data, v))(eye)
         np.testing.assert_allclose(product, truth, atol=1e-12)
@@ -148,7 +146,7 @@ def test_curvature_is_right_also_when_compiled_for_many_directions():
     inputs = np.random.default_rng(5).normal(size=(200, 16)).astype(np.float32)
     theta = {name: jnp.asarray(entry, jnp.float32) for name, entry in params(model).items()}
     data, row = bound.data(theta, inputs), bound.flatten(theta)
-    truth = np.asarray(jax.hessian(lambda x: bound.of_flat(x, data))(row))
+    truth = np.asarray(jax.hessian(lambda x: bound(x, data))(row))
     for number in (16, 32, len(row)):
         product = jax.jit(jax.vmap(lambda v: bound.curvature_product(row, data, v)))(jnp.eye(len(row))[:number])
         np.testing.assert_allclose(product, truth[:number], atol=1e-5)
@@ -231,8 +229,8 @@ def test_kl_and_its_slope_as_compiled_for_many_networks(classes):
 
     @partial(jax.jit, static_argnames="batch")
     def found(weights, data, batch):
-        value = jax.lax.map(lambda w: divergence.of_flat(w, data), weights, batch_size=batch)
-        return value, jax.lax.map(lambda w: jax.grad(divergence.of_flat)(w, data), weights, batch_size=batch)
+        value = jax.lax.map(lambda w: divergence(w, data), weights, batch_size=batch)
+        return value, jax.lax.map(lambda w: jax.grad(divergence)(w, data), weights, batch_size=batch)
 
     with jax.default_matmul_precision("highest"):
         for batch in (1, 3, 4, 5, 8, 9, 16):

@@ -80,7 +80,7 @@ def whole() -> Any:
 @pytest.mark.parametrize("name", RAYS)
 def test_rays_go_on_from_parts(name, tmp_path, whole, monkeypatch):
     query, method = RAYS[name]
-    monkeypatch.setattr("volume.estimators.local.aim.COLUMNS", 4)
+    monkeypatch.setattr("volume.estimators.local.preconditioner.COLUMNS", 4)
     kept = Kept(tmp_path)
     run = begin(query, method)
     stops = 0

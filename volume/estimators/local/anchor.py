@@ -64,9 +64,7 @@ class Anchor(ByContent):
     @property
     def params(self) -> dict[str, np.ndarray]:
         """Arrays by name."""
-        ends = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1]
-        pieces = np.split(self.values, ends)
-        return {n: piece.reshape(s) for n, s, piece in zip(self.names, self.shapes, pieces, strict=True)}
+        return by_name(self.values, dict(zip(self.names, self.shapes, strict=True)))
 
     def on(self, model: Model, what: str = "anchor") -> dict[str, np.ndarray]:
         """The parameters under the model's own names. ValueError where they do not fit, naming one that does not and
@@ -102,6 +100,17 @@ class Anchor(ByContent):
 
     def __repr__(self) -> str:
         return f"Anchor({len(self.values):,} parameters)"
+
+
+def row_of(params: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Join parameters into one row [P], in their order."""
+    return np.concatenate([np.ravel(value) for value in params.values()])
+
+
+def by_name(row: np.ndarray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Cut a row [P] into arrays of these shapes."""
+    pieces = np.split(row, np.cumsum([math.prod(shape) for shape in shapes.values()])[:-1])
+    return {name: piece.reshape(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
 
 
 def read(path: Path) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from volume.estimators.local.anchor import by_name, row_of
 from volume.models import Symmetry, UnitSymmetry
 from volume.queries.query import Query
 from volume.queries.quotient import declared, why_not_kept
@@ -65,13 +66,9 @@ class Copies:
         if not moving:
             return found
         unit = moving[0]
-        names = list(self.anchor)
-        ends = np.cumsum([self.anchor[name].size for name in names])[:-1]
-        own = _slices(self.anchor, unit)
+        own, shapes = _slices(self.anchor, unit), {name: value.shape for name, value in self.anchor.items()}
         for ray, radius in enumerate(radii):
-            pieces = np.split(rows[ray], ends)
-            step = {n: p.reshape(self.anchor[n].shape) for n, p in zip(names, pieces, strict=True)}
-            along = _slices(step, unit)
+            along = _slices(by_name(rows[ray], shapes), unit)
             found[ray] = _exit(own, along, float(radius))
         return found
 
@@ -95,10 +92,8 @@ def copies_of(query: Query, anchor: dict[str, np.ndarray], centre: np.ndarray, s
         dead[unit.name] = _num_dead(anchor, unit)
         repeated[unit.name] = len(rows) - len(np.unique(rows, axis=0))
     whys = [why_not_kept(query.prior, query.model, unit) for unit in symmetry.units if unit.order > 1]
-    ends = np.cumsum([np.size(value) for value in anchor.values()])[:-1]
-    size = np.where(scale > 0, scale, 1)
-    pieces = np.split((np.concatenate([np.ravel(v) for v in anchor.values()]) - centre) / size, ends)
-    scaled = {n: p.reshape(np.shape(v)) for (n, v), p in zip(anchor.items(), pieces, strict=True)}
+    row = (row_of(anchor) - centre) / np.where(scale > 0, scale, 1)
+    scaled = by_name(row, {name: np.shape(value) for name, value in anchor.items()})
     why_not = next(filter(None, whys), "")
     return Copies(query, symmetry, scaled, symmetry.log_order, log_stabiliser, dead, repeated, why_not)
 
@@ -107,10 +102,14 @@ def _slices(params: dict[str, np.ndarray], unit: UnitSymmetry) -> tuple[np.ndarr
     """Rows [n, ...] of a set's units: the numbers that change sign with a unit, and those that do not."""
     parts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for name, axis in unit.axes:
-        moved = np.moveaxis(np.asarray(params[name], float), axis, 0)
-        folded = moved.reshape(-1, unit.size, moved[0].size).swapaxes(0, 1).reshape(unit.size, -1)
-        parts[name not in unit.flips].append(folded)
+        parts[name not in unit.flips].append(_rows(params[name], axis, unit.size))
     return tuple(np.concatenate([np.empty((unit.size, 0)), *part], axis=1) for part in parts)  # type: ignore[return-value]  # two of them
+
+
+def _rows(value: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Fold an array into rows [n, ...], one for each unit along the axis."""
+    moved = np.moveaxis(np.asarray(value, float), axis, 0)
+    return moved.reshape(-1, size, moved[0].size).swapaxes(0, 1).reshape(size, -1)
 
 
 def _exit(own: tuple[np.ndarray, ...], along: tuple[np.ndarray, ...], radius: float) -> float:
@@ -142,10 +141,10 @@ def _num_dead(params: dict[str, np.ndarray], unit: UnitSymmetry) -> int:
     """Units whose every weight on one side is 0: all that come in, or all that go out."""
     by_side: dict[int, list[np.ndarray]] = {}
     for name, axis in unit.axes:
-        moved = np.moveaxis(np.asarray(params[name], float), axis, 0)
-        rows = moved.reshape(-1, unit.size, moved[0].size).swapaxes(0, 1).reshape(unit.size, -1)
         # A tensor's first axis is summed over: the units are its inputs there, its outputs otherwise.
-        by_side.setdefault(0 if axis == 0 and np.ndim(params[name]) > 1 else 1, []).append(rows)
+        by_side.setdefault(0 if axis == 0 and np.ndim(params[name]) > 1 else 1, []).append(
+            _rows(params[name], axis, unit.size)
+        )
     zero = [np.all(np.concatenate(rows, axis=1) == 0, axis=1) for rows in by_side.values()]
     return int(np.sum(np.any(zero, axis=0))) if zero else 0
 

@@ -141,13 +141,9 @@ class BoundDivergence:
         same = self._same_class(outputs, data["outputs"])
         return jnp.where(same | jnp.isnan(value), value, jnp.inf)
 
-    def of_flat(self, theta: Array, data: Mapping[str, Any]) -> Array:
-        """The same for a row [P]."""
-        return self.of(self.unflatten(theta), data)
-
     def __call__(self, theta: Array, data: Mapping[str, Any]) -> Array:
-        """`of_flat`: equal divergences are one static argument, as bound methods of equal ones are not."""
-        return self.of_flat(theta, data)
+        """Give D of a row [P]. Equal divergences are one static argument, as bound methods of equal ones are not."""
+        return self.of(self.unflatten(theta), data)
 
     def worst(
         self, params: Mapping[str, Any], anchor: Mapping[str, Any], data: Mapping[str, Any], points: int = 1
@@ -163,12 +159,6 @@ class BoundDivergence:
             return self.of({k: anchor[k] + t * (params[k] - anchor[k]) for k in params}, data)
 
         return jnp.max(jax.vmap(at)(jnp.arange(1, points + 1, dtype=data["inputs"].dtype) / points))
-
-    # --- its curvature ---
-
-    def curvature(self) -> BoundDivergence:
-        """The smooth divergence whose Hessian at the anchor says how the region is shaped: of agreement, KL's."""
-        return BoundDivergence(self.model, "kl" if self.function is None else "function", self.function)
 
     @property
     def smooth(self) -> bool:

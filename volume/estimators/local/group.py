@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -37,28 +37,16 @@ class Replicate(NamedTuple):
     deviation: np.ndarray  # [C] of |x|^2
     moved: np.ndarray  # [L] share of moves that went somewhere
     evaluations: int  # of the divergence
-    drawn: int  # from the starting law
+    drawn: int  # from the proposal
     nonfinite: int  # of them
-
-
-class GroupState(NamedTuple):
-    """Where a group stands between two levels."""
-
-    at: int
-    taken: int
-    x: Any  # [G, N, n]
-    moved: np.ndarray  # [L, G]
-    arrays: dict[str, np.ndarray]  # the rest, [G, ...]: `Group.ARRAYS`
 
 
 class RegionGroup(Group):
     """Replicates of one run. ``ends``: where each cutoff's volume is taken; the rest is as the base's."""
 
-    # All that changes on the way, beside particles and moves.
-    ARRAYS: ClassVar[tuple[str, ...]] = ("_log_estimates", "_ideal", "_change", "_deviation")
-    ARRAYS += ("_log_total", "_variance", "_lasted", "_evaluations", "_nonfinite")
+    ARRAYS = ("log_estimates", "ideal", "change", "deviation", *Group.ARRAYS)
 
-    _scheme: Scheme[RegionKernel]
+    scheme: Scheme[RegionKernel]
 
     def __init__(
         self,
@@ -71,74 +59,56 @@ class RegionGroup(Group):
     ):
         super().__init__(scheme, numbers, key, space, space.centre.dtype, stages)
         self._ends = ends
-        self._taken = 0  # cutoffs
-        self._log_estimates = np.full((self.size, len(ends)), -math.inf)
-        self._ideal = np.zeros(self.size)
-        self._change, self._deviation = np.full((2, self.size, len(ends)), math.nan)
+        self.taken = 0  # cutoffs
+        self.log_estimates = np.full((self.size, len(ends)), -math.inf)
+        self.ideal = np.zeros(self.size)
+        self.change, self.deviation = np.full((2, self.size, len(ends)), math.nan)
 
     @property
     def done(self) -> bool:
-        return self._taken == len(self._ends)
+        return self.taken == len(self._ends)
 
     def _advance(self) -> None:
         """The volume of a cutoff that is taken here, or one level."""
-        end = self._ends[self._taken]
+        end = self._ends[self.taken]
         if end.at == self.at:
             self._close(end)
         else:
             super()._advance()
 
     def _end(self) -> None:
-        self._taken = len(self._ends)
-
-    @property
-    def steps_done(self) -> tuple[int, int]:
-        """Levels and cutoffs done."""
-        return self.at, self._taken
-
-    def state(self) -> GroupState:
-        """Where it stands, after the first step."""
-        assert self._state is not None
-        arrays = {name: getattr(self, name) for name in self.ARRAYS}
-        return GroupState(self.at, self._taken, self._state.z, np.array(self._moved).reshape(-1, self.size), arrays)
-
-    def go_on(self, state: GroupState) -> None:
-        """Resume from that state, of the same replicates."""
-        self.at, self._taken, self._moved = state.at, state.taken, list(state.moved)
-        for name in self.ARRAYS:
-            setattr(self, name, state.arrays[name])
-        self._resume(state.x)
+        self.taken = len(self._ends)
 
     def found(self) -> dict[int, Replicate]:
         """What every replicate found, by its number."""
         return {
             number: Replicate(
-                self._log_estimates[i],
-                float(self._ideal[i]),
-                self._change[i],
-                self._deviation[i],
+                self.log_estimates[i],
+                float(self.ideal[i]),
+                self.change[i],
+                self.deviation[i],
                 self._moved_by(i),
-                int(self._evaluations[i]),
-                self._scheme.num_particles,
-                int(self._nonfinite[i]),
+                int(self.evaluations[i]),
+                self.scheme.num_particles,
+                int(self.nonfinite[i]),
             )
             for i, number in enumerate(self.numbers)
         }
 
     def _close(self, end: Closing) -> None:
-        log_total, variance, alive = self._log_total, self._variance, self._alive
-        number = len(self._stages) + 1 + 2 * self._taken
+        log_total, variance, alive = self.log_total, self.variance, self._alive
+        number = len(self.stages) + 1 + 2 * self.taken
         if end.factor:
-            scheme = self._scheme
+            scheme = self.scheme
             closing = replace(scheme, kernel=replace(scheme.kernel, closing=True))
             _, log_total, variance = self._factor(closing, end.stage, number)
             self._count(scheme.num_particles * scheme.num_moves * scheme.kernel.closing_cost)
         change, deviation = self._spreading(end.stage, number + 1)
-        self._change[:, self._taken] = np.where(alive, change, math.nan)
-        self._deviation[:, self._taken] = np.where(alive, deviation, math.nan)
-        self._log_estimates[:, self._taken] = log_total
-        self._ideal = np.where(alive, variance, self._ideal)
-        self._taken += 1
+        self.change[:, self.taken] = np.where(alive, change, math.nan)
+        self.deviation[:, self.taken] = np.where(alive, deviation, math.nan)
+        self.log_estimates[:, self.taken] = log_total
+        self.ideal = np.where(alive, variance, self.ideal)
+        self.taken += 1
 
     def _spreading(self, stage: RegionStage, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The change of |x|^2 in moves that stay here, mean over particles [G], and its deviation before [G]."""
@@ -146,7 +116,7 @@ class RegionGroup(Group):
         stay = stage._replace(next_level=math.inf).cast(self._dtype)
         start = x = self._state.z
         for keys in jax.vmap(lambda key: jax.random.split(key, DRIFT_ROUNDS), out_axes=1)(self._level_keys(number)):
-            x = probe(self._scheme, keys, x, self._data, stay).z
-            self._count(self._scheme.cost)
+            x = probe(self.scheme, keys, x, self._data, stay).z
+            self._count(self.scheme.cost)
         before, after = (np.sum(np.asarray(x, float) ** 2, axis=-1) for x in (start, x))
         return (after - before).mean(axis=1), before.std(axis=1)

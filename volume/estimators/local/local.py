@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import jax
@@ -33,7 +33,7 @@ from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
 from volume.estimators.direct.plan import cast_inputs
-from volume.estimators.local.anchor import Anchor, second_moments
+from volume.estimators.local.anchor import Anchor, by_name, row_of, second_moments
 from volume.estimators.local.copies import copies_of, statement
 from volume.estimators.local.divergence import DivergenceFunction, bind
 from volume.estimators.local.rays import Ground, RaysRun, Setting
@@ -54,7 +54,7 @@ MAX_MATRIX = 16384  # beyond, a matrix of this size on a side does not fit
 FIXED = 1e-6  # relative: how far an anchor may stand from what the prior fixes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Local:
     """The volume around a trained network, for one cutoff or several.
 
@@ -82,16 +82,17 @@ class Local:
         TypeError, ValueError, FileNotFoundError: a setting that makes no sense, or an anchor that cannot be read.
     """
 
-    anchor: Anchor
-    cutoff: tuple[float, ...]
+    anchor: Any  # kept as an `Anchor`
+    cutoff: float | Sequence[float] = 1e-2  # kept as a tuple, ascending
+    _: KW_ONLY
     divergence: str | DivergenceFunction = "kl"
     within_class: bool = False
     estimator: str = "rays"
     rays: int = 1024
-    preconditioner: str | Anchor = "auto"
+    preconditioner: Any = "auto"  # kept as a word or an `Anchor`
     fit: int = 100
     drift: bool = True
-    probes: int = PROBES[False]
+    probes: int | None = None  # kept as a number
     particles: int = 64
     moves: int = 8
     replicates: int = 8
@@ -103,55 +104,24 @@ class Local:
 
     name = "local"
 
-    def __init__(
-        self,
-        anchor: Any,
-        cutoff: float | Sequence[float] = 1e-2,
-        *,
-        divergence: str | DivergenceFunction = "kl",
-        within_class: bool = False,
-        estimator: str = "rays",
-        rays: float = 1024,
-        preconditioner: Any = "auto",
-        fit: int = 100,
-        drift: bool = True,
-        probes: int | None = None,
-        particles: float = 64,
-        moves: int = 8,
-        replicates: int = 8,
-        line_points: int = 16,
-        chain: str = "auto",
-        start_from: str = "cover",
-        dtype: str = "float32",
-        precision: str = "highest",
-    ):
-        check_choice("estimator", estimator, ESTIMATORS)
-        check_choice("start_from", start_from, STARTS)
-        check_choice("chain", chain, CHAINS)
-        check_arithmetic(dtype, precision)
-        if isinstance(preconditioner, str):
-            check_choice("preconditioner", preconditioner, PRECONDITIONERS)
-        jumps = divergence == "agreement" or within_class
-        values = {
-            "anchor": Anchor.of(anchor),  # first: what it refuses is no matter of the preconditioner
-            "cutoff": _cutoffs(cutoff, divergence),
-            "divergence": divergence,
-            "within_class": bool(within_class),
-            "estimator": estimator,
-            "rays": whole("rays", rays, least=2),
-            "preconditioner": _preconditioner(preconditioner, anchor),
-            "fit": _count("fit", fit),
-            "drift": bool(drift),
-            "probes": _count("probes", PROBES[bool(jumps)] if probes is None else probes),
-            "particles": whole("particles", particles, least=2),
-            "moves": whole("moves", moves),
-            "replicates": whole("replicates", replicates, least=2),
-            "line_points": whole("line_points", line_points),
-            "start_from": start_from,
-            "chain": chain,
-            "dtype": dtype,
-            "precision": precision,
+    def __post_init__(self) -> None:
+        for name, known in (("estimator", ESTIMATORS), ("start_from", STARTS), ("chain", CHAINS)):
+            check_choice(name, getattr(self, name), known)
+        check_arithmetic(self.dtype, self.precision)
+        if isinstance(self.preconditioner, str):
+            check_choice("preconditioner", self.preconditioner, PRECONDITIONERS)
+        jumps = self.divergence == "agreement" or self.within_class
+        values: dict[str, Any] = {
+            "anchor": Anchor.of(self.anchor),  # first: what it refuses is no matter of the preconditioner
+            "cutoff": _cutoffs(self.cutoff, self.divergence),
+            "within_class": bool(self.within_class),
+            "drift": bool(self.drift),
+            "preconditioner": _preconditioner(self.preconditioner, self.anchor),
+            "fit": _count("fit", self.fit),
+            "probes": _count("probes", PROBES[bool(jumps)] if self.probes is None else self.probes),
         }
+        for name, least in (("rays", 2), ("particles", 2), ("moves", 1), ("replicates", 2), ("line_points", 1)):
+            values[name] = whole(name, getattr(self, name), least=least)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -163,21 +133,16 @@ class Local:
 
     def describe(self) -> dict[str, Any]:
         """A JSON-able record."""
-        given = self.preconditioner if isinstance(self.preconditioner, str) else "given"
-        divergence = self.divergence if isinstance(self.divergence, str) else self.divergence.label
-        names = ("within_class", "estimator", "rays", "fit", "drift", "probes", "dtype", "precision")
-        splitting = (
-            ("particles", "moves", "replicates", "line_points", "chain", "start_from")
-            if self.estimator != "rays"
-            else ()
-        )
+        names = ["within_class", "estimator", "rays", "fit", "drift", "probes", "dtype", "precision"]
+        if self.estimator != "rays":
+            names += ["particles", "moves", "replicates", "line_points", "chain", "start_from"]
         return {
             "name": self.name,
             "anchor": self.anchor.describe(),
-            "cutoff": list(self.cutoff),
-            "divergence": divergence,
-            "preconditioner": given,
-            **{name: getattr(self, name) for name in (*names, *splitting)},
+            "cutoff": list(_cutoffs(self.cutoff, self.divergence)),
+            "divergence": self.divergence if isinstance(self.divergence, str) else self.divergence.label,
+            "preconditioner": self.preconditioner if isinstance(self.preconditioner, str) else "given",
+            **{name: getattr(self, name) for name in names},
         }
 
 
@@ -189,13 +154,14 @@ class LocalRun:
         inputs = cast_inputs(query, method.dtype)
         params = method.anchor.on(query.model)
         prior = ray_prior(query.prior, query.model.parameters)
-        row = np.concatenate([np.ravel(value) for value in params.values()])
+        row = row_of(params)
         _check_support(query, params, row, prior)
         divergence = bind(query.model, method.divergence, query.bound if method.within_class else None)
-        cutoffs = np.array(method.cutoff)
+        self._cutoffs = _cutoffs(method.cutoff, method.divergence)
+        cutoffs = np.array(self._cutoffs)
         with self._context():
             data = divergence.data(params, inputs)
-            divergence.check({n: np.asarray(v, inputs.dtype) for n, v in params.items()}, data, method.cutoff)
+            divergence.check({n: np.asarray(v, inputs.dtype) for n, v in params.items()}, data, self._cutoffs)
         self._copies = copies_of(query, params, prior.centre, prior.scale)
         thresholds = divergence.thresholds(cutoffs, len(inputs))
         ground = Ground(divergence, data, row, prior, cutoffs, thresholds, self._copies)
@@ -213,7 +179,7 @@ class LocalRun:
                 query.prior,
                 params,
                 inputs,
-                method.cutoff,
+                self._cutoffs,
                 splitting_key,
                 particles=method.particles,
                 moves=method.moves,
@@ -224,11 +190,12 @@ class LocalRun:
                 precision=method.precision,
             )
 
+        self._runs = [run for run in (self.rays, self.splitting) if run is not None]
+
     def _setting(self, dim: int) -> Setting:
         method, kind, given = self._method, self._method.preconditioner, None
         if isinstance(kind, Anchor):
-            named = kind.on(self._query.model, "preconditioner")
-            given = np.concatenate([np.ravel(value) for value in named.values()])
+            given = row_of(kind.on(self._query.model, "preconditioner"))
             if (given < 0).any() or not given.any():
                 raise ValueError("preconditioner holds curvatures by parameter: none below 0, and not all of them 0.")
             kind = "given"
@@ -239,6 +206,7 @@ class LocalRun:
                 f"preconditioner='full' takes a matrix of {dim:,} x {dim:,}; up to {MAX_MATRIX:,} is taken: give "
                 "'diagonal'."
             )
+        assert method.probes is not None
         return Setting(method.rays, BATCHES, kind, given, method.fit, method.drift, method.probes, method.dtype)
 
     def _context(self) -> Any:
@@ -250,16 +218,13 @@ class LocalRun:
 
     @property
     def done(self) -> bool:
-        return (self.rays is None or self.rays.done) and (self.splitting is None or self.splitting.done)
+        return all(run.done for run in self._runs)
 
     def advance(self) -> None:
         """A step of rays, or of splitting."""
         self._whole = False  # until the step is done: one that Ctrl-C cuts short has no state that could go on
-        if self.rays is not None and not self.rays.done:
-            with self._context():
-                self.rays.advance()
-        elif self.splitting is not None:
-            self.splitting.advance()
+        with self._context():
+            next(run for run in self._runs if not run.done).advance()
         self._whole = True
 
     # --- checkpoints (ray_parts.py, splitting_parts.py) ---
@@ -269,31 +234,23 @@ class LocalRun:
         return {"order": STREAM_VERSION, "step": None if self.rays is None else self.rays.step}
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
-        """Take what is there: the aim and rays; laws, the pilot, replicates, and states of what was under way."""
-        if self.rays is not None:
-            with self._context():
-                self.rays.restore(parts)
-        if self.splitting is not None:
-            self.splitting.restore(parts)
+        """Take what is there: of rays, and of splitting."""
+        with self._context():
+            for run in self._runs:
+                run.restore(parts)
 
     def restrict(self, index: int, count: int) -> None:
         """Do this share of the rays and of the replicates that are left."""
-        if self.rays is not None:
-            with self._context():
-                self.rays.restrict(index, count)
-        if self.splitting is not None:
-            self.splitting.restrict(index, count)
+        with self._context():
+            for run in self._runs:
+                run.restrict(index, count)
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way."""
-        runs = [run for run in (self.rays, self.splitting) if run is not None]
-        return [part for run in runs for part in run.collect(all=all, whole=self._whole)]
+        return [part for run in self._runs for part in run.collect(all=all, whole=self._whole)]
 
     def progress(self) -> Progress:
-        if self.rays is not None and (self.splitting is None or not self.rays.done):
-            return self.rays.progress()
-        assert self.splitting is not None
-        return self.splitting.progress()
+        return next((run for run in self._runs if not run.done), self._runs[-1]).progress()
 
     def report(self, facts: Facts) -> EstimateReport | None:
         """Entries by estimator and cutoff, of what is answered so far."""
@@ -333,7 +290,7 @@ class LocalRun:
         if rays is None or rays.num_rays < 2:
             return []
         above, found = {entry.cutoff: entry.log_volume for entry in self._splitting_entries(level)}, []
-        for column, cutoff in zip(rays.log_values.T, self._method.cutoff, strict=True):
+        for column, cutoff in zip(rays.log_values.T, self._cutoffs, strict=True):
             facts = rays.diagnostics()
             if math.isfinite(above.get(cutoff, -math.inf)):
                 own = np.logaddexp.reduce(column) - math.log(len(column))
@@ -354,7 +311,7 @@ class LocalRun:
     def _notes(self) -> list[str]:
         """What the rays met that a reader must know."""
         assert self.rays is not None
-        tally, number = self.rays.tally, self.rays.num_rays * len(self._method.cutoff)
+        tally, number = self.rays.tally, self.rays.num_rays * len(self._cutoffs)
         found = []
         if tally.returning:
             found.append(
@@ -378,7 +335,7 @@ class LocalRun:
         found: dict[str, list[dict[str, Any]]] = {}
         if self.rays is not None and self.rays.num_rays >= 2:
             sound = all(entry.headline == "interval" for entry in self._rays_entries(level))
-            found["rays"] = _slope_records(self._method.cutoff, self.rays.log_means(), level, sound)
+            found["rays"] = _slope_records(self._cutoffs, self.rays.log_means(), level, sound)
         if self.splitting is not None:
             sound = all(entry.headline == "interval" for entry in self._splitting_entries(level))
             found["splitting"] = _slope_records(self.splitting.cutoffs, self.splitting.log_estimates, level, sound)
@@ -388,7 +345,7 @@ class LocalRun:
         """What the copies of the region say (volume.estimators.local.copies), of the largest cutoff."""
         copies, rays = self._copies, self.rays
         assert copies is not None
-        cutoff = self._method.cutoff[-1]
+        cutoff = self._cutoffs[-1]
         inside = self._method.within_class or (self._method.divergence == "agreement" and cutoff == 0)
         record = statement(copies, inside) | {"cutoff": cutoff}
         if rays is None or rays.num_rays < 2:
@@ -419,14 +376,15 @@ def _slope_records(cutoffs: Sequence[float], logs: np.ndarray, level: float, sou
 
 def _check_support(query: Query, params: Mapping[str, np.ndarray], row: np.ndarray, prior: RayPrior) -> None:
     """ValueError for an anchor that has density 0 under the prior."""
-    off = np.abs(row - prior.centre)
-    ends = np.cumsum([value.size for value in params.values()])[:-1]
-    pieces = zip(params, np.split(off, ends), np.split(prior.scale, ends), np.split(prior.centre, ends), strict=True)
-    for name, away, scale, centre in pieces:
+    shapes = {name: value.shape for name, value in params.items()}
+    parts = np.abs(row - prior.centre), prior.scale, prior.centre
+    offsets, scales, centres = (by_name(part, shapes) for part in parts)
+    for name, away in offsets.items():
+        scale, centre = scales[name], centres[name]
         if np.any(away[scale == 0] > FIXED * (1 + np.abs(centre[scale == 0]))):
             raise ValueError(
-                f"The prior {query.prior!r} fixes {name!r} at {centre[0]:g}, and the anchor's is not there (off by up "
-                f"to {away.max():.3g}): no prior mass is near it. Give that parameter a size above 0 (bias_std for "
+                f"The prior {query.prior!r} fixes {name!r} at {centre.flat[0]:g}, and the anchor's is not there (off "
+                f"by up to {away.max():.3g}): no prior mass is near it. Give that parameter a size above 0 (bias_std for "
                 "biases), or anchor a network without it."
             )
         if not prior.normal and np.any(away > math.sqrt(3) * scale * (1 + FIXED)):

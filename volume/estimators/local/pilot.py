@@ -1,7 +1,7 @@
 """The pilot of a splitting run around an anchor: levels, powers and steps, from one adaptive run that is thrown away.
 
 What every pilot does, and the one that goes inward by levels (volume.estimators.local.tempered_pilot goes by tempers):
-through the cutoffs, largest first. Down to the largest cutoff it weighs as its starting law q does (power 0); there it
+through the cutoffs, largest first. Down to the largest cutoff it weighs as its proposal q does (power 0); there it
 turns q's weights into the prior's in steps of the power (to 1); then it goes on to the other cutoffs. Every cutoff is a
 level of its own, so that a run has the volume of each. Levels are set as by any pilot of the engine.
 
@@ -11,7 +11,7 @@ Shape letters: N particles, P moves.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jax import Array
@@ -33,31 +33,19 @@ class Closing(NamedTuple):
     factor: bool  # False: the chain is there already, and the stage stays where it is
 
 
-class PilotState(NamedTuple):
-    """Where a pilot stands between two levels, or how it ended."""
-
-    key: Array
-    x: Any  # [1, N, n]; None before the first level
-    stages: list[RegionStage]
-    ends: list[Closing]
-    numbers: dict[str, Any]  # the rest: `LocalPilot.NUMBERS`
-
-
 class LocalPilot(Pilot):
     """Stages down to every threshold; the base of both kinds.
 
     Args:
         scheme: with the particles of one replicate.
-        space: with the law to begin from.
+        space: with the proposal to begin from.
         thresholds: of the divergence, descending.
         key: consumed.
         floor: natural log of the volume at which to give up.
-        weighted: whether that law is another one than the prior.
+        weighted: whether the proposal is not the prior itself.
     """
 
-    # All that changes on the way, beside key, particles, stages and ends: numbers, truth values and a text.
-    NUMBERS: ClassVar[tuple[str, ...]] = ("log_total", "evaluations", "num_drawn", "num_nonfinite", "done", "problem")
-    NUMBERS += ("_level", "_step", "_power", "_temper")
+    NUMBERS = (*Pilot.NUMBERS, "_power", "_temper")
 
     scheme: Scheme[RegionKernel]
     stages: list[RegionStage]
@@ -76,17 +64,6 @@ class LocalPilot(Pilot):
         self.ends: list[Closing] = []  # of each threshold
         self._targets = [-value for value in thresholds]
         self._power, self._temper = (0.0 if weighted else 1.0), 0.0
-
-    def state(self) -> PilotState:
-        """Where it stands, or how it ended."""
-        numbers = {name: getattr(self, name) for name in self.NUMBERS}
-        return PilotState(self._key, self._z, list(self.stages), list(self.ends), numbers)
-
-    def go_on(self, state: PilotState) -> None:
-        """Resume from that state, of a pilot with the same arguments."""
-        self._key, self._z, self.stages, self.ends, numbers = state
-        for name in self.NUMBERS:
-            setattr(self, name, numbers[name])
 
     def _stay(self) -> RegionStage:
         stage = super()._stay()

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from volume.estimators.local.aim import AimState
+from volume.estimators.local.preconditioner import PreconditionerState
 from volume.runs.checkpoints import Batch, Checkpoint, Checkpoints, State, StoredCheckpoint, like, worded
 from volume.runs.columns import Numbers, Rows, Schema
 from volume.samplers import Curvature
@@ -62,7 +62,7 @@ class RayParts:
 
     def __init__(self) -> None:
         self._fresh = Batch[Shot]()  # in no part yet
-        self._aim_kept = False
+        self._fit_kept = False
         self._kept = Checkpoints()
 
     # --- what is there ---
@@ -71,17 +71,17 @@ class RayParts:
         """Parts to go on from; others play no part."""
         self._kept.restore(parts)
 
-    def aim(self) -> AimState | None:
+    def preconditioner(self) -> PreconditionerState | None:
         """How the pilot ended, or where it stood."""
         for part in self._kept.stored("aim"):
-            self._aim_kept = True
-            return _aim_of(part)
+            self._fit_kept = True
+            return _state_of(part)
         for part in self._kept.stored("state-aim"):
             self._kept.resume(part)
-            return _aim_of(part)
+            return _state_of(part)
         return None
 
-    def shots(self, aim: AimState) -> list[Shot]:
+    def shots(self, aim: PreconditionerState) -> list[Shot]:
         """The rays that are there and were aimed so."""
         own = fingerprint(aim)
         return [_shot_of(part) for part in self._kept.stored("rays-") if part.facts["aim"] == own]
@@ -92,12 +92,12 @@ class RayParts:
         """Keep these rays."""
         self._fresh.add(shot, len(shot.numbers))
 
-    def collect_aim(self, state: AimState, *, all: bool) -> list[Checkpoint]:
+    def collect_preconditioner(self, state: PreconditionerState, *, all: bool) -> list[Checkpoint]:
         """The aim where the pilot has ended, or its state where one is due."""
-        if self._aim_kept:
+        if self._fit_kept:
             return []
         if state.weights:
-            self._aim_kept = True
+            self._fit_kept = True
             self._kept.add(Checkpoint("aim", _facts(state), AIM.table(_columns(state))))
             return self._kept.collect(all=all)
         if state.values is None:
@@ -107,7 +107,7 @@ class RayParts:
         under_way = State("state-aim", state.evaluations, size, lambda: (_facts(state), AIM.table(columns)))
         return self._kept.collect(under_way, all=all)
 
-    def collect(self, aim: Callable[[], AimState], *, all: bool) -> list[Checkpoint]:
+    def collect(self, aim: Callable[[], PreconditionerState], *, all: bool) -> list[Checkpoint]:
         """Rays of one part, where it is due."""
         shots = self._fresh.take(all=all)
         if not shots:
@@ -123,7 +123,7 @@ class RayParts:
         return [Checkpoint(f"rays-{first:012d}", facts, RAYS.table(columns))]
 
 
-def fingerprint(aim: AimState) -> str:
+def fingerprint(aim: PreconditionerState) -> str:
     """Of the constants of all rays; those with others are not mixed."""
     found = hashlib.sha256(np.array(aim.weights, np.float64).tobytes())
     for array in aim.curvature:
@@ -131,7 +131,7 @@ def fingerprint(aim: AimState) -> str:
     return found.hexdigest()[:16]
 
 
-def _columns(state: AimState) -> dict[str, np.ndarray | None]:
+def _columns(state: PreconditionerState) -> dict[str, np.ndarray | None]:
     """Of one row a free parameter each."""
     points = None if state.points is None or not len(state.points) else state.points.T
     matrix = np.concatenate(state.columns).T if state.columns else None
@@ -145,7 +145,7 @@ def _columns(state: AimState) -> dict[str, np.ndarray | None]:
     }
 
 
-def _facts(state: AimState) -> dict[str, Any]:
+def _facts(state: PreconditionerState) -> dict[str, Any]:
     return {
         "weights": state.weights,
         "evaluations": state.evaluations,
@@ -156,10 +156,10 @@ def _facts(state: AimState) -> dict[str, Any]:
     }
 
 
-def _aim_of(part: StoredCheckpoint) -> AimState:
+def _state_of(part: StoredCheckpoint) -> PreconditionerState:
     facts, columns = part.facts, AIM.read(part)
     curvature = Curvature(columns["curvature"], columns["axis"])
-    state = AimState(curvature, tuple(facts["weights"]), facts["evaluations"], facts["fitted"])
+    state = PreconditionerState(curvature, tuple(facts["weights"]), facts["evaluations"], facts["fitted"])
     if facts["log_weight"] is None:
         return state
     values, points, matrix = columns["value"], columns["points"], columns["matrix"]

@@ -1,14 +1,14 @@
 """The mass of a local region by rays from the anchor, each one an unbiased estimate of it.
 
-volume.samplers.rays has the estimator, volume.estimators.local.aim the constants it is aimed with. Shape letters: S
-rays, K cutoffs, P parameters, d of them free, B batches of rays.
+volume.samplers.rays has the estimator, volume.estimators.local.preconditioner the constants it is aimed with.
+
+Shape letters: S rays, K cutoffs, P parameters, d of them free, B batches of rays.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +17,9 @@ import numpy as np
 from jax import Array
 
 from volume.common.progress import Progress
-from volume.estimators.local.aim import Aim
 from volume.estimators.local.copies import MAX_FLOATS, Copies
 from volume.estimators.local.divergence import BoundDivergence
+from volume.estimators.local.preconditioner import PreconditionerFit
 from volume.estimators.local.ray_parts import RayParts, Shot, Tally
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import RayPrior, Rays, Search, Star, log_masses, ray_directions, shoot
@@ -51,7 +51,7 @@ class Setting(NamedTuple):
 
     rays: int
     batches: int
-    preconditioner: str  # identity, diagonal, full or given (volume.estimators.local.aim)
+    preconditioner: str  # identity, diagonal, full or given (volume.estimators.local.preconditioner)
     given: np.ndarray | None  # [P] curvature, up to a factor
     fit: int  # steps of the pilot
     drift: bool
@@ -93,7 +93,7 @@ class RaysRun:
             "of": ground.data,
         }
         offset = (ground.anchor - prior.centre)[free] / scale
-        self._aim = Aim(
+        self._fit = PreconditionerFit(
             ground.divergence,
             data,
             jnp.asarray(offset, self._dtype),
@@ -149,15 +149,10 @@ class RaysRun:
         rows = [values[b :: self.batches] for b in range(self.batches)]
         return np.array([np.logaddexp.reduce(row, axis=0) - math.log(len(row)) for row in rows])
 
-    def effective(self) -> np.ndarray:
-        """Effective number of rays [K]: (sum w)^2 / sum w^2."""
-        values = self.log_values
-        return np.exp(2 * np.logaddexp.reduce(values, axis=0) - np.logaddexp.reduce(2 * values, axis=0))
-
     @property
     def tally(self) -> Tally:
         counted = self._counted
-        return counted._replace(evaluations=counted.evaluations + self._aim.evaluations)
+        return counted._replace(evaluations=counted.evaluations + self._fit.evaluations)
 
     @property
     def _counted(self) -> Tally:
@@ -167,7 +162,7 @@ class RaysRun:
     def diagnostics(self) -> dict[str, Any]:
         """JSON-able: how the rays were aimed and what they met."""
         found = {"preconditioner": self._setting.preconditioner, "free_parameters": self._dim}
-        found |= {"weights": list(self._aim.weights), "pilot_evaluations": self._aim.evaluations}
+        found |= {"weights": list(self._fit.weights), "pilot_evaluations": self._fit.evaluations}
         tally = self._counted
         counts = {f"{name}_rays": getattr(tally, name) for name in ("returning", "unbounded", "loose")}
         return found | counts | {"log_loss": tally.log_loss}
@@ -177,15 +172,15 @@ class RaysRun:
         if self._star is not None:
             self._shoot(self._star)
             return
-        self._aim.advance()
+        self._fit.advance()
         self._begin()
 
     def _begin(self) -> None:
         """Once the pilot has ended: take the rays that are there, and this process's share of the rest."""
-        if not self._aim.done:
+        if not self._fit.done:
             return
-        self._star = self._aim.star()
-        self._shots = self._store.shots(self._aim.state())
+        self._star = self._fit.star()
+        self._shots = self._store.shots(self._fit.state())
         there = np.concatenate([shot.numbers for shot in self._shots] or [np.empty(0, np.int64)])
         missing = np.setdiff1d(np.arange(self._setting.rays), there) // self._step * self._step
         left, (index, count) = np.unique(missing).tolist(), self._share
@@ -201,9 +196,9 @@ class RaysRun:
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the aim and the rays that are there."""
         self._store.take(parts)
-        state = self._store.aim()
+        state = self._store.preconditioner()
         if state is not None:
-            self._aim.go_on(state)
+            self._fit.go_on(state)
             self._begin()
 
     def restrict(self, index: int, count: int) -> None:
@@ -214,12 +209,12 @@ class RaysRun:
     def collect(self, *, all: bool = False, whole: bool = True) -> list[Checkpoint]:
         """The aim once it is there, or its state now and then, and rays in parts of a few seconds' work; not ``whole``:
         the last step was cut short, and there is no such state."""
-        aim = self._store.collect_aim(self._aim.state(), all=all) if whole and not self._share[0] else []
-        return aim + self._store.collect(self._aim.state, all=all)
+        aim = self._store.collect_preconditioner(self._fit.state(), all=all) if whole and not self._share[0] else []
+        return aim + self._store.collect(self._fit.state, all=all)
 
     def progress(self) -> Progress:
         if not self.num_rays:
-            return Progress(done=0, total=self._setting.rays, unit="rays", words=self._aim.words)
+            return Progress(done=0, total=self._setting.rays, unit="rays", words=self._fit.words)
         about = np.logaddexp.reduce(self.log_values[:, -1]) - math.log(self.num_rays)
         return Progress(done=self.num_rays, total=self._setting.rays, unit="rays", note=f"log V about {about:.6g}")
 
@@ -227,9 +222,10 @@ class RaysRun:
 
     def _shoot(self, star: Star) -> None:
         ground, first, size = self._ground, self._todo[0], self._step
-        numbers, spent = np.arange(first, first + size), _Spent()
+        numbers, fired = np.arange(first, first + size), list[Rays]()
         shape = (size, len(ground.cutoffs))
-        rays = self._fire(spent, star, numbers, np.zeros(shape), np.full(shape, np.inf))
+        rays = self._fire(star, numbers, np.zeros(shape), np.full(shape, np.inf))
+        fired.append(rays)
         low, high, came_back = rays.low.copy(), rays.high.copy(), np.zeros(size, bool)
         for _ in range(ROUNDS):
             again = np.flatnonzero(np.isfinite(rays.bad).any(axis=1))
@@ -241,7 +237,8 @@ class RaysRun:
             # What is inside one cutoff is inside the next: a crossing of the larger one ends the smaller ones too.
             new_low = np.where(hit, rays.good, low)
             new_high = np.where(hit, rays.bad, high)
-            more = self._fire(spent, star, numbers[rows], new_low[rows], new_high[rows])
+            more = self._fire(star, numbers[rows], new_low[rows], new_high[rows])
+            fired.append(more)
             count = len(again)
             low[again], high[again] = more.low[:count], more.high[:count]
             bad, good = np.full_like(rays.bad, np.inf), low.copy()
@@ -250,7 +247,10 @@ class RaysRun:
         rays = rays._replace(low=low, high=high)
         keep = min(size, self._setting.rays - first)
         rays = Rays(*(part[:keep] for part in rays))
-        tally = self._met(rays, came_back[:keep])._replace(evaluations=spent.evaluations, nonfinite=spent.nonfinite)
+        evaluations, nonfinite = (
+            sum(int(getattr(one, name).sum()) for one in fired) for name in ("steps", "nonfinite")
+        )
+        tally = self._met(rays, came_back[:keep])._replace(evaluations=evaluations, nonfinite=nonfinite)
         log_cut = None
         if self._cell is not None:
             whole = np.zeros((keep, ground.anchor.size))
@@ -265,7 +265,7 @@ class RaysRun:
         self._store.take_shot(shot)
         self._todo.pop(0)
 
-    def _fire(self, spent: _Spent, star: Star, numbers: np.ndarray, low: np.ndarray, high: np.ndarray) -> Rays:
+    def _fire(self, star: Star, numbers: np.ndarray, low: np.ndarray, high: np.ndarray) -> Rays:
         ground, dtype = self._ground, self._dtype
         rays = shoot(
             ground.divergence,
@@ -280,10 +280,7 @@ class RaysRun:
             search=self._search,
             batch=self._batch,
         )
-        rays = Rays(*(np.array(part) for part in rays))
-        spent.evaluations += int(rays.steps.sum())
-        spent.nonfinite += int(rays.nonfinite.sum())
-        return rays
+        return Rays(*(np.array(part) for part in rays))
 
     def _met(self, rays: Rays, came_back: np.ndarray) -> Tally:
         ended = rays.low >= rays.end[:, None]
@@ -295,14 +292,6 @@ class RaysRun:
             loose=int(np.sum(gap > 100 * LOSS)),
             log_loss=float(np.max(np.nan_to_num(gap, posinf=0.0), initial=0.0)),
         )
-
-
-@dataclass
-class _Spent:
-    """By one step of rays."""
-
-    evaluations: int = 0
-    nonfinite: int = 0
 
 
 def _units(divergence: BoundDivergence) -> int:

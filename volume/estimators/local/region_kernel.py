@@ -1,6 +1,6 @@
 """The kernel of a splitting run around an anchor: windows of points, seen from a region and with weights.
 
-Quantity: a chain of measures on x ~ N(0, I), the normals of a Gaussian law q of the prior's own normals z,
+Quantity: a chain of measures on x ~ N(0, I), the normals of a Gaussian q of the prior's own normals z,
 
     z = centre + root x,    g(x) = w(x)^power exp(temper score(x)) 1{score(x) >= level},    w = N(0, I)(z) / q(z),
 
@@ -64,7 +64,7 @@ class RegionStage(NamedTuple):
 
 
 class Space(NamedTuple):
-    """The arrays that a region and its law q are made of."""
+    """The arrays that a region and its proposal q are made of."""
 
     data: Any  # what the divergence reads
     anchor: Params  # parameters, not normals
@@ -82,7 +82,7 @@ class Orbit(NamedTuple):
     log_density: Array  # of N(x) N(v), less a constant
 
 
-class Seen(NamedTuple):
+class OrbitStep(NamedTuple):
     """The points of a window, [G, ...] each, seen from a level; the current state is one of them."""
 
     orbit: Orbit
@@ -163,12 +163,12 @@ class RegionKernel:
         """Stay in the region of the prior at the level."""
         return RegionStage(level, 1.0, 0.0, level, 1.0, 0.0, step)
 
-    def around(self, key: Array, z: Array, space: Space, stage: RegionStage, number: Array | int = 0) -> Seen:
+    def around(self, key: Array, z: Array, space: Space, stage: RegionStage, number: Array | int = 0) -> OrbitStep:
         """A window of the state z [n], whatever the step's ``number``; the key is consumed."""
         key_v, key_at = jax.random.split(key)
         return self._around(key_v, key_at, z, space, stage)
 
-    def _around(self, key_v: Array, key_at: Array, x: Array, space: Space, stage: RegionStage) -> Seen:
+    def _around(self, key_v: Array, key_at: Array, x: Array, space: Space, stage: RegionStage) -> OrbitStep:
         v = jax.random.normal(key_v, x.shape, x.dtype)
         current = (jax.random.uniform(key_at) * self.points).astype(jnp.int32)
         orbit = (_kicked if self.kicks else _ellipse)(self, space, stage, x, v, current)
@@ -182,7 +182,7 @@ class RegionKernel:
         else:
             inside &= orbit.score >= stage.next_level
         log_next = _log_g(orbit, inside, stage.next_power, stage.next_temper) + stage.log_scale
-        return Seen(orbit, own, log_now, log_next)
+        return OrbitStep(orbit, own, log_now, log_next)
 
     def move(self, key: Array, z: Array, space: Space, stage: RegionStage) -> Move:
         """One move of one particle z [n]; the key is consumed. The move's score is [2]: the score and log w."""

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from jax import Array
 
-from volume.estimators.local.cover import Cover
 from volume.estimators.local.group import RegionGroup, Replicate
 from volume.estimators.local.pilot import LocalPilot
+from volume.estimators.local.proposal import Proposal
 from volume.estimators.local.region_kernel import RegionKernel
 from volume.estimators.local.splitting_parts import SplittingParts, fingerprint
 from volume.estimators.smc.replicates import Replicates
 from volume.estimators.smc.scheme import Scheme
-from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 
 
 class RegionReplicates(Replicates[RegionGroup]):
@@ -40,18 +39,14 @@ class RegionReplicates(Replicates[RegionGroup]):
         self, scheme: Scheme[RegionKernel], key: Array, num: int, num_cutoffs: int, itemsize: int, store: SplittingParts
     ):
         super().__init__(num, store)
-        self._scheme, self._key, self._parts = scheme, key, store
+        self._scheme, self._key = scheme, key
         self._num_cutoffs, self._itemsize = num_cutoffs, itemsize
         self._pilot: LocalPilot | None = None
 
-    def start(self, cover: Cover, pilot: LocalPilot, share: tuple[int, int]) -> None:
-        """Begin from the law and the pilot as it ended."""
+    def start(self, proposal: Proposal, pilot: LocalPilot, share: tuple[int, int]) -> None:
+        """Begin from the proposal and the pilot as it ended."""
         self._pilot = pilot
-        self.begin(fingerprint(cover, pilot, self._scheme), share)
-
-    def collect(self, *, all: bool, whole: bool) -> list[Checkpoint]:
-        """Those that have ended since the last call, and now and then, where it is ``whole``, the state of a group."""
-        return self._parts.collect(self.group if whole else None, self._constants or "", all=all)
+        self.begin(fingerprint(proposal, pilot, self._scheme), share)
 
     # --- what they found ---
 
@@ -90,14 +85,6 @@ class RegionReplicates(Replicates[RegionGroup]):
         pilot = self._pilot
         assert pilot is not None
         return RegionGroup(self._scheme, numbers, self._key, pilot.data, pilot.stages, pilot.ends)
-
-    def _numbers(self, state: StoredCheckpoint) -> list[int]:
-        return state.facts["replicates"]
-
-    def _resumed(self, state: StoredCheckpoint) -> RegionGroup:
-        group = self._group(self._numbers(state))
-        self._parts.group_into(state, group)
-        return group
 
     def _results(self, group: RegionGroup) -> dict[int, Replicate]:
         return group.found()

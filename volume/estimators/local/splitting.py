@@ -1,4 +1,4 @@
-"""Local volume by splitting: inward from a law that covers the region, through nested cutoffs, in replicates.
+"""Local volume by splitting: inward from a proposal that covers the region, through nested cutoffs, in replicates.
 
 Quantity, for each cutoff c: V(c) = prior{theta : D(anchor + t (theta - anchor)) <= c for t = 1/K, 2/K, ..., 1}, the
 star-shaped region around the anchor as far as K points of a line can see it. K = 1 is the plain sublevel set {D <= c},
@@ -7,7 +7,7 @@ them apart and the moves get there. As K grows the region shrinks to the star-sh
 points are looked at (all of them where K is odd); the last factor asks all.
 
 Estimator: p_hat = prod of factors along a chain of measures (region_kernel.py says how a factor is made and why
-p_hat is unbiased), each a constant of the run, as are steps and the starting law (cover.py). Two chains:
+p_hat is unbiased), each a constant of the run, as are steps and the proposal (proposal.py). Two chains:
 
 * "tempered", for divergences with gradients: exp(-temper D) with rising tempers, moved by gradients
   (tempered_pilot.py);
@@ -37,10 +37,10 @@ from volume.common.choices import CHAINS, STARTS
 from volume.common.logs import LN10, finite
 from volume.common.progress import Progress
 from volume.common.validation import check_choice
-from volume.estimators.local.cover import Cover, curved_cover, prior_cover, refitted, space_of
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.group import DRIFT_ROUNDS
 from volume.estimators.local.pilot import LevelPilot, LocalPilot
+from volume.estimators.local.proposal import Proposal, curved_proposal, prior_proposal, refitted, space_of
 from volume.estimators.local.region_kernel import RegionKernel
 from volume.estimators.local.replicates import RegionReplicates
 from volume.estimators.local.splitting_parts import SplittingParts
@@ -54,15 +54,15 @@ from volume.statistics.slopes import Slope, slopes
 POINTS = 16  # of a window
 LINE_POINTS = 16  # K
 GUIDE_POINTS = 2  # of them, on the way
-# The median divergence under the starting law, over the largest cutoff.
+# The median divergence under the proposal, over the largest cutoff.
 BREADTHS = {"levels": 3.0, "tempered": 1.3}
 FLOOR = -4000.0  # log10
-MAX_PARAMETERS = 2000  # n: a law takes n^2 numbers, the levels rise with n
+MAX_PARAMETERS = 2000  # n: a proposal takes n^2 numbers, the levels rise with n
 BATCH_FLOATS = 1 << 20  # of networks that are evaluated at the same time: they stay in a CPU's caches
 LEAST_BATCH = 128  # smaller ones do not fill vectors
 # Elsewhere 1: on regions that bend intervals were too short from there on (benchmarks/coverage_local.py).
 MAX_SPREAD = 0.5
-# The starting law is fitted to a pilot's states, over so many rounds of moves, until it is no wider than the last one
+# The proposal is fitted to a pilot's states, over so many rounds of moves, until it is no wider than the last one
 # by this much: log of its size, a parameter.
 MAX_REFITS, REFIT_ROUNDS, SETTLED = 24, 6, 0.02
 DRIFT_ALPHA = 1e-3  # of taking particles at rest for drifting ones
@@ -83,14 +83,14 @@ class LocalSplitting:
         points: G of a window.
         line_points: K.
         chain: "tempered", "levels", or "auto": tempered unless the divergence is "agreement".
-        start: "cover", a Gaussian law around the anchor (cover.py), or "prior".
-        breadth: how far the starting law reaches, as a multiple of the largest cutoff (1.3 tempered, 3 by levels).
+        start: "cover", a Gaussian around the anchor (proposal.py), or "prior".
+        breadth: how far the proposal reaches, as a multiple of the largest cutoff (1.3 tempered, 3 by levels).
         floor: log10 of the volume at which to give up.
         precision: of matrix products.
 
     Raises:
         ValueError: no cutoff, one that is negative or no number, more than 2,000 parameters, a prior that draws from a
-            key alone, an anchor that is not at divergence 0; from the first ``advance``, one that the starting law
+            key alone, an anchor that is not at divergence 0; from the first ``advance``, one that the proposal
             cannot be built around.
     """
 
@@ -127,8 +127,7 @@ class LocalSplitting:
             raise ValueError(f"cutoffs={list(cutoffs)!r}: give one finite divergence or more, none below 0.")
         if not 1 < breadth < math.inf:
             raise ValueError(
-                f"breadth={breadth!r}: the starting law must reach beyond the region; give e.g. "
-                f"{BREADTHS[self.chain]:g}."
+                f"breadth={breadth!r}: the proposal must reach beyond the region; give e.g. {BREADTHS[self.chain]:g}."
             )
         size = divergence.num_parameters
         if size > MAX_PARAMETERS:
@@ -173,11 +172,11 @@ class LocalSplitting:
             self._data = divergence.data(self._anchor, inputs)
             divergence.check(self._anchor, self._data, self.cutoffs)
         self._pilot: LocalPilot | None = None
-        self.cover: Cover | None = None
+        self.proposal: Proposal | None = None
         self._share = 0, 1
-        self._refits, self.settled = 0, False  # whether laws that are fitted to states have stopped to grow
-        self._fresh = True  # whether the pilot began from the present law
-        self.pilot_evaluations = 0  # of starting laws too
+        self._refits, self.settled = 0, False  # whether proposals fitted to states no longer grow
+        self._fresh = True  # whether the pilot began from the present proposal
+        self.pilot_evaluations = 0  # of proposals too
         self._store, run_key = SplittingParts(), jax.random.fold_in(key, RUN)
         self.replicates = RegionReplicates(
             self.scheme, run_key, replicates, len(self.cutoffs), self._dtype.itemsize, self._store
@@ -201,19 +200,9 @@ class LocalSplitting:
         return self.pilot_evaluations + self.replicates.total("evaluations")
 
     @property
-    def num_drawn(self) -> int:
-        """From the starting law, by replicates that have ended."""
-        return self.replicates.total("drawn")
-
-    @property
     def num_nonfinite(self) -> int:
-        """Of them, those with NaN."""
+        """Draws from the proposal with NaN, by replicates that have ended."""
         return self.replicates.total("nonfinite")
-
-    @property
-    def drifts(self) -> np.ndarray:
-        """How far out the particles of every replicate still went at each cutoff (group.py), [R, C]."""
-        return self.replicates.drifts
 
     @property
     def done(self) -> bool:
@@ -221,7 +210,7 @@ class LocalSplitting:
         return self._pilot is not None and self._pilot.done and (bool(self._pilot.problem) or self.replicates.done)
 
     def advance(self) -> None:
-        """The starting law, one level of the pilot, or one of a group of replicates."""
+        """The proposal, one level of the pilot, or one of a group of replicates."""
         with jax.enable_x64(self._x64), jax.default_matmul_precision(self.scheme.precision):
             if self._pilot is None:
                 self._pilot = self._start_pilot()
@@ -237,9 +226,9 @@ class LocalSplitting:
 
     def _start_pilot(self) -> LocalPilot:
         if self._start == "prior":
-            self.cover = prior_cover(self.scheme.kernel.divergence.num_parameters)
+            self.proposal = prior_proposal(self.scheme.kernel.divergence.num_parameters)
         else:
-            self.cover = curved_cover(
+            self.proposal = curved_proposal(
                 self.scheme,
                 self._data,
                 self._anchor,
@@ -248,81 +237,81 @@ class LocalSplitting:
                 jax.random.fold_in(self._key, COVER),
                 self._dtype,
             )
-        self.pilot_evaluations += self.cover.evaluations
-        return self._pilot_of(self.cover)
+        self.pilot_evaluations += self.proposal.evaluations
+        return self._pilot_of(self.proposal)
 
-    def _pilot_of(self, cover: Cover) -> LocalPilot:
-        space = space_of(cover, self._data, self._anchor, self._dtype)
+    def _pilot_of(self, proposal: Proposal) -> LocalPilot:
+        space = space_of(proposal, self._data, self._anchor, self._dtype)
         key = jax.random.fold_in(jax.random.fold_in(self._key, PILOT), self._refits)
-        kind = LevelPilot if self.chain == "levels" else partial(TemperedPilot, beta=cover.beta)
-        return kind(self.scheme, space, self.thresholds, key, self._floor, weighted=cover.beta > 0)
+        kind = LevelPilot if self.chain == "levels" else partial(TemperedPilot, beta=proposal.beta)
+        return kind(self.scheme, space, self.thresholds, key, self._floor, weighted=proposal.beta > 0)
 
     def _refit(self, pilot: LocalPilot) -> bool:
-        """Once a pilot weighs as the prior does, fit the law to where its particles are; False where that is over.
+        """Once a pilot weighs as the prior does, fit the proposal to where its particles are; False where that is over.
 
-        While laws grow the same particles go on, in the coordinates of the newest; then a fresh pilot begins from it,
-        comes to the measure from outside, and must find no more. That one goes on to the cutoffs.
+        While proposals grow, the same particles go on in the coordinates of the newest. Then a fresh pilot begins from
+        it, comes to the measure from outside, and must find no more: that one goes on to the cutoffs.
         """
-        law = self.cover
-        assert law is not None
+        proposal = self.proposal
+        assert proposal is not None
         if not isinstance(pilot, TemperedPilot) or pilot.weighted or pilot.problem:
             return False
-        if self.settled or law.beta == 0 or self._refits == MAX_REFITS:
+        if self.settled or proposal.beta == 0 or self._refits == MAX_REFITS:
             return False
         x = pilot.states(REFIT_ROUNDS)
         self._refits += 1
-        found, last = refitted(law, x), self._refits == MAX_REFITS
-        growing = found.log_det - law.log_det > SETTLED * self.scheme.kernel.divergence.num_parameters
+        found, last = refitted(proposal, x), self._refits == MAX_REFITS
+        growing = found.log_det - proposal.log_det > SETTLED * self.scheme.kernel.divergence.num_parameters
         if self._fresh and (last or not growing):
             self.settled = not growing
             return True
-        self.cover, self._fresh = found, last or not growing
+        self.proposal, self._fresh = found, last or not growing
         if self._fresh:
             self._pilot = self._pilot_of(found)
         else:
-            smaller, x = found.seen_from(law, x[-self.scheme.num_particles :])
+            smaller, x = found.seen_from(proposal, x[-self.scheme.num_particles :])
             pilot.go_over(space_of(found, self._data, self._anchor, self._dtype), smaller, x)
         return True
 
     def _begin(self) -> None:
         """The replicates, once the pilot has ended."""
-        if self.cover is not None and self._pilot is not None and self._pilot.done and not self._pilot.problem:
-            self.replicates.start(self.cover, self._pilot, self._share)
+        if self.proposal is not None and self._pilot is not None and self._pilot.done and not self._pilot.problem:
+            self.replicates.start(self.proposal, self._pilot, self._share)
 
     # --- checkpoints (splitting_parts.py) ---
 
-    # All that a law or a pilot goes on with, beside itself.
+    # All that a proposal or a pilot goes on with, beside itself.
     NUMBERS: ClassVar[tuple[str, ...]] = ("_refits", "_fresh", "settled", "pilot_evaluations")
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
-        """Take the law, the pilot, the replicates and the states that are there."""
+        """Take the proposal, the pilot, the replicates and the states that are there."""
         with jax.enable_x64(self._x64):
             self._store.take(parts)
             found = self._store.begun()
             if found is None:
                 return
-            self.cover, numbers, pilot = found
+            self.proposal, numbers, pilot = found
             for name in self.NUMBERS:
                 setattr(self, name, like(numbers[name.strip("_")], getattr(self, name)))
-            self._pilot = self._pilot_of(self.cover)
+            self._pilot = self._pilot_of(self.proposal)
             if pilot is not None:
                 self._store.pilot_into(pilot, self._pilot)
             self._begin()
 
     def restrict(self, index: int, count: int) -> None:
-        """Do this share of the replicates; laws and pilots are made by every process, alike."""
+        """Do this share of the replicates; proposals and pilots are made by every process, alike."""
         self._share = index, count
         self._begin()
 
     def collect(self, *, all: bool = False, whole: bool = True) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way; not ``whole``: the last
         step was cut short, and there is no such state."""
-        if self.cover is None or self._pilot is None:
+        if self.proposal is None or self._pilot is None:
             return []
         parts: list[Checkpoint] = []
-        if whole and not self._share[0]:  # the first process keeps laws and pilots for all
+        if whole and not self._share[0]:  # the first process keeps proposals and pilots for all
             numbers = {name.strip("_"): worded(getattr(self, name)) for name in self.NUMBERS}
-            parts = self._store.collect_pilot(self._refits, self.cover, self._pilot, numbers, all=all)
+            parts = self._store.collect_pilot(self._refits, self.proposal, self._pilot, numbers, all=all)
         return parts + self.replicates.collect(all=all, whole=whole)
 
     @property
@@ -337,7 +326,7 @@ class LocalSplitting:
     def progress(self) -> Progress:
         pilot = self._pilot
         if pilot is None:
-            words = "the starting law"
+            words = "the proposal"
         elif not pilot.done:
             words = f"pilot at level {len(pilot.stages)}, {len(pilot.ends)} of {len(self.cutoffs)} cutoffs"
         else:
@@ -359,7 +348,7 @@ class LocalSplitting:
         if not len(logs):
             return []
         facts, found = self.diagnostics(), []
-        for cutoff, column, drift in zip(self.cutoffs, logs.T, self.drifts.T, strict=True):
+        for cutoff, column, drift in zip(self.cutoffs, logs.T, self.replicates.drifts.T, strict=True):
             size, sure = mean_drift(drift)
             entry = replicated_volume(f"cutoff {cutoff:g}", column, level, facts | {"drift": finite(size)}, notes)
             doubt = self._doubt(entry, size, sure)
@@ -374,7 +363,7 @@ class LocalSplitting:
             return ""
         if self._refits == MAX_REFITS and not self.settled:
             return (
-                f"The starting law grew with each of {MAX_REFITS} fits and did not settle: the region reaches further "
+                f"The proposal grew with each of {MAX_REFITS} fits and did not settle: the region reaches further "
                 "than the pilots came, so the bound leads. Give more moves."
             )
         if drifting:
@@ -406,10 +395,10 @@ class LocalSplitting:
             "laws": 1 + self._refits,
             "evaluations": self.evaluations,
         }
-        if pilot is not None and self.cover is not None:
+        if pilot is not None and self.proposal is not None:
             record |= {
                 "start": self._start,
-                "beta": self.cover.beta,
+                "beta": self.proposal.beta,
                 "levels": len(pilot.stages),
                 "powers": sum(stage.next_power != stage.power for stage in pilot.stages),
                 "levels_to_cutoff": [end.at for end in pilot.ends],

@@ -1,6 +1,6 @@
 """The parts of splitting around an anchor (volume.estimators.local.splitting).
 
-law-L: a starting law, L > 0 after so many fits to where a pilot was. One row a parameter: ``centre`` float64, and
+law-L: a proposal, L > 0 after so many fits to where a pilot was. One row a parameter: ``centre`` float64, and
 ``root``, a list of float64: the rows of the root. Facts: ``log_det``, ``beta``; ``run``, the run's numbers where a
 fresh pilot began from it, None where one that was under way went over to it.
 
@@ -31,10 +31,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from volume.estimators.local.cover import Cover
-from volume.estimators.local.group import GroupState, RegionGroup, Replicate
-from volume.estimators.local.pilot import Closing, LocalPilot, PilotState
+from volume.estimators.local.group import RegionGroup, Replicate
+from volume.estimators.local.pilot import Closing, LocalPilot
+from volume.estimators.local.proposal import Proposal
 from volume.estimators.local.region_kernel import RegionKernel, RegionStage
+from volume.estimators.smc.group import GroupState
+from volume.estimators.smc.pilot import PilotState
 from volume.estimators.smc.scheme import Scheme
 from volume.runs.checkpoints import Checkpoint, Checkpoints, State, StoredCheckpoint, apart, like, particle_rows, worded
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
@@ -50,12 +52,12 @@ REPLICATES = Schema(
 PARTICLES = Schema({"replicate": Numbers(np.int64), "x": Rows(), "so_far": Ragged()})
 
 
-def fingerprint(cover: Cover, pilot: LocalPilot, scheme: Scheme[RegionKernel]) -> str:
+def fingerprint(proposal: Proposal, pilot: LocalPilot, scheme: Scheme[RegionKernel]) -> str:
     """Of the constants of all replicates; those with others are not mixed."""
     kernel = scheme.kernel
     sizes = [scheme.num_particles, scheme.num_moves, kernel.points, kernel.guide_points, kernel.line_points]
     ends = [[end.at, *end.stage, end.factor] for end in pilot.ends]
-    pieces = (cover.centre, cover.root, np.array(pilot.stages), np.array(ends), np.array(sizes))
+    pieces = (proposal.centre, proposal.root, np.array(pilot.stages), np.array(ends), np.array(sizes))
     content = b"".join(np.ascontiguousarray(piece, np.float64).tobytes() for piece in pieces)
     return hashlib.sha256(content).hexdigest()[:16]
 
@@ -64,7 +66,7 @@ class SplittingParts:
     """What is kept of one run of `LocalSplitting`, and what is there of it."""
 
     def __init__(self) -> None:
-        self._cover: Cover | None = None  # the present law
+        self._proposal: Proposal | None = None  # the present proposal
         self._law, self._law_kept = 0, False  # its number
         self._pilot_kept = False
         self._kept = Checkpoints()
@@ -75,9 +77,11 @@ class SplittingParts:
         """Parts to go on from; others play no part."""
         self._kept.restore(parts)
 
-    def begun(self) -> tuple[Cover, Mapping[str, Any], StoredCheckpoint | None] | None:
-        """The law to go on from, the run's numbers there, and the pilot as it ended or where it stood; without one a
-        fresh pilot begins. None: the run does."""
+    def begun(self) -> tuple[Proposal, Mapping[str, Any], StoredCheckpoint | None] | None:
+        """Find the proposal to go on from, the run's numbers there, and the pilot as it ended or where it stood.
+
+        Without a pilot a fresh one begins. None: the run does.
+        """
         laws = {part.facts["law"]: part for part in self._kept.stored("law-")}
         latest = max((law for law, part in laws.items() if part.facts["run"] is not None), default=-1)
         pilots = self._kept.stored("pilot") + self._kept.stored("state-pilot")  # of two the one that has ended
@@ -86,11 +90,13 @@ class SplittingParts:
             return None
         self._law, self._law_kept = latest if pilot is None else pilot.facts["law"], True
         facts, columns = laws[self._law].facts, LAW.read(laws[self._law])
-        self._cover = Cover(columns["centre"], columns["root"], facts["log_det"], facts["beta"], facts["evaluations"])
-        return self._cover, (facts if pilot is None else pilot.facts)["run"], pilot
+        self._proposal = Proposal(
+            columns["centre"], columns["root"], facts["log_det"], facts["beta"], facts["evaluations"]
+        )
+        return self._proposal, (facts if pilot is None else pilot.facts)["run"], pilot
 
     def pilot_into(self, part: StoredCheckpoint, pilot: LocalPilot) -> None:
-        """The pilot as it ended, or where it stood."""
+        """Let the pilot be as it ended, or go on from where it stood."""
         facts, x = part.facts, None
         if part.name == "pilot":
             self._pilot_kept = True
@@ -101,9 +107,9 @@ class SplittingParts:
             x = jnp.asarray(columns["x"][None])
             stages = [RegionStage(*row) for row in _so_far(columns)[0].reshape(-1, len(RegionStage._fields)).tolist()]
         numbers = like(facts["numbers"], {name: getattr(pilot, name) for name in pilot.NUMBERS})
-        ends = [Closing(at, RegionStage(*map(float, stage)), factor) for at, stage, factor in facts["ends"]]
+        pilot.ends = [Closing(at, RegionStage(*map(float, stage)), factor) for at, stage, factor in facts["ends"]]
         key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
-        pilot.go_on(PilotState(key, x, stages, ends, numbers))
+        pilot.go_on(PilotState(key, x, stages, numbers))
 
     def finished(self, constants: str) -> dict[int, Replicate]:
         """Replicates that have ended, by number."""
@@ -120,13 +126,14 @@ class SplittingParts:
         return apart([part for part in stored if part.facts["constants"] == constants], numbers)
 
     def group_into(self, part: StoredCheckpoint, group: RegionGroup) -> None:
-        """The group of a state's replicates goes on from there."""
+        """Let the group of a state's replicates go on from there."""
         self._kept.resume(part)
         facts, columns = part.facts, PARTICLES.read(part)
         x = jnp.asarray(columns["x"])
         arrays = like(facts["arrays"], {name: getattr(group, name) for name in group.ARRAYS})
         moved = np.array(_so_far(columns)).T
-        group.go_on(GroupState(facts["at"], facts["taken"], x.reshape(group.size, -1, x.shape[1]), moved, arrays))
+        group.taken = facts["taken"]
+        group.go_on(GroupState(facts["at"], x.reshape(group.size, -1, x.shape[1]), None, moved, arrays))
 
     # --- what is kept ---
 
@@ -136,18 +143,18 @@ class SplittingParts:
         self._kept.add(Checkpoint(f"replicates-{min(found):06d}", {"constants": constants}, table))
 
     def collect_pilot(
-        self, fits: int, cover: Cover, pilot: LocalPilot, run: Mapping[str, Any], *, all: bool
+        self, fits: int, proposal: Proposal, pilot: LocalPilot, run: Mapping[str, Any], *, all: bool
     ) -> list[Checkpoint]:
-        """The pilot where it has ended, or its state where one is due, with the law that it stands on, after so many
-        fits; and a law that a fresh pilot begins from."""
-        if cover is not self._cover:
-            self._cover, self._law, self._law_kept = cover, fits, False
+        """Hand out the pilot where it has ended, or its state where one is due, with its proposal after so many fits;
+        and a proposal that a fresh pilot begins from."""
+        if proposal is not self._proposal:
+            self._proposal, self._law, self._law_kept = proposal, fits, False
         state, parts = pilot.state(), list[Checkpoint]()
         facts = {
             "law": self._law,
             "run": dict(run),
             "key": np.asarray(jax.random.key_data(state.key)),
-            "ends": [[end.at, worded([*map(float, end.stage)]), bool(end.factor)] for end in state.ends],
+            "ends": [[end.at, worded([*map(float, end.stage)]), bool(end.factor)] for end in pilot.ends],
             "numbers": worded(state.numbers),
         }
         if pilot.done:
@@ -155,34 +162,39 @@ class SplittingParts:
                 self._pilot_kept = True
                 self._kept.add(Checkpoint("pilot", facts, STAGES.table(columns_of(RegionStage, state.stages))))
                 parts = self._kept.collect(all=all)
-        elif state.x is not None:
+        elif state.z is not None:
             stages = np.array(state.stages, float).reshape(1, -1)
-            size = state.x.size * state.x.dtype.itemsize
+            size = state.z.size * state.z.dtype.itemsize
             under_way = State(
-                "state-pilot", (fits, pilot.evaluations), size, lambda: (facts, _particles_table([0], state.x, stages))
+                "state-pilot", (fits, pilot.evaluations), size, lambda: (facts, _particles_table([0], state.z, stages))
             )
             parts = self._kept.collect(under_way, all=all)
-        fresh = state.x is None
+        fresh = state.z is None
         if self._law_kept or not (fresh or parts):
             return parts
         self._law_kept = True
-        law = {"law": self._law, "log_det": cover.log_det, "beta": cover.beta, "evaluations": cover.evaluations}
-        table = LAW.table({"centre": cover.centre, "root": cover.root})
+        law = {
+            "law": self._law,
+            "log_det": proposal.log_det,
+            "beta": proposal.beta,
+            "evaluations": proposal.evaluations,
+        }
+        table = LAW.table({"centre": proposal.centre, "root": proposal.root})
         return [Checkpoint(f"law-{self._law:03d}", law | {"run": dict(run) if fresh else None}, table), *parts]
 
     def collect(self, group: RegionGroup | None, constants: str, *, all: bool) -> list[Checkpoint]:
         """Replicates that have ended, and the state of those under way where one is due."""
-        if group is None or group.steps_done == (0, 0):
+        if group is None or (group.at, group.taken) == (0, 0):
             return self._kept.collect(all=all)
-        state = group.state()
+        state, taken = group.state(), group.taken
 
         def content() -> tuple[dict[str, Any], Any]:
-            facts = {"constants": constants, "replicates": group.numbers, "at": state.at, "taken": state.taken}
-            table = _particles_table(group.numbers, state.x, state.moved.T)
+            facts = {"constants": constants, "replicates": group.numbers, "at": state.at, "taken": taken}
+            table = _particles_table(group.numbers, state.z, state.moved.T)
             return facts | {"arrays": worded(state.arrays)}, table
 
-        name, size = f"state-replicates-{group.numbers[0]:06d}", state.x.size * state.x.dtype.itemsize
-        return self._kept.collect(State(name, group.steps_done, size, content), all=all)
+        name, size = f"state-replicates-{group.numbers[0]:06d}", state.z.size * state.z.dtype.itemsize
+        return self._kept.collect(State(name, (group.at, taken), size, content), all=all)
 
 
 def _particles_table(numbers: Sequence[int], x: Any, so_far: np.ndarray) -> Any:

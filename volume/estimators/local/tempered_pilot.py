@@ -1,6 +1,6 @@
 """The pilot of a splitting run around an anchor that goes inward by tempers, for a divergence D with gradients.
 
-Its measures are q(x) w(x)^power exp(-temper D(x)). From the starting law q, which volume.estimators.local.cover made as
+Its measures are q(x) w(x)^power exp(-temper D(x)). From the proposal q, which volume.estimators.local.proposal made as
 wide as exp(-beta D) would be were D quadratic, it goes to the prior tempered by beta, power and temper / beta rising
 from 0 to 1 together; then the temper rises until D has come down to each cutoff c in turn. There the volume is
 
@@ -33,7 +33,7 @@ GROWTH = 10.0  # of the temper in one stage, at most
 
 
 class TemperedPilot(LocalPilot):
-    """By tempers. ``beta`` is that of the starting law, 0 for the prior; the rest is as the base's."""
+    """By tempers. ``beta`` is that of the proposal, 0 for the prior; the rest is as the base's."""
 
     NUMBERS = (*LocalPilot.NUMBERS, "_stalled")
 
@@ -43,7 +43,7 @@ class TemperedPilot(LocalPilot):
 
     @property
     def weighted(self) -> bool:
-        """Whether the law's weights are still on their way to the prior's."""
+        """Whether the proposal's weights are still on their way to the prior's."""
         return self._power < 1
 
     def states(self, rounds: int) -> np.ndarray:
@@ -55,7 +55,7 @@ class TemperedPilot(LocalPilot):
         return np.concatenate(found)
 
     def go_over(self, space: Space, step: float, x: np.ndarray) -> None:
-        """Switch to the coordinates x [N, n] of another law; the target measure is unchanged."""
+        """Switch to the coordinates x [N, n] of another proposal; the target measure is unchanged."""
         self.data, self._z = space, jnp.asarray(x[None], self._dtype)
         self._step = min(max(self._step * step, SMALLEST_STEP), LARGEST_STEP)
 

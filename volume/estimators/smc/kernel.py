@@ -50,7 +50,7 @@ class Move(NamedTuple):
     score: Array  # importance function of the new state; more numbers where the kernel's pilot reads them
 
 
-class Around(Protocol):
+class ReversibleStep(Protocol):
     """One reversible step, seen from a state."""
 
     @property
@@ -91,7 +91,7 @@ class Kernel(Protocol):
         """Move one particle; the key is consumed. ``space`` is what `prepare` gave."""
         ...
 
-    def around(self, key: Array, z: Any, space: Any, stage: Any, number: Array | int) -> Around:
+    def around(self, key: Array, z: Any, space: Any, stage: Any, number: Array | int) -> ReversibleStep:
         """See step ``number``, counted from 0, of a chain from the state z, for conditional runs."""
         ...
 

@@ -13,7 +13,7 @@ Shape letters: N particles, P moves.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
@@ -27,6 +27,15 @@ SHARE_ABOVE = 0.2  # of the states that go on to the next level
 MAX_STALLED = 6  # probes in a row that see no score above the level
 
 
+class PilotState(NamedTuple):
+    """Where a pilot stands between two levels, or how it ended."""
+
+    key: Any  # None of a finished one that was stored
+    z: Any  # [1, N, ...]; None before the first level
+    stages: list[Any]
+    numbers: dict[str, Any]  # those of `Pilot.NUMBERS`
+
+
 class Pilot:
     """Levels and steps on the way to score +inf, found level by level; ``advance`` until ``done``.
 
@@ -37,6 +46,10 @@ class Pilot:
         key: consumed.
         floor: natural log of the volume at which to give up.
     """
+
+    # All that changes on the way, beside key, particles and stages: numbers, truth values and a text.
+    NUMBERS: ClassVar[tuple[str, ...]] = ("log_total", "evaluations", "num_drawn", "num_nonfinite", "done", "problem")
+    NUMBERS += ("_level", "_step")
 
     def __init__(self, scheme: Scheme[Kernel], data: Any, dtype: Any, key: Array, floor: float):
         self.scheme, self.data = scheme, data
@@ -54,6 +67,17 @@ class Pilot:
     def level(self) -> float:
         """The score that all particles have now."""
         return self._level
+
+    def state(self) -> PilotState:
+        """Give where it stands, or how it ended."""
+        numbers = {name: getattr(self, name) for name in self.NUMBERS}
+        return PilotState(self._key, self._z, list(self.stages), numbers)
+
+    def go_on(self, state: PilotState) -> None:
+        """Resume from the state of a pilot with the same arguments; what it leaves out of the numbers stays."""
+        self._key, self._z, self.stages, numbers = state
+        for name, value in numbers.items():
+            setattr(self, name, value)
 
     def advance(self) -> None:
         """Take one level."""

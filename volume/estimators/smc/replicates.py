@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from volume.estimators.smc.group import Group
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 
 STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group after the other
 COPIES = 6  # of a state while a level is computed
@@ -18,25 +19,33 @@ G = TypeVar("G", bound=Group)
 
 
 class Store(Protocol):
-    """What is kept of replicates, and what is there of them. ``constants``: those with others are not mixed."""
+    """Keep replicates as checkpoints. Those with other ``constants`` are not mixed."""
 
     def finished(self, constants: Any, /) -> dict[int, Any]:
-        """Those that have ended, by number."""
+        """Give the stored replicates that have ended, by number."""
         ...
 
-    def states(self, constants: Any, numbers: Sequence[int], /) -> Sequence[Any]:
-        """States of groups of these replicates, none in two of them."""
+    def states(self, constants: Any, numbers: Sequence[int], /) -> Sequence[StoredCheckpoint]:
+        """List states of groups of these replicates, none in two of them."""
+        ...
+
+    def group_into(self, part: StoredCheckpoint, group: Any, /) -> None:
+        """Let the group of a state's replicates go on from there."""
         ...
 
     def ended(self, constants: Any, found: dict[int, Any], /) -> None:
-        """Keep these."""
+        """Keep these replicates."""
+        ...
+
+    def collect(self, group: Any, constants: Any, /, *, all: bool) -> list[Checkpoint]:
+        """Hand out the replicates that have ended since the last call, and a group's state where one is due."""
         ...
 
 
 class Replicates(Generic[G]):
     """R replicates with the same constants; `begin` once the pilot has ended, then ``advance`` until ``done``.
 
-    A method gives what is its own by the hooks at the end, the last two of them where there is a store.
+    A method gives what is its own by the hooks at the end.
 
     Args:
         num: R.
@@ -49,7 +58,7 @@ class Replicates(Generic[G]):
         self.group: G | None = None  # the one under way
         self._constants: Any = None  # fingerprint of what the pilot found
         self._todo: list[int] | None = None  # left to this process; None: not begun
-        self._waiting: list[Any] = []  # states that groups go on from
+        self._waiting: list[StoredCheckpoint] = []  # states that groups go on from
         self._kept = True  # whether this process keeps what has ended
 
     @property
@@ -73,7 +82,7 @@ class Replicates(Generic[G]):
         self.found = {} if self._store is None else self._store.finished(constants)
         left = [number for number in range(self.num) if number not in self.found]
         waiting = [] if self._store is None else self._store.states(constants, left)
-        held = {number for state in waiting for number in self._numbers(state)}
+        held = {number for state in waiting for number in state.facts["replicates"]}
         left = [number for number in left if number not in held]
         self._waiting = list(waiting[index::count])
         self._todo = left[len(left) * index // count : len(left) * (index + 1) // count]
@@ -93,11 +102,23 @@ class Replicates(Generic[G]):
     def _start(self) -> G:
         assert self._todo is not None
         if self._waiting:
-            return self._resumed(self._waiting.pop(0))
+            assert self._store is not None
+            state = self._waiting.pop(0)
+            group = self._group(state.facts["replicates"])
+            self._store.group_into(state, group)
+            return group
         groups = math.ceil(len(self._todo) / max(1, STATE_BYTES // (COPIES * self._particle_bytes)))
         size = math.ceil(len(self._todo) / groups)  # alike: each size is compiled anew
         numbers, self._todo = self._todo[:size], self._todo[size:]
         return self._group(numbers)
+
+    def collect(self, *, all: bool, whole: bool) -> list[Checkpoint]:
+        """Hand out the replicates that have ended since the last call, and now and then a group's state.
+
+        ``whole`` is False where the last step was cut short: then there is no such state.
+        """
+        assert self._store is not None
+        return self._store.collect(self.group if whole and self._kept else None, self._constants, all=all)
 
     def total(self, name: str) -> int:
         """The sum over all of them of a count of this name."""
@@ -107,7 +128,7 @@ class Replicates(Generic[G]):
     def fraction(self) -> float:
         """How much of the work of all of them is done."""
         group = self.group
-        done = 0.0 if group is None else group.size * group.at / max(1, group.levels)
+        done = 0.0 if group is None else group.size * group.at / max(1, len(group.stages))
         return (len(self.found) + done) / self.num
 
     def words(self, what: str = "") -> str:
@@ -116,7 +137,7 @@ class Replicates(Generic[G]):
         if group is None:
             return f"{len(self.found)} of {self.num} {what}replicates"
         first, last = group.numbers[0] + 1, group.numbers[-1] + 1
-        return f"{what}replicates {first} to {last} of {self.num}, level {group.at} of {group.levels}"
+        return f"{what}replicates {first} to {last} of {self.num}, level {group.at} of {len(group.stages)}"
 
     # --- what a method gives ---
 
@@ -131,12 +152,4 @@ class Replicates(Generic[G]):
 
     def _results(self, group: G) -> dict[int, Any]:
         """What a group's replicates found, by number."""
-        raise NotImplementedError
-
-    def _numbers(self, state: Any) -> list[int]:
-        """The replicates of a stored state."""
-        raise NotImplementedError
-
-    def _resumed(self, state: Any) -> G:
-        """Make the group that goes on from a stored state."""
         raise NotImplementedError

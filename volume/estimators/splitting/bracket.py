@@ -79,7 +79,7 @@ def bracket(
         return replace(report, seed=record)
     back = jax.random.fold_in(key, REVERSE)
     with jax.enable_x64(method.dtype == "float64"):
-        logs = conditional_runs(run.scheme, run.stages, z, run.data, run.inputs.dtype, back, method.replicates)
+        logs = conditional_runs(run.scheme, run.stages, z, run.data, run.data.inputs.dtype, back, method.replicates)
     upper = min(0.0, replicates.reverse_upper_bound(-logs, 1 - level))
     note = (
         f"The class holds a draw from the prior: its volume is below {volume_text(upper)} at level {level:g}, whatever "

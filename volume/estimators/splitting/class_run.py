@@ -17,9 +17,9 @@ from jax import Array
 
 from volume.classifiers.base import BoundClassifier
 from volume.common.logs import LN10
+from volume.estimators.smc.pilot import Pilot
 from volume.estimators.splitting.group import table_shares
 from volume.estimators.splitting.parts import ClassParts, Phase, fingerprint
-from volume.estimators.splitting.pilot import ClassPilot
 from volume.estimators.splitting.replicates import ClassReplicates
 from volume.estimators.splitting.schemes import ClassScheme
 from volume.estimators.splitting.stage import Data, Stage
@@ -75,11 +75,10 @@ class ClassRun:
         self._target_error, self._x64 = target_error, dtype == "float64"
         self.on_trial, self._trials = target_error is not None, 0  # still to do; done
         alone = make_scheme(self._score, particles, 1)
-        self.pilot = ClassPilot(alone, self.data, inputs.dtype, jax.random.fold_in(key, PILOT), floor)
+        self.pilot = Pilot(alone, self.data, inputs.dtype, jax.random.fold_in(key, PILOT), floor)
         self._store = ClassParts(number)
         scheme = make_scheme(self._score, particles, replicates)
-        self.replicates = ClassReplicates(scheme, self.data, replicates, self._store)
-        self.replicates.survey_inputs(inputs, score.rows)
+        self.replicates = ClassReplicates(scheme, self.data, replicates, self._store, inputs, score.rows)
 
     @property
     def problem(self) -> str:
@@ -95,14 +94,9 @@ class ClassRun:
         return self.pilot.stages
 
     @property
-    def inputs(self) -> np.ndarray:
-        """[M, ...]: those that the importance function reads."""
-        return self.data.inputs
-
-    @property
     def log_estimates(self) -> list[float]:
         """Of the replicates that have ended, in the order of their numbers."""
-        return self.replicates.log_estimates
+        return [one.log_estimate for one in self.replicates.results]
 
     @property
     def evaluations(self) -> int:
@@ -149,7 +143,7 @@ class ClassRun:
     @property
     def words(self) -> str:
         """Where it stands, for progress."""
-        about = f"log10 volume about {self.pilot.log_volume / LN10:.1f}"
+        about = f"log10 volume about {self.pilot.log_total / LN10:.1f}"
         if not self.pilot.done:
             return f"pilot at level {len(self.stages)}, {about} so far"
         return f"{self.replicates.words('trial ' if self.on_trial else '')}, {about}"
@@ -209,7 +203,7 @@ class ClassRun:
         """Take what is there of this class."""
         with jax.enable_x64(self._x64):
             self._store.take(parts)
-            self._store.pilot_into(self.pilot)
+            self._store.pilot_into(self.pilot, self.scheme.kernel.model)
             self._begin()
 
     def restrict(self, index: int, count: int) -> None:

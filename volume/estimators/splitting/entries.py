@@ -24,7 +24,7 @@ def class_entry(run: ClassRun, level: float, within: ClassRun | None = None) -> 
     pilot = run.pilot
     if pilot.problem or run.on_trial or not run.log_estimates:
         why = pilot.problem or "the run was stopped before a replicate had ended"
-        where = f"about 10^{pilot.log_volume / LN10:.2f}"
+        where = f"about 10^{pilot.log_total / LN10:.2f}"
         if pilot.level == math.inf:
             where = f"the class, of volume {where}"
         else:
@@ -81,7 +81,7 @@ def _diagnostics(run: ClassRun) -> dict[str, Any]:
         "levels": len(pilot.stages),
         "evaluations": run.evaluations,
         "pilot_evaluations": pilot.evaluations,
-        "pilot_log_volume": pilot.log_volume,
+        "pilot_log_volume": pilot.log_total,
         "stages": [[value if math.isfinite(value) else None for value in stage] for stage in pilot.stages],
     }
     if not run.on_trial and run.replicates.found:

@@ -37,52 +37,16 @@ class Replicate(NamedTuple):
     split: np.ndarray | None = None  # [K] shares of the split's classes; [V, W] keys where it is by tables
 
 
-class GroupState(NamedTuple):
-    """Where a group stands between two levels."""
-
-    level: int  # levels done
-    lasted: np.ndarray  # [G] int, levels done until each one died
-    log_estimates: np.ndarray  # [G]
-    ideal: np.ndarray  # [G]
-    nonfinite: np.ndarray  # [G] int
-    moved: np.ndarray  # [level, G]
-    root: np.ndarray  # [G, N] which particle of the first level each one comes from
-    z: Any  # {name: [G, N, ...]}
-
-
 class ClassGroup(Group):
     """Replicates of one class."""
 
-    _scheme: ClassScheme
+    scheme: ClassScheme
     _data: Data
 
     @property
-    def state_bytes(self) -> int:
-        """Size of `state`."""
-        leaves = [] if self._state is None else list(self._state.z.values())
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-
-    def state(self) -> GroupState:
-        """Where it stands; after the first level and before the last."""
-        assert self._state is not None
-        z = {name: np.asarray(value) for name, value in self._state.z.items()}
-        moved = np.array(self._moved).reshape(-1, self.size)
-        numbers = self._log_total, self._ideal, self._nonfinite
-        return GroupState(self.at, self._lasted, *numbers, moved, np.array(self._state.ancestor), z)
-
-    def go_on(self, state: GroupState) -> None:
-        """Resume from that state."""
-        self.at, self._lasted = state.level, state.lasted
-        self._log_total, self._variance, self._nonfinite = state.log_estimates, state.ideal, state.nonfinite
-        self._moved = list(state.moved)
-        scheme = self._scheme
-        self._evaluations = scheme.num_particles * scheme.kernel.draw_cost + self._lasted * scheme.cost
-        self._resume(state.z, state.root)
-
-    @property
-    def _ideal(self) -> np.ndarray:
-        """[G]; nan for a replicate that died, which has no estimate."""
-        return np.where(self._alive, self._variance, math.nan)
+    def ideal(self) -> np.ndarray:
+        """Variance of log p_hat were particles independent, [G]; nan for a replicate that died."""
+        return np.where(self._alive, self.variance, math.nan)
 
     def survey(self, split: BoundClassifier, inputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Shares [G, K] of the split's classes; nan for a replicate that died. For tables their keys [G, V, W].
@@ -93,11 +57,11 @@ class ClassGroup(Group):
             rows: of them, those that the importance function reads.
         """
         assert self._state is not None
-        stage = self._stages[-1]._replace(level=math.inf, next_level=math.inf).cast(self._dtype)
-        keys = self._level_keys(len(self._stages) + 1)
+        stage = self.stages[-1]._replace(level=math.inf, next_level=math.inf).cast(self._dtype)
+        keys = self._level_keys(len(self.stages) + 1)
         data = self._data._replace(inputs=inputs)
-        found = np.asarray(survey(self._scheme, split, keys, self._state.z, data, rows, stage))
-        self._evaluations = self._evaluations + self._scheme.cost
+        found = np.asarray(survey(self.scheme, split, keys, self._state.z, data, rows, stage))
+        self.evaluations = self.evaluations + self.scheme.cost
         if split.route == "table":
             packed = pack(found.reshape(-1, found.shape[-1]), split.num_outputs)
             if split.num_classes is None:
@@ -113,12 +77,12 @@ class ClassGroup(Group):
         ancestor = np.asarray(self._state.ancestor)
         return {
             number: Replicate(
-                log_estimate=float(self._log_total[i]),
-                ideal_variance=float(self._ideal[i]),
+                log_estimate=float(self.log_total[i]),
+                ideal_variance=float(self.ideal[i]),
                 ancestors=float(len(np.unique(ancestor[i]))),
-                evaluations=int(self._evaluations[i]),
-                drawn=self._scheme.num_particles,
-                nonfinite=int(self._nonfinite[i]),
+                evaluations=int(self.evaluations[i]),
+                drawn=self.scheme.num_particles,
+                nonfinite=int(self.nonfinite[i]),
                 moved=self._moved_by(i),
                 split=None if split is None else split[i],
             )

@@ -35,7 +35,7 @@ class Space(NamedTuple):
     directions: Directions
 
 
-class Seen(NamedTuple):
+class LineStep(NamedTuple):
     """A line through a state, seen from a level."""
 
     lines: Lines
@@ -123,7 +123,7 @@ class LineKernel:
         """Lines have no step to tune."""
         return self.first_step, True
 
-    def around(self, key: Array, z: Params, space: Space, stage: Stage, number: Array | int) -> Seen:
+    def around(self, key: Array, z: Params, space: Space, stage: Stage, number: Array | int) -> LineStep:
         """The line of step ``number`` through the state z; no chance is needed."""
         flat = self.lines.flat(z)
         which = number % self.num_steps
@@ -182,7 +182,7 @@ def line_kernel(model: Model, prior: Prior, score: ImportanceFunction) -> LineKe
     return None if straight is None else LineKernel(straight, score)
 
 
-def _seen(lines: Lines, flat: Array, margins: Array, vector: Array, effect: Array, stage: Stage) -> Seen:
+def _seen(lines: Lines, flat: Array, margins: Array, vector: Array, effect: Array, stage: Stage) -> LineStep:
     at = vector @ flat
     # A margin that the line does not change bounds nothing where it is high enough, and all of it where not.
     effect = jnp.where(effect == 0, jnp.finfo(effect.dtype).tiny, effect)
@@ -201,7 +201,7 @@ def _seen(lines: Lines, flat: Array, margins: Array, vector: Array, effect: Arra
     part = jnp.exp(jnp.minimum(log_mass(low_above, high_above) - mass, 0))
     held = jnp.all(margins >= _threshold(stage.next_level)).astype(part.dtype)
     share = jnp.where(mass > -jnp.inf, part, held)  # an interval that rounding has closed is the state itself
-    return Seen(lines, flat, vector, at, (low, high), (low_above, high_above), share)
+    return LineStep(lines, flat, vector, at, (low, high), (low_above, high_above), share)
 
 
 def _threshold(level: Array) -> Array:

@@ -20,17 +20,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from volume.estimators.splitting.group import ClassGroup, GroupState, Replicate
-from volume.estimators.splitting.pilot import ClassPilot, PilotState
+from volume.estimators.smc.group import GroupState
+from volume.estimators.smc.pilot import Pilot, PilotState
+from volume.estimators.splitting.group import ClassGroup, Replicate
 from volume.estimators.splitting.schemes import ClassScheme
 from volume.estimators.splitting.stage import Stage
+from volume.models import Model
 from volume.runs.checkpoints import Checkpoint, Checkpoints, State, StoredCheckpoint, apart, floats, particle_rows
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
 
@@ -64,32 +65,6 @@ def fingerprint(stages: Sequence[Stage], scheme: ClassScheme) -> str:
     return hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class StateParts:
-    """A group that can go on from a state."""
-
-    part: StoredCheckpoint
-
-    @property
-    def numbers(self) -> list[int]:
-        """Of its replicates."""
-        return self.part.facts["replicates"]
-
-    def read(self, scheme: ClassScheme) -> GroupState:
-        """Its state."""
-        facts, columns, size = self.part.facts, _read_particles(self.part, scheme), len(self.numbers)
-        return GroupState(
-            level=facts["level"],
-            lasted=np.array(facts["lasted"], np.int64),
-            log_estimates=floats(facts["log_estimates"], -math.inf),
-            ideal=floats(facts["ideal"], math.nan),
-            nonfinite=np.array(facts["nonfinite"], np.int64),
-            moved=np.array(facts["moved"], float).reshape(-1, size),
-            root=columns["ancestor"].reshape(size, -1),
-            z=_normals(columns, size),
-        )
-
-
 class ClassParts:
     """What is kept of one class, and what is there of it."""
 
@@ -105,21 +80,20 @@ class ClassParts:
         """Parts to go on from; those of other classes play no part."""
         self._kept.restore(part for part in parts if part.facts.get("class") == self._number)
 
-    def pilot_into(self, pilot: ClassPilot) -> None:
-        """The pilot as it ended, or where it stood."""
+    def pilot_into(self, pilot: Pilot, model: Model) -> None:
+        """Let the pilot be as it ended, or go on from where it stood."""
         for part in self._kept.stored(self._pilot_name):
-            facts = part.facts
-            pilot.end(records_of(Stage, STAGES.read(part)), facts["log_volume"], facts["problem"])
-            pilot.evaluations = facts["evaluations"]
             self._pilot_kept = True
+            numbers = {"done": True, "problem": part.facts["problem"]}
+            pilot.go_on(_pilot_state(part, None, None, records_of(Stage, STAGES.read(part)), numbers))
             return
         for part in self._kept.stored(f"state-{self._number:03d}-pilot"):
-            facts, z = part.facts, _normals(_read_particles(part, pilot.scheme), 1)
+            facts, z = part.facts, _normals(_read_particles(part, model), 1)
             levels, next_levels, *steps = zip(*facts["stages"], strict=True) if facts["stages"] else [[]] * 4
             columns = (floats(levels, -math.inf).tolist(), floats(next_levels, math.inf).tolist(), *steps)
             stages = [Stage(*row) for row in zip(*columns, strict=True)]
             key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
-            pilot.go_on(PilotState(key, z, stages, tuple(facts["steps"]), facts["log_volume"], facts["evaluations"]))
+            pilot.go_on(_pilot_state(part, key, z, stages, {"_step": tuple(facts["steps"])}))
             self._kept.resume(part)
 
     def finished(self, phase: Phase) -> dict[int, Replicate]:
@@ -128,14 +102,24 @@ class ClassParts:
         found = [_replicates(part) for part in stored if _phase_of(part) == phase]
         return {number: one for each in found for number, one in each.items()}
 
-    def states(self, phase: Phase, numbers: Sequence[int]) -> list[StateParts]:
-        """Groups of these replicates, none in two of them, that can go on."""
-        stored = [part for part in self._kept.stored("state-") if _phase_of(part) == phase]
-        return [StateParts(part) for part in apart(stored, numbers)]
+    def states(self, phase: Phase, numbers: Sequence[int]) -> list[StoredCheckpoint]:
+        """List states of groups of these replicates, none in two of them."""
+        return apart([part for part in self._kept.stored("state-") if _phase_of(part) == phase], numbers)
 
-    def resumed(self, state: StateParts) -> None:
-        """A group goes on from this state, which is of no use once it has ended."""
-        self._kept.resume(state.part)
+    def group_into(self, part: StoredCheckpoint, group: ClassGroup) -> None:
+        """Let the group of a state's replicates go on from there."""
+        self._kept.resume(part)
+        scheme, size, facts = group.scheme, group.size, part.facts
+        columns, lasted = _read_particles(part, scheme.kernel.model), np.array(facts["lasted"], np.int64)
+        arrays = {
+            "log_total": floats(facts["log_estimates"], -math.inf),
+            "variance": floats(facts["ideal"], math.nan),
+            "lasted": lasted,
+            "evaluations": scheme.num_particles * scheme.kernel.draw_cost + lasted * scheme.cost,
+            "nonfinite": np.array(facts["nonfinite"], np.int64),
+        }
+        ancestor, moved = columns["ancestor"].reshape(size, -1), np.array(facts["moved"], float).reshape(-1, size)
+        group.go_on(GroupState(facts["level"], _normals(columns, size), ancestor, moved, arrays))
 
     # --- what is kept ---
 
@@ -146,49 +130,55 @@ class ClassParts:
         name = f"{kind}-{self._number:03d}{middle}-{min(found):06d}"
         self._kept.add(Checkpoint(name, self._facts(phase), _replicates_table(found)))
 
-    def collect_pilot(self, pilot: ClassPilot, *, all: bool) -> list[Checkpoint]:
+    def collect_pilot(self, pilot: Pilot, *, all: bool) -> list[Checkpoint]:
         """The pilot where it has ended, or its state where one is due."""
         if self._pilot_kept:
             return []
         facts: dict[str, Any] = {"class": self._number}
         if pilot.done:
             self._pilot_kept = True
-            facts |= {"problem": pilot.problem, "log_volume": pilot.log_volume, "evaluations": pilot.evaluations}
+            facts |= {"problem": pilot.problem, "log_volume": pilot.log_total, "evaluations": pilot.evaluations}
             self._kept.add(Checkpoint(self._pilot_name, facts, STAGES.table(columns_of(Stage, pilot.stages))))
             return self._kept.collect(all=all)
         state = pilot.state()
-        if state is None:
+        if state.z is None:
             return []
         facts |= {
             "key": np.asarray(jax.random.key_data(state.key)),
             "stages": [list(stage) for stage in state.stages],
-            "steps": list(state.steps),
-            "log_volume": state.log_volume,
-            "evaluations": state.evaluations,
+            "steps": list(state.numbers["_step"]),
+            "log_volume": pilot.log_total,
+            "evaluations": pilot.evaluations,
         }
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in state.z.values())
         name = f"state-{self._number:03d}-pilot"
 
         def content() -> tuple[dict[str, Any], Any]:
             return facts, _particles_table(state.z)
 
-        return self._kept.collect(State(name, state.evaluations, size, content), all=all)
+        return self._kept.collect(State(name, pilot.evaluations, _num_bytes(state.z), content), all=all)
 
-    def collect(self, active: tuple[ClassGroup, Phase] | None, *, all: bool) -> list[Checkpoint]:
-        """Replicates that have ended, and the state of those under way where one is due."""
-        if active is None or not active[0].at:
+    def collect(self, group: ClassGroup | None, phase: Phase, *, all: bool) -> list[Checkpoint]:
+        """Hand out the replicates that have ended, and the state of those under way where one is due."""
+        if group is None or not group.at:
             return self._kept.collect(all=all)
-        group, phase = active
+        state = group.state()
 
         def content() -> tuple[dict[str, Any], Any]:
-            state = group.state()
-            named = ("level", "lasted", "log_estimates", "ideal", "nonfinite", "moved")
-            facts = {"replicates": group.numbers, **{name: getattr(state, name) for name in named}}
-            number = np.repeat(np.array(group.numbers), state.root.shape[1])
-            return self._facts(phase) | facts, _particles_table(state.z, replicate=number, ancestor=state.root.ravel())
+            facts = {
+                "replicates": group.numbers,
+                "level": group.at,
+                "lasted": group.lasted,
+                "log_estimates": group.log_total,
+                "ideal": group.ideal,
+                "nonfinite": group.nonfinite,
+                "moved": state.moved,
+            }
+            ancestor = np.asarray(state.ancestor)
+            number = np.repeat(np.array(group.numbers), ancestor.shape[1])
+            return self._facts(phase) | facts, _particles_table(state.z, replicate=number, ancestor=ancestor.ravel())
 
         name = f"state-{self._number:03d}-{group.numbers[0]:06d}"
-        return self._kept.collect(State(name, group.at, group.state_bytes, content), all=all)
+        return self._kept.collect(State(name, group.at, _num_bytes(state.z), content), all=all)
 
     def _facts(self, phase: Phase) -> dict[str, Any]:
         return {"class": self._number, "trial": phase.trial, "constants": phase.constants}
@@ -196,6 +186,11 @@ class ClassParts:
 
 def _phase_of(part: StoredCheckpoint) -> Phase | None:
     return Phase(part.facts["trial"], part.facts["constants"]) if "constants" in part.facts else None
+
+
+def _pilot_state(part: StoredCheckpoint, key: Any, z: Any, stages: list[Stage], numbers: dict[str, Any]) -> PilotState:
+    numbers |= {"log_total": part.facts["log_volume"], "evaluations": part.facts["evaluations"]}
+    return PilotState(key, z, stages, numbers | {"_level": stages[-1].next_level if stages else -math.inf})
 
 
 def _replicates_table(found: dict[int, Replicate]) -> Any:
@@ -222,8 +217,12 @@ def _particles_table(z: Any, **columns: np.ndarray) -> Any:
     return particles({name: value.shape[2:] for name, value in z.items()}).table(normals | columns)
 
 
-def _read_particles(part: StoredCheckpoint, scheme: ClassScheme) -> dict[str, Any]:
-    return particles({p.name: p.shape for p in scheme.kernel.model.parameters}).read(part)
+def _num_bytes(z: Mapping[str, Any]) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in z.values())
+
+
+def _read_particles(part: StoredCheckpoint, model: Model) -> dict[str, Any]:
+    return particles({p.name: p.shape for p in model.parameters}).read(part)
 
 
 def _normals(columns: dict[str, Any], size: int) -> dict[str, np.ndarray]:

@@ -227,13 +227,12 @@ class SplittingRun:
     def restrict(self, index: int, count: int) -> None:
         """Do this share of every class's replicates; `resolve` begins when all of them have ended, in a later run."""
         self._share = index, count
-        for run in (*self._runs, *self._resolved.values()):
+        for run in self._all_runs:
             run.restrict(index, count)
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
         """What has ended since the last call, and now and then the state of what is under way."""
-        runs = (*self._runs, *self._resolved.values())
-        return [part for run in runs for part in run.collect(all=all, whole=self._whole)]
+        return [part for run in self._all_runs for part in run.collect(all=all, whole=self._whole)]
 
     @property
     def class_runs(self) -> list[ClassRun]:
@@ -293,8 +292,12 @@ class SplittingRun:
         return [_Part(label, int(column), first) for label, column in zip(labels, columns, strict=True)]
 
     @property
+    def _all_runs(self) -> tuple[ClassRun, ...]:
+        return (*self._runs, *self._resolved.values())
+
+    @property
     def _active(self) -> ClassRun | None:
-        return next((run for run in (*self._runs, *self._resolved.values()) if not run.done), None)
+        return next((run for run in self._all_runs if not run.done), None)
 
     @property
     def done(self) -> bool:
@@ -325,7 +328,7 @@ class SplittingRun:
                 continue
 
     def progress(self) -> Progress:
-        runs = (*self._runs, *self._resolved.values())
+        runs = self._all_runs
         run = self._active or runs[-1]
         return Progress(
             done=sum(run.fraction for run in runs),
@@ -343,7 +346,7 @@ class SplittingRun:
                 entries += self._given_entries(run, facts.level) if self._given else [class_entry(run, facts.level)]
         if not entries:
             return None
-        runs = (*self._runs, *self._resolved.values())
+        runs = self._all_runs
         return EstimateReport.of(
             facts,
             tuple(entries),

@@ -32,7 +32,7 @@ class Space(NamedTuple):
     inputs: Array  # [M, ...]
 
 
-class Seen(NamedTuple):
+class WindowStep(NamedTuple):
     """The window of one state, seen from a level."""
 
     window: Window
@@ -97,13 +97,13 @@ class WindowKernel:
         """Stay at the level."""
         return Stage(level, math.inf, *step)
 
-    def around(self, key: Array, z: Params, space: Space, stage: Stage, number: Array | int = 0) -> Seen:
+    def around(self, key: Array, z: Params, space: Space, stage: Stage, number: Array | int = 0) -> WindowStep:
         """A window of the state z, whatever the step's ``number``; the key is consumed."""
         window = Window(self.arcs, key, z, stage.body_step, stage.head_step)
         score = self._scores(window, space)
         # The state counts as inside whatever the rounding of another matrix product says of it.
         inside = (score >= stage.level) | (jnp.arange(score.size).reshape(score.shape) == window.current)
-        return Seen(window, score, inside, inside & (score >= stage.next_level))
+        return WindowStep(window, score, inside, inside & (score >= stage.next_level))
 
     def move(self, key: Array, z: Params, space: Space, stage: Stage) -> Move:
         """One move of one particle; the key is consumed."""

@@ -1,4 +1,4 @@
-"""Where a splitting run around an anchor starts from: a Gaussian law that covers the region.
+"""Where a splitting run around an anchor starts from: a Gaussian that covers the region.
 
 Under the prior alone a local region is e^-1000 rare and far longer in some directions than in others. The law
 
@@ -8,7 +8,7 @@ a the anchor's normals and H the curvature of the divergence, is as wide as the 
 care and narrow where it does. Its weight beta is set by draws: the median divergence under q is ``breadth`` times the
 largest cutoff, so that the region is in reach of a few levels. H is the curvature at the anchor
 (volume.estimators.local.divergence: KL's Gauss-Newton matrix), then its mean over draws from q, a few times over: away
-from the anchor units that were off have come on, and a law made of the anchor's own curvature reached so far along
+from the anchor units that were off have come on, and one made of the anchor's own curvature reached so far along
 those that most of the region was missed (a 16-8-10 network on digits: replicates 6.5 nats apart).
 
 Whatever q is, the estimate stays unbiased (volume.estimators.local.region_kernel weighs it away); what q is decides how
@@ -38,13 +38,13 @@ from volume.models import Parameter, Params
 from volume.samplers import Gaussian, Prior, Uniform
 
 ROUNDS, PAIRS = 4, 16  # of averaging the curvature, over so many draws and their mirror images
-PRIOR_STATES, WIDER = 8, 1.2  # of a law that is fitted to states
+PRIOR_STATES, WIDER = 8, 1.2  # of a proposal that is fitted to states
 RANGE = (1e-11, 1e12)  # of beta times the largest curvature
 
 
 @dataclass(frozen=True, eq=False)
-class Cover:
-    """The law q: z = centre + root x with x ~ N(0, I)."""
+class Proposal:
+    """The Gaussian q: z = centre + root x with x ~ N(0, I)."""
 
     centre: np.ndarray  # [n] float64
     root: np.ndarray  # [n, n]
@@ -52,7 +52,7 @@ class Cover:
     beta: float  # 0: the prior itself
     evaluations: int = 0  # of the divergence, a product with its curvature being one too
 
-    def seen_from(self, other: Cover, x: np.ndarray) -> tuple[float, np.ndarray]:
+    def seen_from(self, other: Proposal, x: np.ndarray) -> tuple[float, np.ndarray]:
         """How much smaller steps are in these coordinates, about; and states x [S, n] of ``other`` in them."""
         z = other.centre + x @ other.root.T - self.centre
         shrink = math.exp((other.log_det - self.log_det) / len(self.centre))
@@ -93,12 +93,12 @@ def normals_of(prior: Prior, parameters: tuple[Parameter, ...], anchor: Params) 
     return np.concatenate(pieces)
 
 
-def prior_cover(size: int) -> Cover:
-    """The prior itself."""
-    return Cover(np.zeros(size), np.eye(size), 0.0, 0.0)
+def prior_proposal(size: int) -> Proposal:
+    """Give the prior itself."""
+    return Proposal(np.zeros(size), np.eye(size), 0.0, 0.0)
 
 
-def curved_cover(
+def curved_proposal(
     scheme: Scheme[RegionKernel],
     data: Any,
     anchor: Params,
@@ -106,7 +106,7 @@ def curved_cover(
     breadth: float,
     key: Array,
     dtype: np.dtype,
-) -> Cover:
+) -> Proposal:
     """q as this file defines it; the key is consumed. ``data`` and ``anchor`` are those of the :class:`Space`.
 
     Raises:
@@ -119,14 +119,14 @@ def curved_cover(
     key_median, key_draws = jax.random.split(key)
     evaluations = 0
 
-    def median(law: Cover) -> float:
+    def median(proposal: Proposal) -> float:
         nonlocal evaluations
         # The same normals every time: the median falls as beta grows, but for what the line's points do.
-        score = np.asarray(draw(scheme, key_median[None], space_of(law, data, anchor, dtype))[1])
+        score = np.asarray(draw(scheme, key_median[None], space_of(proposal, data, anchor, dtype))[1])
         evaluations += score.size * kernel.draw_cost
         return float(np.median(np.where(np.isnan(score), math.inf, -score)))
 
-    at, curvature, found = z[None], 0.0, prior_cover(size)
+    at, curvature, found = z[None], 0.0, prior_proposal(size)
     for round_ in range(ROUNDS + 1):
         seen = _mean_curvature(scheme, at, data, dtype)
         evaluations += size * len(at)
@@ -140,9 +140,9 @@ def curved_cover(
 
 
 def _balanced(
-    curvature: np.ndarray, z: np.ndarray, median: Callable[[Cover], float], wanted: float, name: str
-) -> Cover:
-    """The law of this curvature [n, n] around the normals z [n] with the median divergence that is wanted."""
+    curvature: np.ndarray, z: np.ndarray, median: Callable[[Proposal], float], wanted: float, name: str
+) -> Proposal:
+    """Give the proposal of this curvature [n, n] around the normals z [n] with the median divergence that is wanted."""
     values, vectors = np.linalg.eigh(curvature)
     values = np.maximum(values, 0.0)  # downhill directions of a user's function: as wide as the prior
     if not values[-1] > 0:
@@ -152,46 +152,46 @@ def _balanced(
         )
     turned = vectors.T @ z
 
-    def law(log_beta: float) -> Cover:
+    def with_weight(log_beta: float) -> Proposal:
         beta = math.exp(log_beta)
         precision = 1 + beta * values
         centre = vectors @ (beta * values / precision * turned)
         root = (vectors / np.sqrt(precision)) @ vectors.T
-        return Cover(centre, root, -0.5 * float(np.log(precision).sum()), beta)
+        return Proposal(centre, root, -0.5 * float(np.log(precision).sum()), beta)
 
     low, high = (math.log(end / values[-1]) for end in RANGE)
-    if median(law(low)) <= wanted:
-        return prior_cover(len(z))
+    if median(with_weight(low)) <= wanted:
+        return prior_proposal(len(z))
     while high - low > 0.05:
         middle = (low + high) / 2
-        low, high = (middle, high) if median(law(middle)) > wanted else (low, middle)
-    return law(high)
+        low, high = (middle, high) if median(with_weight(middle)) > wanted else (low, middle)
+    return with_weight(high)
 
 
-def refitted(cover: Cover, x: np.ndarray) -> Cover:
-    """The law with the mean and the variances of states x [S, n] of ``cover``, along the axes of its root.
+def refitted(proposal: Proposal, x: np.ndarray) -> Proposal:
+    """Give the proposal with the mean and the variances of states x [S, n] of ``proposal``, along the axes of its root.
 
-    Variances are drawn towards 1 by ``PRIOR_STATES`` states and then raised by ``WIDER``: a law that is too wide costs
+    Variances are drawn towards 1 by ``PRIOR_STATES`` states and then raised by ``WIDER``: one that is too wide costs
     levels, one that is too narrow misses what it does not reach.
     """
-    sizes, axes = np.linalg.eigh(cover.root)
+    sizes, axes = np.linalg.eigh(proposal.root)
     along = x @ axes
     share = len(x) / (len(x) + PRIOR_STATES)
     centre, variance = share * along.mean(axis=0), share * along.var(axis=0) + (1 - share)
     sizes_new = sizes * np.sqrt(WIDER * variance)
     root = (axes * sizes_new) @ axes.T
     return replace(
-        cover,
-        centre=cover.centre + axes @ (sizes * centre),
+        proposal,
+        centre=proposal.centre + axes @ (sizes * centre),
         root=root,
         log_det=float(np.log(sizes_new).sum()),
     )
 
 
-def space_of(cover: Cover, data: Any, anchor: Params, dtype: np.dtype) -> Space:
-    """The arrays of a law in the dtype of a run."""
-    log_det = np.asarray(cover.log_det, dtype)
-    return Space(data, anchor, cover.centre.astype(dtype), cover.root.astype(dtype), log_det)
+def space_of(proposal: Proposal, data: Any, anchor: Params, dtype: np.dtype) -> Space:
+    """Give the arrays of a proposal in the dtype of a run."""
+    log_det = np.asarray(proposal.log_det, dtype)
+    return Space(data, anchor, proposal.centre.astype(dtype), proposal.root.astype(dtype), log_det)
 
 
 def _mean_curvature(scheme: Scheme[RegionKernel], at: np.ndarray, data: Any, dtype: np.dtype) -> np.ndarray:

@@ -65,7 +65,7 @@ class Free:
         return data["anchor"].at[data["free"]].add(data["scale"] * y, unique_indices=True)
 
 
-class AimState(NamedTuple):
+class PreconditionerState(NamedTuple):
     """Where a pilot stands, or how it ended; arrays of the free parameters."""
 
     curvature: Curvature
@@ -78,7 +78,7 @@ class AimState(NamedTuple):
     columns: tuple[np.ndarray, ...] = ()  # [., d] each: of the whole matrix, so far
 
 
-class Aim:
+class PreconditionerFit:
     """The pilot; ``advance`` until ``curvature`` and ``weights`` are there.
 
     ``kind`` is "identity", "diagonal", "full" or "given" (with ``given`` [d], up to a factor); ``data`` holds "anchor"
@@ -116,9 +116,9 @@ class Aim:
     def done(self) -> bool:
         return len(self.weights) > 0
 
-    def state(self) -> AimState:
+    def state(self) -> PreconditionerState:
         """Where it stands, or how it ended: then without what is of no use any more."""
-        found = AimState(self.curvature, self.weights, self.evaluations, self._fitted)
+        found = PreconditionerState(self.curvature, self.weights, self.evaluations, self._fitted)
         if self.done or self._state is None:
             return found
         values, log_weight = map(np.asarray, self._state)
@@ -126,7 +126,7 @@ class Aim:
             values=values, log_weight=log_weight, points=np.asarray(self._points), columns=tuple(self._columns)
         )
 
-    def go_on(self, state: AimState) -> None:
+    def go_on(self, state: PreconditionerState) -> None:
         """From that state, of a pilot with the same arguments."""
         self.curvature, self.weights, self.evaluations, self._fitted = state[:4]
         if state.values is not None:
