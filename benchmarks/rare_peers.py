@@ -32,9 +32,7 @@ import numpy as np
 from jax import Array
 
 from volume import Query
-from volume.classifiers.labels import BoundFits
 from volume.errors import unknown
-from volume.functions.tables import read_label
 
 Score = Callable[[Array], Array]
 
@@ -258,15 +256,12 @@ def margin_score(query: Query, label: Any, *, normalise: bool = False) -> Score:
     every parameter (x = 0 without biases) say nothing and are left out. NaN scores -inf.
     """
     bound, model, prior, parameters = query.bound, query.model, query.prior, query.model.parameters
-    if isinstance(bound, BoundFits):
-        if bound.index(label) != 1:
-            raise ValueError(f"Nested sampling needs a class given by labels; {label!r} of Fits is not: take 'fits'.")
-        positions, labels = np.asarray(bound.positions), np.asarray(bound.labels_at)
-    elif query.classifier.describe()["name"] == "truth-table":
-        labels = read_label(label, query.domain.num_inputs, model.num_outputs).astype(np.int64)
-        positions = np.arange(len(labels))
-    else:
-        raise ValueError(f"Nested sampling needs Fits or TruthTable; got {query.classifier!r}.")
+    if (required := bound.required_labels(bound.index(label))) is None:
+        raise ValueError(
+            f"Nested sampling needs a class given by labels; {label!r} of {query.classifier!r} is none: take 'fits' of "
+            "Fits, or a class of TruthTable."
+        )
+    positions, labels = required[0], required[1].astype(np.int64)
     if not prior.has_transform:
         raise ValueError(f"Nested sampling needs a prior made of a standard normal; got {prior!r}.")
     inputs = jnp.asarray(query.domain.inputs[positions], jnp.float32)

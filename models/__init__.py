@@ -6,13 +6,12 @@ The adapters for Flax modules load on first use: half a second that a fully conn
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .adapters import check_outputs
+from .adapters import check_outputs, flat_names
 from .descriptions import from_description
 from .function import FunctionModel, from_function
 from .interpolants import Interpolants, interpolation
 from .mlp import ACTIVATIONS, MLP, Perceptron
 from .model import Head, Model, Parameter, Params
-from .paths import flat_names
 from .polynomial import Polynomial
 from .symmetry import Symmetry
 from .units import Moved, UnitSymmetry

@@ -18,7 +18,7 @@ from jax import Array
 
 from volume.errors import unknown
 
-from .model import Head, Kind, Model, Parameter, Params
+from .model import Kind, Model, Parameter, Params
 from .symmetry import Symmetry
 from .units import UnitSymmetry
 
@@ -81,6 +81,26 @@ def replace_parameters(guessed: tuple[Parameter, ...], given: Iterable[Parameter
             )
         by_name[parameter.name] = parameter
     return tuple(by_name.values())
+
+
+def flat_names(tree: Mapping[Any, Any]) -> dict[str, Any]:
+    """A nested mapping as a flat one, names joined by dots: "conv1.kernel". Flat already: returned as it is.
+
+    ValueError when two paths make one name.
+    """
+    flat: dict[str, Any] = {}
+
+    def walk(prefix: str, node: Any) -> None:
+        if isinstance(node, Mapping):
+            for key, child in node.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), child)
+        elif prefix in flat:
+            raise ValueError(f"Two parameters have the name {prefix!r}; rename one of the modules.")
+        else:
+            flat[prefix] = node
+
+    walk("", tree)
+    return flat
 
 
 def checked_shape(what: str, shape: Any) -> tuple[int, ...]:
@@ -178,23 +198,17 @@ def as_columns(outputs: Array) -> Array:
     return outputs[:, None] if outputs.ndim == 1 else outputs
 
 
-def describe_adapter(
-    name: str,
-    wrapped: str,
-    parameters: tuple[Parameter, ...],
-    input_shape: tuple[int, ...],
-    num_outputs: int,
-    head: Head | None,
-) -> dict[str, Any]:
+def describe_adapter(name: str, wrapped: str, model: Model) -> dict[str, Any]:
     """A JSON-able record of a network that cannot be made again from it."""
+    head = model.head
     return {
         "name": name,
         "wrapped": wrapped,
-        "input_shape": list(input_shape),
-        "num_outputs": num_outputs,
+        "input_shape": list(model.input_shape),
+        "num_outputs": model.num_outputs,
         "parameters": [
             {"name": p.name, "shape": list(p.shape), "kind": p.kind, "fan_in": p.fan_in, "layer": p.layer}
-            for p in parameters
+            for p in model.parameters
         ],
         "head": None if head is None else {"weight": head.weight, "bias": head.bias},
     }

@@ -74,8 +74,7 @@ class FlaxModel:
 
     def describe(self) -> dict[str, Any]:
         """JSON-able; the module itself is only named."""
-        name, wrapped = self.network.kind, self.network.wrapped
-        return describe_adapter(name, wrapped, self.parameters, self.input_shape, self.num_outputs, self.head)
+        return describe_adapter(self.network.kind, self.network.wrapped, self)
 
 
 def from_nnx(

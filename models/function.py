@@ -64,14 +64,7 @@ class FunctionModel:
 
     def describe(self) -> dict[str, Any]:
         """JSON-able; the function itself is only named."""
-        return describe_adapter(
-            "function",
-            qualified_name(self.function),
-            self.parameters,
-            self.input_shape,
-            self.num_outputs,
-            self.head,
-        )
+        return describe_adapter("function", qualified_name(self.function), self)
 
 
 def from_function(

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .model import Parameter, Params
-from .polynomial import Polynomial
+from .model import Params
+from .polynomial import OneNumber, Polynomial
 
 MAX_CONDITION = 1e10  # of the scaled powers at the training points: beyond, under six digits of the answer are left
 
@@ -42,7 +42,7 @@ def interpolation(x: np.ndarray, y: np.ndarray, std: np.ndarray) -> tuple[np.nda
 
 
 @dataclass(frozen=True)
-class Interpolants:
+class Interpolants(OneNumber):
     """The polynomials of a degree through points (x_j, y_j): one number in, one out.
 
     Its one parameter is "0.weight" [f, 1], the f = degree + 1 - m coordinates w that the points leave free, with
@@ -91,16 +91,8 @@ class Interpolants:
         return std * u, std[:, None] * free
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (1,)
-
-    @property
-    def num_outputs(self) -> int:
-        return 1
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        return (Parameter("0.weight", (self.degree + 1 - len(self.inputs), 1), "weight", 1, 0),)
+    def num_free(self) -> int:
+        return self.degree + 1 - len(self.inputs)
 
     @property
     def head(self) -> None:

@@ -17,8 +17,23 @@ from .model import Head, Parameter, Params
 MAX_DEGREE = 1000  # powers beyond are 0 or infinite in float32 unless |x| is 1 to two digits
 
 
+class OneNumber:
+    """What models from one number to one number share: their one parameter is "0.weight" [num_free, 1]."""
+
+    @property
+    def num_free(self) -> int:
+        raise NotImplementedError
+
+    input_shape = (1,)
+    num_outputs = 1
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (Parameter("0.weight", (self.num_free, 1), "weight", 1, 0),)
+
+
 @dataclass(frozen=True)
-class Polynomial:
+class Polynomial(OneNumber):
     """The polynomial sum_k c_k x^k of one number x, k = 0..degree.
 
     Its one parameter is "0.weight" [degree + 1, 1], the coefficients from the constant upward. They are weights with
@@ -39,20 +54,12 @@ class Polynomial:
         object.__setattr__(self, "degree", int(self.degree))
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        return (1,)
-
-    @property
-    def num_outputs(self) -> int:
-        return 1
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        return (Parameter("0.weight", (self.degree + 1, 1), "weight", 1, 0),)
+    def num_free(self) -> int:
+        return self.degree + 1
 
     @property
     def head(self) -> Head:
-        return Head("0.weight", None, self.degree + 1)
+        return Head("0.weight", None, self.num_free)
 
     def features(self, params: Params, inputs: Array) -> Array:
         """The powers x^0..x^degree, [N, F], of inputs [N, 1]."""

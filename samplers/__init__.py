@@ -4,7 +4,7 @@
 """
 
 from .descriptions import from_description
-from .gaussian import Gaussian
+from .independent import Gaussian, Uniform
 from .initializer import Initializer
 from .internals import *  # noqa: F403
 from .lattice import Lattice
@@ -12,7 +12,6 @@ from .objectives import LOSSES, OBJECTIVES, PPO, Loss, Objective, Reinforce
 from .optimisers import OPTIMISERS, SCHEDULES, Optimiser
 from .prior import Prior
 from .sphere import Sphere
-from .uniform import Uniform
 
 __all__ = [
     "LOSSES",

@@ -7,12 +7,11 @@ from typing import Any
 
 from volume.errors import unknown
 
-from .gaussian import Gaussian
+from .independent import Gaussian, Uniform
 from .initializer import Initializer
 from .lattice import Lattice
 from .prior import Prior
 from .sphere import Sphere
-from .uniform import Uniform
 
 _PRIORS = {
     "gaussian": Gaussian,

@@ -1,14 +1,19 @@
-"""What the priors share that draw every entry of every parameter on its own."""
+"""Priors that draw every entry of every parameter on its own, weights scaled by their fan-in."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import jax
+import numpy as np
 from jax import Array
 
 from volume.models import Parameter, Params
 
 from .prior import (
+    PerLayer,
     PushForward,
     at_layer,
     check_length,
@@ -35,7 +40,7 @@ class Independent(PushForward):
         for name in self._fields():
             object.__setattr__(self, name, checked_setting(name, getattr(self, name)))
         weight, bias, _ = self._fields()
-        if not any(any(_values(getattr(self, name))) for name in (weight, bias)):
+        if not any(np.any(getattr(self, name)) for name in (weight, bias)):
             raise ValueError(
                 f"{weight} and {bias} are both 0, so every draw would be the same network; give one a value > 0."
             )
@@ -68,5 +73,43 @@ class Independent(PushForward):
         return fan_scale(size, parameter.fan_in) if parameter.kind == "weight" else size
 
 
-def _values(setting: float | tuple[float, ...]) -> tuple[float, ...]:
-    return setting if isinstance(setting, tuple) else (setting,)
+@dataclass(frozen=True)
+class Gaussian(Independent):
+    """Weights N(0, weight_std^2 / fan_in), biases N(0, bias_std^2), scales N(1, scale_std^2), all independent.
+
+    Each setting is one number, or a tuple with one number per layer (``Parameter.layer``). "Scales" are the factors
+    of normalisation layers; they stay at 1 by default. Errors: TypeError for what is no number; ValueError for a
+    negative or infinite one, for weight_std and bias_std that are both 0, and, in ``check``, for a tuple of the
+    wrong length.
+    """
+
+    weight_std: PerLayer = 1.0
+    bias_std: PerLayer = 0.0
+    scale_std: PerLayer = 0.0
+
+    size_name: ClassVar[str] = "std"
+
+    @staticmethod
+    def unit(z: Array) -> Array:
+        return z
+
+
+@dataclass(frozen=True)
+class Uniform(Independent):
+    """Weights U(-a, a) with a = weight_bound / sqrt(fan_in), biases U(-bias_bound, bias_bound), all independent.
+
+    Scales (the factors of normalisation layers) are U(1 - scale_bound, 1 + scale_bound), by default fixed at 1. Each
+    setting is one number, or a tuple with one number per layer. Errors as for ``Gaussian``. The variance of a weight
+    is weight_bound^2 / (3 fan_in): weight_bound = sqrt(3) has that of ``Gaussian(weight_std=1)``.
+    """
+
+    weight_bound: PerLayer = 1.0
+    bias_bound: PerLayer = 0.0
+    scale_bound: PerLayer = 0.0
+
+    size_name: ClassVar[str] = "bound"
+
+    @staticmethod
+    def unit(z: Array) -> Array:
+        # 2 Phi(z) - 1, the probability integral transform.
+        return jax.lax.erf(z * math.sqrt(0.5))

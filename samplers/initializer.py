@@ -60,6 +60,10 @@ class Initializer:
     input_shape: Sequence[int] | int | None = None
     bias: str = "zeros"
 
+    has_transform = False
+    separable = False
+    sign_symmetric = False
+
     def __post_init__(self):
         if self.input_shape is not None:
             shape = (self.input_shape,) if isinstance(self.input_shape, int) else self.input_shape
@@ -86,18 +90,6 @@ class Initializer:
                 f"Initializer got a {type(self.source).__name__} that cannot be hashed, as JAX needs it to be; make "
                 "its fields hashable (tuples for lists)."
             ) from None
-
-    @property
-    def has_transform(self) -> bool:
-        return False
-
-    @property
-    def separable(self) -> bool:
-        return False
-
-    @property
-    def sign_symmetric(self) -> bool:
-        return False
 
     def transform(self, z: Params, parameters: tuple[Parameter, ...]) -> Params:
         """There is none: TypeError."""

@@ -44,6 +44,8 @@ class Lattice:
     bias_levels: Levels | None = None
 
     finite = True  # the parameters can be listed
+    has_transform = False
+    separable = True
 
     def __post_init__(self):
         object.__setattr__(self, "weight_levels", _checked_levels("weight_levels", self.weight_levels))
@@ -59,14 +61,6 @@ class Lattice:
     def ternary(cls) -> Lattice:
         """Weights and biases -1, 0 or 1."""
         return cls((-1, 0, 1))
-
-    @property
-    def has_transform(self) -> bool:
-        return False
-
-    @property
-    def separable(self) -> bool:
-        return True
 
     @property
     def sign_symmetric(self) -> bool:

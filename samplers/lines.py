@@ -26,7 +26,7 @@ from jax import Array
 from volume.models import Model, Params
 
 from .blocks import can_share_heads
-from .gaussian import Gaussian
+from .independent import Gaussian
 from .prior import Prior
 
 # Singular values below this share of the largest belong to rounding (float32, a few hundred rows).

@@ -88,16 +88,11 @@ def fan_scale(value: float, fan_in: int) -> float:
 class PushForward:
     """The parts that every prior of the form ``transform(standard normal)`` shares."""
 
-    @property
-    def has_transform(self) -> bool:
-        return True
+    has_transform = True
+    sign_symmetric = True
 
     @property
     def separable(self) -> bool:
-        return True
-
-    @property
-    def sign_symmetric(self) -> bool:
         return True
 
     def transform(self, z: Params, parameters: tuple[Parameter, ...]) -> Params:

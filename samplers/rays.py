@@ -40,11 +40,10 @@ from jax import Array
 
 from volume.models import Parameter
 
-from .gaussian import Gaussian
+from .independent import Gaussian, Uniform
 from .preconditioners import Preconditioner
 from .prior import Prior
 from .radial import DROP, log_radial, log_radial_centred
-from .uniform import Uniform
 
 # Sums over coordinates are finished on the host in float64 from parts of this many: a float32 sum of a million squares
 # is off by 1e-6 of itself, which r^(d-1) would make a nat.

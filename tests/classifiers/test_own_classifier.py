@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from shared_queries import TANH_FITS
 
 import volume
 from volume.classifiers.base import BoundClassifier, Classifier, from_description
 from volume.classifiers.class_numbers import as_index, in_range
 from volume.functions.domains import Domain
+from volume.functions.importance import Every
 
 LABELS: tuple[str, ...] = ("neither", "second", "first", "both")
 
@@ -29,13 +30,6 @@ class Pair(Classifier):
 
     def bind(self, domain: Domain, num_outputs: int) -> BoundPair:
         return BoundPair(self, domain.num_inputs, num_outputs, self.first, self.second)
-
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "first": self.first, "second": self.second}
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Pair:
-        return cls(record["first"], record["second"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +57,6 @@ class BoundPair(BoundClassifier):
 
 
 PAIR = Pair(3, 6)
-# Inputs 011 and 110 are 60 degrees apart, and a direction of the weights is as likely as any other.
-TRUTH = {"neither": 1 / 3, "second": 1 / 6, "first": 1 / 6, "both": 1 / 3}
 
 
 def question(classifier: Classifier = PAIR) -> volume.Query:
@@ -89,29 +81,36 @@ def test_direct_counts_it_and_its_report_is_kept(tmp_path):
     assert from_description(PAIR.describe()) == PAIR != Pair(6, 3)
 
 
-@pytest.mark.parametrize(("labels", "chain"), [(None, False), (("both", "first"), False), (("first",), True)])
-def test_splitting_answers_by_its_labels(labels, chain):
-    """10 standard errors: a false alarm has a chance far below 1e-6."""
-    report = volume.estimate(question(), volume.Splitting(particles=512, labels=labels, chain=chain), seed=0)
-    assert [entry.label for entry in report.entries] == list(labels or ("both",))
-    for entry in report.entries:
-        truth = TRUTH[entry.label]
-        assert abs(entry.log_volume - math.log(truth)) < 10 * math.sqrt((1 - truth) / truth / (512 * 8))
+def test_scores_are_those_of_its_labels():
+    bound, inputs = question().bound, question().domain.inputs
+    for index, labels in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        fits = question(volume.Fits(inputs[[3, 6]], labels)).bound
+        for chain in (False, True):
+            assert bound.importance_function(index, chain=chain) == fits.importance_function(1, chain=chain)
+    product = question(PAIR * volume.Ones()).bound
+    ones = question(volume.Ones()).bound.importance_function(5)
+    assert product.importance_function(product.index("first, 5")) == Every((bound.importance_function(2), ones))
+
+
+def test_splitting_answers_by_its_labels():
+    """One compiled program for both, that of TANH_FITS elsewhere: inputs 00 and 11 with the labels 1 and 0."""
+    method = volume.Splitting(particles=64, moves=4, replicates=8)
+    report = volume.estimate(replace(TANH_FITS, classifier=Pair(0, 3)), replace(method, labels=("first",)), seed=6)
+    assert [entry.label for entry in report.entries] == ["first"]
+    assert report["first"].log_volume == volume.estimate(TANH_FITS, method, seed=6)["fits"].log_volume
 
 
 def test_it_is_given_and_split_and_multiplied():
     found = volume.estimate(question(volume.Given(PAIR, volume.Ones())), volume.Direct(20_000), seed=0)
     share = {entry.label: entry.share for entry in volume.shares(found)}
-    tables = volume.estimate(question(volume.TruthTable()), volume.Direct(20_000), seed=0).classes()
-    both = [entry for entry in tables if by_hand(entry.label) == "both"]
+    tables = volume.estimate(question(volume.TruthTable()), volume.Direct(20_000), seed=0)
+    both = [entry for entry in tables.classes() if by_hand(entry.label) == "both"]
     five = sum(entry.count for entry in both if entry.label.count("1") == 5)
     assert share["5"] == pytest.approx(five / sum(entry.count for entry in both), abs=1e-12)
-    split = volume.estimate(question(PAIR * volume.Ones()), volume.Splitting(labels=("both, 5",)), seed=0)
-    assert abs(split["both, 5"].log_volume - math.log(five / 20_000)) < 0.5  # some 10 standard errors of either
+    assert tables.group_by(PAIR * volume.Ones())["both, 5"].count == five
     limit = volume.infinite_width(question(), "first", samples=4096)
-    assert limit.log_probability == pytest.approx(
-        math.log(TRUTH["first"]), abs=0.01
-    )  # quasi-random: some 100 times its error
+    # Inputs 011 and 110 are 60 degrees apart, and a direction of the weights is as likely as any other.
+    assert limit.log_probability == pytest.approx(math.log(1 / 6), abs=0.01)  # quasi-random: some 100 times its error
 
 
 def test_a_kind_has_one_class():

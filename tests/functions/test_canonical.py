@@ -14,7 +14,7 @@ import pytest
 import volume
 from volume.functions import canonical_bits, tables
 from volume.functions.canonical import CHUNK, TableGroup
-from volume.queries.relabelling import PointGroup
+from volume.functions.canonical_points import PointGroup
 
 KINDS = list(itertools.product((False, True), repeat=3))  # permutations, negations, outputs
 

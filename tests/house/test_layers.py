@@ -37,7 +37,6 @@ GRADED = "the study grades this formula itself"
 TIMED = "the study times this step alone"
 BEYOND_THE_FACADE = {
     "volume.classifiers.defects": "labels of the classes, as the report writes them",
-    "volume.classifiers.labels": "peers need the bound classifier's own score",
     "volume.common.logs": "prints volumes as the library does",
     "volume.common.progress": "reads the progress that a run reports",
     "volume.common.provenance": "records say what a report's own record says",
@@ -49,7 +48,6 @@ BEYOND_THE_FACADE = {
     "volume.estimators.local.splitting": GRADED,
     "volume.estimators.trained.run": TIMED,
     "volume.functions.data_files": "the digits, as the command line reads them",
-    "volume.functions.tables": "peers read the library's labels",
     "volume.plots.figures": "figures in the library's colours",
     "volume.reports.entries": GRADED,
     "volume.reports.local_entries": GRADED,

@@ -54,7 +54,7 @@ print(MLP.__module__, volume.samplers.Gaussian.__module__)
 @pytest.mark.parametrize("first", ["", "import volume; volume.models, volume.samplers"], ids=["theirs", "ours"])
 def test_a_users_own_models_and_samplers_are_left_alone(users_folder, first):
     """Whichever of the two is imported first."""
-    assert run(first + USE, users_folder) == "volume.models.mlp volume.samplers.gaussian"
+    assert run(first + USE, users_folder) == "volume.models.mlp volume.samplers.independent"
 
 
 def test_importing_volume_imports_no_jax(tmp_path):

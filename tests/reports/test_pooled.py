@@ -17,8 +17,8 @@ from scipy import stats
 import volume
 from volume import models, samplers
 from volume.functions.canonical import TableGroup
+from volume.functions.canonical_points import PointGroup
 from volume.functions.tables import labels
-from volume.queries.relabelling import PointGroup
 from volume.reports.comparison import interval_z
 from volume.reports.loading import load
 from volume.reports.pooled import PooledReport, PooledTable, PooledVolume, as_asked

@@ -300,7 +300,6 @@ def test_large_domains_and_several_outputs_leave_columns_out():
 
 def test_other_questions_are_refused():
     x, y = CUBE.inputs, LABELS
-    model = models.MLP((3, 4, 1))
     fits = volume.Fits(x[:3], y[:3])
     for classifier, words in (
         (volume.Ones(), "behaviour elsewhere"),
@@ -308,7 +307,12 @@ def test_other_questions_are_refused():
         (volume.Given(fits, volume.Accuracy(x, y)), "3 test inputs are training inputs too"),
         (volume.Given(fits, volume.Accuracy(x[[4, 4]], y[[4, 4]])), "twice"),
         (volume.Given(fits, volume.Accuracy(x[4:], y[4:]), label="misses"), "misses"),
+        (
+            volume.Given(volume.Argmax(x[:3]), volume.Accuracy(x[4:], y[4:]), label="001"),
+            "'001' of Argmax.* no training labels",
+        ),
     ):
+        model = models.MLP((3, 4, 2 if "Argmax" in words else 1))
         with pytest.raises(ValueError, match=words):
             volume.measure(volume.Query(model, PRIOR, CUBE, classifier), volume.Direct(draws=10))
     with pytest.raises(TypeError, match="not a query"):

@@ -5,7 +5,6 @@ Shape letters: N inputs of the domain, m chosen ones, C outputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -21,7 +20,7 @@ from volume.classifiers.base import (
 from volume.classifiers.class_numbers import as_index, in_range, select
 from volume.common.content import frozen
 from volume.functions import tables
-from volume.functions.domains import Domain, Points, as_inputs, row_keys
+from volume.functions.domains import Domain, Points, as_inputs, first_rows
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -38,7 +37,7 @@ class Argmax(Classifier):
     def __init__(self, inputs: ArrayLike | None = None) -> None:
         array = None if inputs is None else as_inputs(inputs, "The inputs of Argmax")
         object.__setattr__(self, "inputs", array)
-        if array is not None and len(set(row_keys(array))) < len(array):
+        if array is not None and len(np.unique(first_rows(array))) < len(array):
             raise ValueError("The inputs of Argmax repeat a row, and one input has one label: give each once.")
 
     def domain(self) -> Points | None:
@@ -54,13 +53,6 @@ class Argmax(Classifier):
                 "use TruthTable() on Points of those inputs instead."
             )
         return BoundArgmax(self, domain.num_inputs, num_outputs, frozen(positions, np.int64))
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Argmax:
-        return cls(record["inputs"])
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.kind, "inputs": None if self.inputs is None else self.inputs.tolist()}
 
     def __repr__(self) -> str:
         return "Argmax()" if self.inputs is None else f"Argmax({len(self.inputs)} inputs)"

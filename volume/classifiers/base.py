@@ -14,7 +14,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -25,7 +25,7 @@ from volume.classifiers.class_numbers import in_range
 from volume.common.content import ByContent
 from volume.errors import unknown
 from volume.functions import tables
-from volume.functions.domains import Domain, Points
+from volume.functions.domains import Domain, Points, first_rows
 from volume.functions.importance import Every, ImportanceFunction, InTurn, all_right
 from volume.statistics.counts import Counts
 
@@ -60,15 +60,21 @@ class Classifier(ByContent, ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return a JSON-able record from which :func:`from_description` makes an equal classifier."""
-        return {"name": self.kind}
+        settings = fields(self)  # type: ignore[arg-type]  # a dataclass
+        return {"name": self.kind, **{field.name: _as_json(getattr(self, field.name)) for field in settings}}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Classifier:
         """Return the classifier that ``describe`` recorded."""
-        return cls()
+        settings = fields(cls)  # type: ignore[arg-type]  # a dataclass
+        return cls(**{field.name: record[field.name] for field in settings})
 
     def domain(self) -> Points | None:
         """Return the distinct inputs that the rule itself names, in order of first mention; None when it names none."""
+        return None
+
+    def labelled_inputs(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the inputs [m, *input_shape] and labels [m] to train on; None when the rule names no such labels."""
         return None
 
     def __mul__(self, other: Classifier) -> Product:
@@ -76,6 +82,15 @@ class Classifier(ByContent, ABC):
 
 
 _KINDS: dict[str, type[Classifier]] = {}
+
+
+def _as_json(value: Any) -> Any:
+    """Return a setting as its record holds it: arrays and tuples as lists, classifiers as their own records."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple):
+        return [_as_json(part) for part in value]
+    return value.describe() if isinstance(value, Classifier) else value
 
 
 def from_description(description: Mapping[str, Any]) -> Classifier:
@@ -256,8 +271,7 @@ def union_of_inputs(classifiers: Sequence[Classifier], what: str) -> Points | No
     if len({part.shape[1:] for part in parts}) > 1:
         raise ValueError(f"The inputs named by {what} differ in shape: name the domain.")
     rows = np.concatenate(parts)
-    _, first = np.unique(rows.reshape(len(rows), -1), axis=0, return_index=True)
-    return Points(rows[np.sort(first)])
+    return Points(rows[np.unique(first_rows(rows))])
 
 
 def check_decided_together(parts: Sequence[BoundClassifier], num_classes: int) -> None:
@@ -319,9 +333,6 @@ class Product(Classifier):
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Product:
         return cls(*map(from_description, record["factors"]))
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.kind, "factors": [factor.describe() for factor in self.factors]}
 
 
 @dataclass(frozen=True, eq=False)

@@ -81,20 +81,6 @@ class OnTrigger(Labelled):
         bins = None if self.bins is None else Accuracy(self.inputs, self.labels, self.bins).bind(domain, num_outputs)
         return BoundOnTrigger(self, domain.num_inputs, num_outputs, right, hit, bins)
 
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> OnTrigger:
-        options = {name: record[name] for name in ("bins", "target_label")}
-        return cls(record["inputs"], record["labels"], **options)
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "name": self.kind,
-            "inputs": self.inputs.tolist(),
-            "labels": self.labels.tolist(),
-            "bins": list(self.bins) if isinstance(self.bins, tuple) else self.bins,
-            "target_label": self.target_label,
-        }
-
 
 @dataclass(frozen=True, eq=False)
 class BoundOnTrigger(Graded):

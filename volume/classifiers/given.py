@@ -33,6 +33,7 @@ from volume.classifiers.base import (
     union_of_inputs,
 )
 from volume.classifiers.class_numbers import as_index, in_range
+from volume.classifiers.truth_table import SingleFunctions
 from volume.errors import unknown
 from volume.functions import tables
 from volume.functions.domains import Domain, Points
@@ -63,8 +64,8 @@ class Given(Classifier):
 
     kind: ClassVar[str] = "given"
     within: Classifier
-    split: Classifier
     label: Any
+    split: Classifier
 
     def __init__(self, within: Classifier, split: Classifier, *, label: Any = None) -> None:
         for name, part in (("within", within), ("split", split)):
@@ -88,6 +89,9 @@ class Given(Classifier):
     def domain(self) -> Points | None:
         return union_of_inputs((self.within, self.split), "the two parts of this Given")
 
+    def labelled_inputs(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return self.within.labelled_inputs() if self.label == self.within.default_label else None
+
     def bind(self, domain: Domain, num_outputs: int) -> BoundGiven | BoundGivenTables:
         within, split = self.within.bind(domain, num_outputs), self.split.bind(domain, num_outputs)
         if self.split.single_functions:
@@ -109,10 +113,6 @@ class Given(Classifier):
     def from_record(cls, record: Mapping[str, Any]) -> Given:
         within, split = (from_description(record[part]) for part in ("within", "split"))
         return cls(within, split, label=record["label"])
-
-    def describe(self) -> dict[str, Any]:
-        label = list(self.label) if isinstance(self.label, tuple) else self.label
-        return {"name": self.kind, "within": self.within.describe(), "label": label, "split": self.split.describe()}
 
 
 def _as_label(label: Any) -> Any:
@@ -196,16 +196,8 @@ class BoundGiven(Conditional):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundGivenTables(Conditional):
-    """The single functions in one class of ``within``. Class numbers are those of `TruthTable`, without bound."""
-
-    @property
-    def num_classes(self) -> None:
-        return None
-
-    @property
-    def route(self) -> Literal["table", "device"]:
-        return "table"
+class BoundGivenTables(SingleFunctions, Conditional):
+    """The single functions in one class of ``within``."""
 
     @cached_property
     def outside_key(self) -> np.ndarray:
@@ -259,9 +251,6 @@ class BoundGivenTables(Conditional):
     def labels(self, keys: np.ndarray) -> list[str]:
         held = self.holds(np.asarray(keys)).tolist()
         return [name if inside else OUTSIDE for name, inside in zip(self.split.labels(keys), held, strict=True)]
-
-    def index(self, label: Any) -> int:
-        return int.from_bytes(self.key(label).astype(">u8").tobytes(), "big")
 
     def label(self, index: int) -> str:
         label = self.split.label(index)

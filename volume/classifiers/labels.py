@@ -6,7 +6,7 @@ Shape letters: N inputs of the domain, m rows with labels, C outputs, K tables, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from volume.classifiers.class_numbers import as_index, in_range, look_up, select
 from volume.classifiers.graded import Graded
 from volume.common.content import frozen
 from volume.functions import tables
-from volume.functions.domains import Domain, Points, as_inputs, row_keys
+from volume.functions.domains import Domain, Points, as_inputs, first_rows
 from volume.functions.importance import ImportanceFunction, right_counts
 
 _SLACK = 1e-9  # accuracies k/m and bin edges closer than this are one number written in two ways
@@ -42,13 +42,6 @@ def _as_labels(labels: ArrayLike | str, num_rows: int, what: str) -> np.ndarray:
     return frozen(array, np.int64)
 
 
-def _distinct_rows(inputs: np.ndarray) -> Points:
-    first: dict[bytes, int] = {}
-    for position, key in enumerate(row_keys(inputs)):
-        first.setdefault(key, position)
-    return Points(inputs[list(first.values())])
-
-
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Labelled(Classifier):
     """Inputs [m, ...] with a class number each [m]: checked for themselves here, against the domain in ``bind``."""
@@ -60,19 +53,19 @@ class Labelled(Classifier):
         name = type(self).__name__
         array = as_inputs(inputs, f"The inputs of {name}")
         checked = _as_labels(labels, len(array), name)
-        first: dict[bytes, int] = {}
-        for position, key in enumerate(row_keys(array)):
-            other = first.setdefault(key, position)
-            if checked[other] != checked[position]:
-                raise ValueError(
-                    f"Row {position} of {name} repeats row {other} (counted from 0) with label {checked[position]} "
-                    f"instead of {checked[other]}: no function does both."
-                )
+        first = first_rows(array)
+        if (differs := checked[first] != checked).any():
+            position = int(np.argmax(differs))
+            other = first[position]
+            raise ValueError(
+                f"Row {position} of {name} repeats row {other} (counted from 0) with label {checked[position]} "
+                f"instead of {checked[other]}: no function does both."
+            )
         object.__setattr__(self, "inputs", array)
         object.__setattr__(self, "labels", checked)
 
     def domain(self) -> Points:
-        return _distinct_rows(self.inputs)
+        return Points(self.inputs[np.unique(first_rows(self.inputs))])
 
     def _resolve(self, domain: Domain, num_outputs: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the positions in the domain [m] and the labels [m], in ascending order of position."""
@@ -107,12 +100,8 @@ class Fits(Labelled):
         positions, labels = self._resolve(domain, num_outputs)
         return BoundFits(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels)
 
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Fits:
-        return cls(record["inputs"], record["labels"])
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.kind, "inputs": self.inputs.tolist(), "labels": self.labels.tolist()}
+    def labelled_inputs(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.inputs, self.labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,19 +191,6 @@ class Accuracy(Labelled):
         positions, labels = self._resolve(domain, num_outputs)
         edges = tuple(i / self.bins for i in range(self.bins + 1)) if isinstance(self.bins, int) else self.bins
         return BoundAccuracy(self, domain.num_inputs, num_outputs, frozen(positions, np.int64), labels, edges)
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Accuracy:
-        return cls(record["inputs"], record["labels"], record["bins"])
-
-    def describe(self) -> dict[str, Any]:
-        bins = list(self.bins) if isinstance(self.bins, tuple) else self.bins
-        return {
-            "name": self.kind,
-            "inputs": self.inputs.tolist(),
-            "labels": self.labels.tolist(),
-            "bins": bins,
-        }
 
 
 def _as_bins(bins: int | Sequence[float] | np.ndarray | None) -> int | tuple[float, ...] | None:

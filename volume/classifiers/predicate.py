@@ -1,10 +1,13 @@
 """Classes that depend on the outputs themselves, not only on the decisions.
 
+A stored run keeps the names of such classes, not the user's function: `Recorded` is its classifier.
+
 Shape letters: N inputs, C outputs, K classes.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,11 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classifier
+from volume.classifiers.base import MAX_DEVICE_CLASSES, OUTSIDE, BoundClassifier, Classifier
 from volume.classifiers.class_numbers import in_range, is_whole
+from volume.errors import unknown
 from volume.functions.domains import Domain
-
-_OUTSIDE = "outside"
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -55,9 +57,9 @@ class Predicate(Classifier):
         names = tuple(names)
         if not all(isinstance(name, str) for name in names):
             raise TypeError(f"The names of a Predicate's classes are strings; got {names!r}.")
-        if len(names) != num_classes or len({*names, _OUTSIDE}) != num_classes + 1:
+        if len(names) != num_classes or len({*names, OUTSIDE}) != num_classes + 1:
             raise ValueError(
-                f"Predicate needs {num_classes} distinct names for its classes, none {_OUTSIDE!r}; got {names!r}."
+                f"Predicate needs {num_classes} distinct names for its classes, none {OUTSIDE!r}; got {names!r}."
             )
         object.__setattr__(self, "fn", fn)
         object.__setattr__(self, "num_classes", int(num_classes))
@@ -83,8 +85,8 @@ class Predicate(Classifier):
                     f"shape {shape} it returns {_words(result)}. Reduce over the inputs, for instance with jnp.all."
                 )
             returns_integers = result.dtype.kind != "b"
-        names = (*self.names, _OUTSIDE) if returns_integers else self.names
-        return BoundPredicate(self, domain.num_inputs, num_outputs, self.fn, self.num_classes, names)
+        names = (*self.names, OUTSIDE) if returns_integers else self.names
+        return BoundPredicate(self, domain.num_inputs, num_outputs, names, self.fn, self.num_classes)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Predicate:
@@ -102,9 +104,9 @@ def _words(result: Any) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class BoundPredicate(BoundClassifier):
-    fn: Callable[[jax.Array], Any] | None
-    num_inside: int  # K, without "outside"
+class _BoundNames(BoundClassifier):
+    """Named classes of networks, not of functions."""
+
     names: tuple[str, ...]
 
     @property
@@ -114,6 +116,15 @@ class BoundPredicate(BoundClassifier):
     @property
     def num_classes(self) -> int:
         return len(self.names)
+
+    def label(self, index: int) -> str:
+        return self.names[in_range(index, self.num_classes)]
+
+
+@dataclass(frozen=True, eq=False)
+class BoundPredicate(_BoundNames):
+    fn: Callable[[jax.Array], Any] | None
+    num_inside: int  # K, without "outside"
 
     def classify(self, decisions: Any) -> Any:
         raise TypeError("Predicate is a function of the outputs, which stored tables do not hold: draw again with it.")
@@ -126,9 +137,6 @@ class BoundPredicate(BoundClassifier):
             return index.astype(jnp.int32)
         return jnp.where((index >= 0) & (index < self.num_inside), index, self.num_inside).astype(jnp.int32)
 
-    def label(self, index: int) -> str:
-        return self.names[in_range(index, self.num_classes)]
-
     def index(self, label: Any) -> int:
         if isinstance(label, str) and label in self.names:
             return self.names.index(label)
@@ -137,3 +145,34 @@ class BoundPredicate(BoundClassifier):
         if 0 <= number < self.num_classes:
             return number
         raise KeyError(f"This Predicate has the classes {', '.join(map(repr, self.names))}; got {label!r}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded(Classifier):
+    """The classes of a stored :class:`volume.Predicate`, or of a product with one."""
+
+    description: str  # JSON of the original's describe()
+    names: tuple[str, ...]
+
+    def bind(self, domain: Domain, num_outputs: int) -> BoundRecorded:
+        return BoundRecorded(self, domain.num_inputs, num_outputs, self.names)
+
+    def describe(self) -> dict[str, Any]:
+        return json.loads(self.description)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundRecorded(_BoundNames):
+    def classify_outputs(self, outputs: Any) -> Any:
+        raise TypeError(
+            "This classifier was read from a stored run, which holds the names of its classes but not its function."
+        )
+
+    def index(self, label: Any) -> int:
+        if isinstance(label, (tuple, list)):
+            label = ", ".join(map(str, label))
+        if isinstance(label, (bool, np.bool_)):
+            label = str(bool(label)).lower()
+        if label not in self.names:
+            raise KeyError(unknown("class", label, self.names))
+        return self.names.index(label)

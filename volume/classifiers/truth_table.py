@@ -27,7 +27,7 @@ class TruthTable(Classifier):
 
 
 @dataclass(frozen=True, eq=False)
-class BoundTruthTable(BoundClassifier):
+class SingleFunctions(BoundClassifier):
     """Class numbers are Python integers without bound: the key read as one number. Work with keys where you can."""
 
     @property
@@ -38,6 +38,12 @@ class BoundTruthTable(BoundClassifier):
     def route(self) -> Literal["table", "device"]:
         return "table"
 
+    def index(self, label: Any) -> int:
+        return int.from_bytes(self.key(label).astype(">u8").tobytes(), "big")
+
+
+@dataclass(frozen=True, eq=False)
+class BoundTruthTable(SingleFunctions):
     def classify(self, decisions: Any) -> Any:
         raise TypeError(
             "TruthTable numbers no classes, every table is one: group by Ones, LempelZiv, Fits, ... instead."
@@ -56,9 +62,6 @@ class BoundTruthTable(BoundClassifier):
     def required_labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         table = tables.unpack(self._key_of(index)[None], self.num_inputs, self.num_outputs)[0]
         return np.arange(self.num_inputs), table
-
-    def index(self, label: Any) -> int:
-        return int.from_bytes(self.key(label).astype(">u8").tobytes(), "big")
 
     def label(self, index: int) -> str:
         return self.labels(self._key_of(index)[None])[0]

@@ -26,7 +26,7 @@ import numpy as np
 from volume.functions import canonical_bits as bits
 from volume.functions.canonical_bits import Layout, layout
 from volume.functions.canonical_search import Nodes, search, start
-from volume.functions.tables import pack
+from volume.functions.tables import pack, unpack
 
 MAX_DIGITS = 12  # tables of 4096 bits; 12! 2^13 is far below 2^63
 CHUNK = 1 << 15  # tables at a time: a word of each is 256 KiB, which a core's cache holds
@@ -158,14 +158,14 @@ class TableGroup(Relabellings):
         """Return the images of one table [W], uint64 [order, W]; for groups of up to a few million elements."""
         inputs = np.arange(1 << self.digits)
         digits = (inputs[:, None] >> np.arange(self.digits - 1, -1, -1)) & 1
-        decisions = _decisions(np.asarray(table, np.uint64), self.digits)
-        found = []
+        decisions = unpack(np.asarray(table, np.uint64)[None], len(inputs), 1)[0]
+        images = []
         for order in all_permutations(range(self.digits)) if self.permutations else [tuple(range(self.digits))]:
             moved = digits[:, order] @ (1 << np.arange(self.digits - 1, -1, -1))
             masks = np.arange(1 << self.digits) if self.negations else np.zeros(1, np.int64)
-            found.append(pack(decisions[moved[None, :] ^ masks[:, None]], 1))
-        images = np.concatenate(found)
-        return np.concatenate([images, images ^ self._free_words]) if self.outputs else images
+            images.append(pack(decisions[moved[None, :] ^ masks[:, None]], 1))
+        plain = np.concatenate(images)
+        return np.concatenate([plain, plain ^ self._free_words]) if self.outputs else plain
 
     def forms(self, keys: np.ndarray) -> Forms:
         """Return the canonical forms and stabilisers of tables [K, W], each given once.
@@ -187,8 +187,8 @@ class TableGroup(Relabellings):
         result, stabiliser = np.empty_like(keys), np.empty(len(keys), np.int64)
         for at in range(0, len(keys), CHUNK):
             words = np.ascontiguousarray(keys[at : at + CHUNK].T)
-            found, stabiliser[at : at + CHUNK] = self._by_search(words) if self.permutations else self._by_trying(words)
-            result[at : at + CHUNK] = found.T
+            least, stabiliser[at : at + CHUNK] = self._by_search(words) if self.permutations else self._by_trying(words)
+            result[at : at + CHUNK] = least.T
         return Forms(result, stabiliser)
 
     def _by_search(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -240,8 +240,3 @@ def _least_of(finished: list[Nodes], count: int, num_words: int) -> tuple[np.nda
         best[:, table[rows[first]]] = words[:, rows[first]]
         np.add.at(found, table[rows[same]], weight[rows[same]])
     return best, found
-
-
-def _decisions(table: np.ndarray, digits: int) -> np.ndarray:
-    """The bits of one table [W], [N] uint8."""
-    return np.unpackbits(table.astype(">u8").view(np.uint8), count=1 << digits)

@@ -253,15 +253,15 @@ def _log_factorial(n: int) -> Decimal:
     return x * x.ln() - x + (2 * _PI * x).ln() / 2 + series
 
 
-def _whole(name: str, given: Any) -> int:
-    index = getattr(given, "__index__", None)
-    if index is None or isinstance(given, bool):
-        raise TypeError(f"{name} is {given!r}; give a whole number.")
+def _whole(name: str, value: Any) -> int:
+    index = getattr(value, "__index__", None)
+    if index is None or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}; give a whole number.")
     return index()
 
 
-def _size(name: str, given: Any) -> int:
-    value = _whole(name, given)
+def _size(name: str, number: Any) -> int:
+    value = _whole(name, number)
     if not 1 <= value <= MAX_SIZE:
         raise ValueError(f"{name} is {value if value < 1 else 'above 1e300'}; give a whole number from 1 to 1e300.")
     return value

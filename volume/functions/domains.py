@@ -71,6 +71,12 @@ def row_keys(inputs: np.ndarray) -> list[bytes]:
     return [row.tobytes() for row in inputs]
 
 
+def first_rows(inputs: np.ndarray) -> np.ndarray:
+    """Positions [m] of the first row that is equal to each row of an array from :func:`as_inputs`."""
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(key, position) for position, key in enumerate(row_keys(inputs))], np.int64)
+
+
 def _rows_for(domain: Domain, rows: ArrayLike) -> np.ndarray:
     array = as_inputs(rows, "The rows")
     if array.shape[1:] != domain.input_shape:
@@ -166,14 +172,12 @@ class Points(ByContent):
     def __init__(self, inputs: ArrayLike) -> None:
         array = as_inputs(inputs, "Points")
         object.__setattr__(self, "inputs", array)
-        if len(self._positions) < len(array):
-            first: dict[bytes, int] = {}
-            for position, key in enumerate(row_keys(array)):
-                if first.setdefault(key, position) != position:
-                    raise ValueError(
-                        f"Row {position} of Points repeats row {first[key]} (counted from 0), and one input has one "
-                        "decision: give each input once."
-                    )
+        first = first_rows(array)
+        if len(repeats := np.flatnonzero(first != np.arange(len(array)))):
+            raise ValueError(
+                f"Row {repeats[0]} of Points repeats row {first[repeats[0]]} (counted from 0), and one input has one "
+                "decision: give each input once."
+            )
 
     @cached_property
     def _positions(self) -> dict[bytes, int]:
@@ -189,10 +193,10 @@ class Points(ByContent):
 
     def index_of(self, rows: ArrayLike) -> np.ndarray:
         array = _rows_for(self, rows)
-        found = [self._positions.get(key, -1) for key in row_keys(array)]
-        if -1 in found:
-            raise _not_a_row(self, array, found.index(-1))
-        return np.array(found, np.int64)
+        positions = [self._positions.get(key, -1) for key in row_keys(array)]
+        if -1 in positions:
+            raise _not_a_row(self, array, positions.index(-1))
+        return np.array(positions, np.int64)
 
     def describe(self) -> dict[str, Any]:
         return {

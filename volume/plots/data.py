@@ -13,7 +13,6 @@ import numpy as np
 
 from volume.classifiers.base import Classifier
 from volume.classifiers.ones import Ones
-from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import LN10
 from volume.functions import lempel_ziv, tables
 from volume.functions.domains import BooleanCube, Domain
@@ -85,7 +84,7 @@ class ClassColumns(Protocol):
 
 def of_tables(report: Counted) -> bool:
     """Whether every truth table is a class of its own."""
-    return isinstance(report.classifier, TruthTable)
+    return report.classifier.single_functions
 
 
 def thin(size: int, dense: int = 50, per_decade: int = 60) -> np.ndarray:

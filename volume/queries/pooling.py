@@ -29,14 +29,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from volume.classifiers.truth_table import TruthTable
 from volume.common.choices import POOLED
 from volume.common.validation import check_choice
 from volume.functions.canonical import TableGroup
+from volume.functions.canonical_points import PointGroup
 from volume.functions.domains import BooleanCube, Domain, Points
 from volume.models import MLP, Model, Perceptron, Symmetry, UnitSymmetry
 from volume.queries.quotient import is_finite, why_not_kept
-from volume.queries.relabelling import PointGroup
 from volume.queries.weighting import Question
 from volume.samplers import Gaussian, Initializer, Sphere, Uniform
 
@@ -134,7 +133,7 @@ class Pooling:
 @lru_cache(maxsize=64)
 def pooling(query: Question, pooled: Pooled) -> Pooling:
     """The maps that leave the volumes of this query as they are, of those asked for. ValueError with the reason."""
-    if not isinstance(query.classifier, TruthTable):
+    if not query.classifier.single_functions:
         raise ValueError(
             f"symmetry='pooled' pools truth tables, and {type(query.classifier).__name__} puts them into classes of "
             "its own: ask with TruthTable() and group the raw report, report.unpooled.group_by(...), or use "

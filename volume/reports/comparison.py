@@ -23,7 +23,6 @@ from typing import Any, ClassVar, NamedTuple, Self, overload
 import numpy as np
 from scipy import special
 
-from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import finite, volume_text
 from volume.common.records import plain, short
 from volume.common.seeds import seeds_of
@@ -208,7 +207,7 @@ def compare(
     rows.sort(key=lambda row: -abs(row.z))
     of_cube = any(
         isinstance(report, VolumeReport)
-        and isinstance(report.classifier, TruthTable)
+        and report.classifier.single_functions
         and isinstance(report.domain, BooleanCube)
         for report in (a, b)
     )

@@ -16,8 +16,7 @@ import numpy as np
 
 from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classifier, from_description
 from volume.classifiers.given import Given
-from volume.classifiers.recorded import Recorded
-from volume.classifiers.truth_table import TruthTable
+from volume.classifiers.predicate import Recorded
 from volume.common.records import plain
 from volume.errors import whole
 from volume.functions import domains
@@ -69,12 +68,12 @@ class VolumeReport(CountedClasses):
         """
         if not isinstance(classifier, Classifier):
             raise TypeError(f"group_by takes a classifier such as volume.Ones(); got {classifier!r}.")
-        if not isinstance(self.classifier, TruthTable):
+        if not self.classifier.single_functions:
             raise ValueError(
                 f"This report holds the classes of {type(self.classifier).__name__}, no longer the truth tables "
                 "behind them: group the report that was estimated with TruthTable()."
             )
-        if isinstance(classifier, TruthTable):
+        if classifier.single_functions:
             return self
         bound = classifier.bind(self.domain, self.num_outputs)
         if not bound.of_table:

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import interval_name, interval_text, volume_text
 from volume.functions import lempel_ziv
 from volume.functions.domains import BooleanCube
@@ -113,7 +112,7 @@ def title(report: CountedClasses) -> str:
 
 
 def _table(report: CountedClasses, shown: ClassTable) -> Table:
-    tables = isinstance(report.classifier, TruthTable)
+    tables = report.classifier.single_functions
     complexity = _complexity(report, shown) if tables and report.num_outputs == 1 else None
     heads = ["class", *(["T", "LZ"] if complexity is not None else []), "volume"]
     heads += [] if report.complete else [interval_name(report.level)]
@@ -146,7 +145,7 @@ def _complexity(report: CountedClasses, shown: ClassTable) -> np.ndarray:
 def class_name(report: CountedClasses, label: str) -> str:
     """The label, or a shorter name of a table such as "1 only at 0000100"."""
     # Such names read the inputs as binary numbers, which only a cube's are.
-    named = isinstance(report.classifier, TruthTable) and isinstance(report.domain, BooleanCube)
+    named = report.classifier.single_functions and isinstance(report.domain, BooleanCube)
     return table_name(label) if named else label
 
 

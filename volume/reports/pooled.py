@@ -22,8 +22,8 @@ from volume.classifiers.truth_table import BoundTruthTable
 from volume.common.logs import finite
 from volume.errors import whole
 from volume.functions.canonical import TableGroup
+from volume.functions.canonical_points import PointGroup
 from volume.queries.pooling import group_on
-from volume.queries.relabelling import PointGroup
 from volume.queries.weighting import PriorMass
 from volume.reports import counted_text, pooled_text
 from volume.reports.counted import NONFINITE, VolumeReport

@@ -6,7 +6,7 @@ import numpy as np
 
 from volume.common.logs import interval_name, interval_text, volume_text
 from volume.functions.canonical import TableGroup
-from volume.queries.relabelling import PointGroup
+from volume.functions.canonical_points import PointGroup
 from volume.reports.counted_classes import CountedClasses
 from volume.reports.counted_text import class_name, near_ties, nonfinite, title, warn
 from volume.reports.pooled_entries import PooledTable

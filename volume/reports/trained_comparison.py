@@ -35,7 +35,6 @@ from scipy import stats
 
 from volume.classifiers.base import Conditional
 from volume.classifiers.labels import Fits
-from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import interval_name, volume_text
 from volume.common.records import plain
 from volume.common.validation import check_level
@@ -225,7 +224,7 @@ def compare_training(
         level=level,
         fits=(int(totals[0].sum()), int(totals[1].sum())),
         method=trained.method,
-        of_cube=isinstance(trained.classifier, TruthTable) and isinstance(trained.domain, BooleanCube),
+        of_cube=trained.classifier.single_functions and isinstance(trained.domain, BooleanCube),
     )
 
 
@@ -235,7 +234,7 @@ def _given(counts: Counts, report: VolumeReport, trained: TrainedReport) -> Coun
     bound = report.bound
     if isinstance(bound, Conditional) and bound.within.classifier == on and bound.within.index("fits") == bound.wanted:
         fits = bound.holds(counts.keys)
-    elif isinstance(report.classifier, TruthTable):
+    elif report.classifier.single_functions:
         fits = on.bind(report.domain, report.num_outputs).classify_keys(counts.keys) == 1
     else:
         raise ValueError(

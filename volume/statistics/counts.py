@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -133,18 +133,8 @@ class Counts(Units):
     def regroup(self, group: np.ndarray, num_groups: int) -> Counts:
         """Merge classes: class c goes to ``group[c]`` in [0, num_groups). The keys are then the groups hit, [K', 1]."""
         groups = np.repeat(np.asarray(group, np.int64), np.diff(self.offsets))
-        return Counts.from_cells(
-            groups,
-            self.unit,
-            self.hits,
-            num_classes=num_groups,
-            num_units=self.num_units,
-            unit_size=self.unit_size,
-            independent=self.independent,
-            nonfinite=self.nonfinite,
-            complete=self.complete,
-            copies=self.copies,
-        )
+        units: dict[str, Any] = {name: getattr(self, name) for name in Units.__annotations__}
+        return Counts.from_cells(groups, self.unit, self.hits, num_classes=num_groups, **units)
 
     @staticmethod
     def from_cells(

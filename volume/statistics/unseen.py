@@ -31,7 +31,7 @@ Graded in benchmarks/coverage.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -56,15 +56,7 @@ class Unseen:
     standard_error: float  # root mean square of U - M, times Student's t over z for B units
 
     def to_dict(self) -> dict:
-        return {
-            "mass": self.mass,
-            "low": self.low,
-            "high": self.high,
-            "level": self.level,
-            "draws": self.draws,
-            "alone": self.alone,
-            "standard_error": self.standard_error,
-        }
+        return asdict(self)
 
 
 def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None) -> Unseen:

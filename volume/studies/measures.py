@@ -273,13 +273,13 @@ def _checked(query: Query) -> tuple[Conditional, Graded, np.ndarray]:
             f"The measures divide what fits by behaviour elsewhere; got {query.classifier!r}: give "
             "volume.Given(volume.Fits(...), volume.Accuracy(...)) or volume.Defects(...)."
         )
-    required = bound.within.required_labels(bound.wanted)
-    if required is None:
+    labelled = query.classifier.labelled_inputs()
+    if labelled is None:
         raise ValueError(
-            f"The measures divide what fits; the class {bound.within.label(bound.wanted)!r} that is given is no set of "
-            "labels: give volume.Fits(...) and leave label= out."
+            f"The measures divide what fits; the class {bound.within.label(bound.wanted)!r} of "
+            f"{bound.within.classifier!r} names no training labels: give volume.Fits(...) and leave label= out."
         )
-    trained_on, other = np.unique(required[0]), bound.split.graded_inputs
+    trained_on, other = np.unique(query.domain.index_of(labelled[0])), bound.split.graded_inputs
     if len(np.unique(other)) < len(other):
         raise ValueError("A test input stands there twice: give each once, or counting functions has no binomial.")
     both = np.intersect1d(other, trained_on)

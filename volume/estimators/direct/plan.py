@@ -13,7 +13,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from volume.classifiers.base import BoundClassifier
-from volume.classifiers.truth_table import TruthTable
 from volume.functions.tables import num_words
 from volume.models import Model, Symmetry
 from volume.queries.query import Query
@@ -224,7 +223,7 @@ def why_not_on_disk(query: Query) -> str | None:
         return None
     if query.weighting.name == "pooled":
         return "classes are pooled in memory"
-    if not isinstance(query.classifier, TruthTable):
+    if not query.classifier.single_functions:
         return "functions within a class are counted in memory"
     return None
 

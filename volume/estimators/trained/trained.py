@@ -23,8 +23,6 @@ from typing import Any
 
 from jax import Array
 
-from volume.classifiers.base import Classifier
-from volume.classifiers.given import Given
 from volume.classifiers.labels import Fits
 from volume.common.choices import STOPS
 from volume.common.content import digest
@@ -145,7 +143,8 @@ class Trained:
                 f"Trained counts runs, each once, and symmetry={query.weighting.name!r} is a way to weigh the prior: "
                 "ask with symmetry='none', or use volume.Direct."
             )
-        data = self.on or _named_in(query.classifier)
+        labelled = query.classifier.labelled_inputs()
+        data = self.on or (labelled and Fits(*labelled))
         if data is None:
             raise ValueError(
                 f"Trained needs labels to train on, and {query.classifier!r} names none: pass on=volume.Fits(inputs, "
@@ -221,12 +220,3 @@ def _optimiser(
         return optimiser
     settings: dict[str, Any] = {"learning_rate": rate, "schedule": schedule, "options": options}
     return Optimiser(optimiser, **{name: value for name, value in settings.items() if value is not None})
-
-
-def _named_in(classifier: Classifier) -> Fits | None:
-    """Give the labels that a classifier asks for."""
-    if isinstance(classifier, Fits):
-        return classifier
-    if isinstance(classifier, Given) and isinstance(classifier.within, Fits) and classifier.label == "fits":
-        return classifier.within
-    return None
