@@ -384,8 +384,8 @@ def _check_support(query: Query, params: Mapping[str, np.ndarray], row: np.ndarr
         if np.any(away[scale == 0] > FIXED * (1 + np.abs(centre[scale == 0]))):
             raise ValueError(
                 f"The prior {query.prior!r} fixes {name!r} at {centre.flat[0]:g}, and the anchor's is not there (off "
-                f"by up to {away.max():.3g}): no prior mass is near it. Give that parameter a size above 0 (bias_std for "
-                "biases), or anchor a network without it."
+                f"by up to {away.max():.3g}): no prior mass is near it. Give that parameter a size above 0 (bias_std "
+                "for biases), or anchor a network without it."
             )
         if not prior.normal and np.any(away > math.sqrt(3) * scale * (1 + FIXED)):
             raise ValueError(
