@@ -31,8 +31,8 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a run; ``report`` answers from what was learnt so far (None when that is nothing)."""
 
     def __init__(self, report: Report | None, progress: Progress, out: Path | None = None):
-        kept = "" if out is None else f"; {out} keeps what was finished: go on from there with resume=True"
-        super().__init__(f"stopped before the target{kept}")
+        advice = "" if out is None else f"; {out} keeps what was finished: go on from there with resume=True"
+        super().__init__(f"stopped before the target{advice}")
         self.report = report
         self.progress = progress  # where the run stood
         self.out = out  # the run directory, where there is one that can be resumed

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -174,11 +172,3 @@ def test_a_baseline_is_not_overwritten(capsys, baseline):
     assert (code, "exists: `volume check --update" in err) == (2, True)
     code, _, err = run(capsys, "check", "--update", "--statistical", baseline)
     assert (code, "leave --statistical out" in err) == (2, True)
-
-
-def test_usage_errors_come_before_jax_is_imported():
-    cases = [["check"], ["check", "none.json"], ["check", "--add", "a.json", "--", "--model", "mlp:2-3-1"]]
-    script = f"import sys\nfrom volume.__main__ import main\nfor argv in {cases!r}:\n    assert main(argv) == 2, argv\n"
-    script += "    assert not {'jax', 'numpy'} & set(sys.modules), argv\n"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr

@@ -6,15 +6,31 @@ import importlib
 import subprocess
 import sys
 
+import pytest
 from checkout import ROOT
 
 from volume.commands.command_table import build
+from volume.commands.parser import parse
 
 BAD = [
-    ["estimte"],
-    ["estimate", "--modle", "mlp:2-1"],
-    ["compare", "a", "b", "--alpha", "2"],
-    ["check", "no-file.json"],
+    line.split()
+    for line in (
+        "",
+        "estimte",
+        "estimate --modle mlp:2-1",
+        "estimate --draw 1e5",
+        "estimate --model mlp:2-3-1 --draws 1.5",
+        "estimate --model mlp:2-3-1 --draws 10 --radius 1",
+        "estimate --model mlp:2-3-1 --draws 10 --domain boolean:3",
+        "estimate --resume no-folder",
+        "sweep --model mlp:2-3-1 --draws 10 --over width --values a --label zeros",
+        "sweep --model mlp:2-3-1 --over width --values 2,3 --label zeros",
+        "count --inputs 4 --fixed 5",
+        "compare a b --alpha 2",
+        "check",
+        "check no-file.json",
+        "check --add a.json -- --model mlp:2-3-1",
+    )
 ]
 
 
@@ -31,10 +47,21 @@ def test_help_and_usage_errors_load_neither_jax_nor_numpy():
     code = f"""
 import sys
 from volume.__main__ import main
-codes = [main(line) for line in {lines!r}]
-heavy = [name for name in ("jax", "numpy", "scipy", "flax", "duckdb", "matplotlib") if name in sys.modules]
-print(codes, heavy, file=sys.stderr)
+for number, line in enumerate({lines!r}):
+    assert main(line) == 2 * (number < {len(BAD)}), line
+    heavy = {{"jax", "numpy", "scipy", "flax", "duckdb", "matplotlib", "rich"}} & set(sys.modules)
+    assert not heavy, (line, heavy)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    codes = [2] * len(BAD) + [0] * (len(lines) - len(BAD))
-    assert done.stderr.splitlines()[-1] == f"{codes} []"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+
+
+def test_resolve_takes_no_value():
+    words = "--target majority --train 4 --model mlp:3-4-1 --method splitting --resolve --out runs/a"
+    assert parse(["measures", *words.split()]).resolve is True
+
+
+@pytest.mark.parametrize("command", ["", *build()[1]])
+def test_help_fits_80_columns(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    parser, commands = build()
+    assert max(map(len, commands.get(command, parser).format_help().splitlines())) <= 80

@@ -117,7 +117,8 @@ def test_sweep(capsys, tmp_path):
     found = answer(capsys, *argv, "--draws", "1e4", "--out", tmp_path)
     assert [row["x"] for row in found["rows"]] == [1, 2, 4]
     assert found["label"] == "0000"
-    assert json.loads((tmp_path / "sweep.json").read_text()) == found
+    stored = volume.load(tmp_path / "sweep.json")
+    assert json.loads(json.dumps(stored.to_dict())) == found
     assert (tmp_path / "sweep.pdf").read_bytes().startswith(b"%PDF")
     code, out, err = run(capsys, *argv, "--draws", "1e4")
     assert code == 0, err

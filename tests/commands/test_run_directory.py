@@ -8,7 +8,6 @@ from cli_runs import SMALL, answer, run, stop_after_first_step
 from shared_queries import RELU
 
 import volume
-from volume.estimators.direct import parts as block_parts
 
 TABLES = [*SMALL, "--seed", "3", "--progress"]
 
@@ -39,8 +38,8 @@ def test_what_does_not_agree_is_refused(capsys, tmp_path):
     folder = tmp_path / "run"
     answer(capsys, *TABLES, "--out", folder)
     for words, sentence in (
-        (["--resume", folder, "--draws", "3e4"], "--draws is another than in the run"),
-        (["--resume", folder, "--seed", "4"], "--seed is another"),
+        (["--resume", folder, "--draws", "3e4"], "--draws is not as in the run"),
+        (["--resume", folder, "--seed", "4"], "--seed is not as in the run"),
         (["--resume", folder, "--force"], "leave one of them out"),
         (["--resume", folder, "--out", tmp_path / "b"], "goes on in its own folder"),
         (["--resume", tmp_path], "holds no run that could go on"),
@@ -75,7 +74,7 @@ def test_a_full_disk_is_a_stop(capsys, monkeypatch, tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(block_parts, "ROWS", 5000)
+    monkeypatch.setattr("volume.runs.checkpoints.BATCH_ROWS", 5000)
     with monkeypatch.context() as patch:
         patch.setattr("volume.runs.files.Manifest.append", full)
         code, out, err = run(capsys, *TABLES, "--out", tmp_path)
@@ -94,4 +93,4 @@ def test_words_of_a_run_that_may_be_repeated(capsys, tmp_path):
     assert numbers(again) == numbers(first)
     code, _, err = run(capsys, "estimate", "--resume", tmp_path, "--label", "other")
     assert code == 2
-    assert "--label is another" in err
+    assert "--label is not as in the run" in err

@@ -262,7 +262,9 @@ def test_the_wide_limit_on_the_command_line(capsys, tmp_path):
     code, _, err = run(capsys, "show", tmp_path / "wide", "--group-by", "ones")
     assert code == 2
     assert "needs counted draws of truth tables" in err
-    code, _, err = run(capsys, "plot", tmp_path / "wide", "--out", tmp_path / "f.pdf")
+    figure = tmp_path / "f.pdf"
+    assert answer(capsys, "plot", tmp_path / "wide", "--out", figure) == {"kind": "volumes", "path": str(figure)}
+    code, _, err = run(capsys, "plot", tmp_path / "wide", "--kind", "rank", "--out", tmp_path / "f.pdf")
     assert code == 1
     assert "A figure of kind 'rank' needs counted draws" in err
     # Direct draws of a network of width 9 and the wide limit answer one question, and its volumes may well differ.

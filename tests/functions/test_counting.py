@@ -12,7 +12,7 @@ from checkout import ROOT
 from scipy import stats
 
 from volume.__main__ import main
-from volume.functions import counting
+from volume.common.logs import share_text
 from volume.functions.counting import Counting, FunctionCount, count_functions, log_fraction_fitting, log_share_right
 
 ADDITION = {"num_inputs": 10**8, "num_outputs": 19_999}
@@ -21,7 +21,7 @@ ADDITION = {"num_inputs": 10**8, "num_outputs": 19_999}
 def test_four_digit_addition():
     assert count_functions(**ADDITION).scientific() == "1.0957e430100828"
     assert count_functions(**ADDITION, fixed=992).scientific() == "2.7510e430096561"
-    assert counting.share_text(log_fraction_fitting(992, 19_999)) == "10^-4266.60"
+    assert share_text(log_fraction_fitting(992, 19_999)) == "10^-4266.60"
     assert count_functions(**ADDITION).exact is None
     assert count_functions(**ADDITION).log10 == pytest.approx(430_100_828.0397, abs=1e-3)
 

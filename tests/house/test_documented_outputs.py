@@ -30,7 +30,7 @@ volume count --inputs 3 \\
 
 <!-- output of the command above; quick; last 1 lines -->
 ```text
-as a fraction of all            0.5
+as a fraction of all            0.500
 ```
 
 <!-- output of: echo '| a |' && echo && echo '| b |' && echo '| c |'; quick; table 2 -->

@@ -12,9 +12,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import volume
+from volume.common.logs import LN10
 from volume.functions import tables
 from volume.plots import data as plot_data
 from volume.plots import figures as plots
+from volume.reports.entries import ClassEstimate, replicated_volume
+from volume.reports.local_entries import rays_volume
 from volume.statistics.counts import Counts, Tally
 from volume.statistics.intervals import interval
 from volume.studies.sweep import Sweep, SweepRow
@@ -334,3 +337,69 @@ def test_reports_plot_themselves(report, tmp_path):
     for kind in ("rank", "complexity", "balance"):
         getattr(report, f"plot_{kind}")(tmp_path / f"{kind}.png")
     assert len(list(tmp_path.iterdir())) == 3
+
+
+# --- volumes of named classes ---
+
+
+def named_report() -> volume.EstimateReport:
+    """An interval, a bound, a class that nobody reached, one seldom met, an empty one, and a local volume."""
+    rays = np.random.default_rng(0).normal(-30.0, 0.3, 500)
+    entries = (
+        replicated_volume("interval, a label of some length", [-3000.0, -3000.4, -2999.8, -3000.1]),
+        replicated_volume("bound", [-2900.0, -2906.0, -2990.0]),
+        replicated_volume("none", [-math.inf] * 3),
+        replicated_volume("dead", [-2000.0, -math.inf, -2001.0]),
+        ClassEstimate("upper", -math.inf, -math.inf, -2500.0, 0.95),
+        ClassEstimate("void", -math.inf, -math.inf, -math.inf, 0.95),
+        rays_volume("KL <= 0.1", 0.1, rays, 8),
+    )
+    facts: dict[str, Any] = {name: {} for name in ("description", "method", "run", "conventions")}
+    return volume.EstimateReport(entries, **facts, seed=0)
+
+
+def test_an_estimate_draws_its_classes_by_volume_with_their_limits(tmp_path):
+    report: Any = named_report()
+    ax: Any = report.plot(tmp_path / "it.svg")
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names == [entry.label for entry in report.classes()]
+    assert names[:2] == ["KL <= 0.1", "dead"]
+    assert names[4:] == ["none", "upper", "void"]
+    exact = [names.index("KL <= 0.1"), names.index("interval, a label of some length")]
+    (bars,) = ax.containers
+    points, _, (segments,) = bars.lines
+    drawn = report["KL <= 0.1"], report["interval, a label of some length"]
+    np.testing.assert_allclose(points.get_xdata(), [entry.log10_volume for entry in drawn])
+    np.testing.assert_allclose(points.get_ydata(), exact)
+    ends = [
+        [(entry.log_low / LN10, row), (entry.log_high / LN10, row)] for entry, row in zip(drawn, exact, strict=True)
+    ]
+    np.testing.assert_allclose(segments.get_segments(), ends)
+    mean, lower, upper = (
+        line(ax, text) for text in ("mean, without", "lower limit", "\N{LEFTWARDS ARROW} upper limit")
+    )
+    bounds = report["dead"], report["bound"]
+    np.testing.assert_allclose(mean.get_xdata(), [entry.log10_volume for entry in bounds])
+    np.testing.assert_allclose(lower.get_xdata(), [entry.log_bound / LN10 for entry in bounds])
+    np.testing.assert_allclose(lower.get_ydata(), [names.index("dead"), names.index("bound")])
+    assert (upper.get_xdata()[0], upper.get_ydata()[0]) == (-2500.0 / LN10, names.index("upper"))
+    words = {text.get_text(): text.get_position()[1] for text in ax.texts if text.get_text()}
+    assert words == {"not reached": names.index("none"), "empty": names.index("void")}
+    arrows = {each.xy[1]: each.xyann[0] for each in ax.texts if not each.get_text()}
+    assert {row: math.copysign(1, away) for row, away in arrows.items()} == {1: 1, names.index("bound"): 1, 5: -1}
+    assert ax.yaxis_inverted()
+    assert "95 % interval" in legend(ax)
+
+
+def test_volumes_of_which_nothing_is_known():
+    ax = plots.volumes([replicated_volume("none", [-math.inf] * 3)], ["none"])
+    assert [text.get_text() for text in ax.texts] == ["not reached"]
+    assert not ax.lines
+
+
+def test_volumes_close_to_each_other_have_ticks_between_whole_powers():
+    entries = [ClassEstimate("a", -0.5, -0.6, -0.4, 0.9), ClassEstimate("b", -1.5, -1.8, -1.4, 0.95)]
+    ax = plots.volumes(entries, ["a", "b"])
+    low, high = ax.get_xlim()
+    assert sum(low <= tick <= high for tick in ax.get_xticks()) >= 3
+    assert "90 % and 95 % interval" in legend(ax)

@@ -23,9 +23,9 @@ SCRIPT = """
     import volume
     import volume.estimators.direct.direct, volume.runs.directory
     from volume import models, samplers
-    from volume.estimators.direct import parts as block_parts
+    from volume.runs import checkpoints
     from volume.estimators.direct import plan
-    block_parts.ROWS, plan.MAX_STEP_DRAWS = 300, 600
+    checkpoints.BATCH_ROWS, plan.MAX_STEP_DRAWS = 300, 600
 
     query = volume.Query(models.Perceptron(4), samplers.Gaussian(1.0, 0.5), volume.BooleanCube(4))
     method = volume.Direct(60_000, heads=30)

@@ -13,7 +13,6 @@ from cli_runs import SMALL, answer, run, stop_after_first_step
 
 import volume
 from volume import models, samplers
-from volume.estimators.direct import parts as block_parts
 from volume.reports.entries import replicated_volume
 from volume.reports.merging import join_counts
 from volume.reports.named import EstimateReport
@@ -261,7 +260,7 @@ def test_training_runs_join():
 
 def test_folders_with_parts_of_one_run_become_it(tmp_path, capsys, monkeypatch):
     """Two copies of a stopped run, of which one went on: together they are the run, bit for bit."""
-    monkeypatch.setattr(block_parts, "ROWS", 4000)
+    monkeypatch.setattr("volume.runs.checkpoints.BATCH_ROWS", 4000)
     words = [*SMALL, "--seed", "3"]
     straight = answer(capsys, *words, "--out", tmp_path / "straight")
     with monkeypatch.context() as patch:

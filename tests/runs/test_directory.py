@@ -20,10 +20,10 @@ import volume
 from volume import models, samplers
 from volume.common.seeds import to_key
 from volume.estimation import Interrupted
-from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.run import DirectRun
 from volume.runs.columns import key_words
-from volume.runs.directory import RunDirectory, RunStopped, clear, read_config
+from volume.runs.config import read_config
+from volume.runs.directory import RunDirectory, RunStopped, clear
 from volume.runs.files import Manifest
 
 GAUSSIAN = samplers.Gaussian(weight_std=1.0, bias_std=0.3)
@@ -64,7 +64,7 @@ def straight(questions):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(block_parts, "ROWS", 900)
+    monkeypatch.setattr("volume.runs.checkpoints.BATCH_ROWS", 900)
 
 
 def same_report(a, b):
@@ -156,7 +156,8 @@ def test_damaged_parts_are_found_and_made_again(harm, questions, straight, tmp_p
     for file in chosen:
         harm(file, rng)
     capsys.readouterr()
-    monkeypatch.setattr(block_parts, "ROWS", 10**9)  # what is drawn again must not become one part across the gaps
+    # What is drawn again must not become one part across the gaps.
+    monkeypatch.setattr("volume.runs.checkpoints.BATCH_ROWS", 10**9)
     same_report(volume.estimate(*questions["table"], seed=5, out=tmp_path, resume=True), straight["table"])
     said = capsys.readouterr().err
     for file in chosen:
@@ -173,7 +174,7 @@ def test_damaged_manifests_are_found(questions, straight, tmp_path, capsys):
     rng = random.Random(7)
     for _ in range(12):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(block_parts, "ROWS", rng.choice([400, 900, 2000]))
+            patch.setattr("volume.runs.checkpoints.BATCH_ROWS", rng.choice([400, 900, 2000]))
             volume.estimate(*questions["classes"], seed=5, out=tmp_path, resume=True)
         harm = rng.choice([flip, cut])
         harm(tmp_path / "manifest-0.jsonl", rng)

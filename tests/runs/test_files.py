@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.accumulate import Rows
-from volume.runs.checkpoints import Checkpoint
+from volume.estimators.direct.parts import OpenPart
+from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.directory import RunDirectory
 from volume.runs.files import Manifest
+from volume.runs.ranges import disjoint, missing, share
 
 
 def table(value):
@@ -86,15 +88,15 @@ def test_an_error_of_a_part_is_its_own(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shares_part_ranges_evenly_and_without_gaps(count):
-    ranges = [(3, 10), (12, 13), (20, 41)]
-    shares = [block_parts.share(ranges, index, count) for index in range(count)]
-    blocks = [[b for first, stop in share for b in range(first, stop)] for share in shares]
-    assert list(chain(*blocks)) == [b for first, stop in ranges for b in range(first, stop)]
+    left = [(3, 10), (12, 13), (20, 41)]
+    shares = [share(left, index, count) for index in range(count)]
+    blocks = [[b for first, stop in each for b in range(first, stop)] for each in shares]
+    assert list(chain(*blocks)) == [b for first, stop in left for b in range(first, stop)]
     assert max(map(len, blocks)) - min(map(len, blocks)) <= 1
 
 
 def test_a_part_has_no_gaps():
-    part = block_parts.OpenPart()
+    part = OpenPart()
     one = np.ones(1, np.int32)
     for first in (3, 4, 9):
         rows = Rows([np.array([7], np.uint64)], one * first, one, np.zeros(1))
@@ -102,3 +104,13 @@ def test_a_part_has_no_gaps():
     found = part.collect(all=True)
     assert [(each.facts["first"], each.facts["stop"]) for each in found] == [(3, 5), (9, 10)]
     assert part.collect(all=True) == []
+
+
+def test_parts_that_overlap_an_earlier_one_are_left_out():
+    ranges = [(9, 12), (0, 4), (3, 9), (4, 6), (5, 7)]
+    parts = [StoredCheckpoint(f"steps-{a}", {"first": a, "stop": b}, Path()) for a, b in ranges]
+    parts.append(StoredCheckpoint("blocks-6", {"first": 6, "stop": 9}, Path()))
+    chosen = disjoint(parts, "steps-")
+    assert [part.facts["first"] for part in chosen] == [0, 4, 9]
+    assert missing(chosen, 15) == [(6, 9), (12, 15)]
+    assert missing([], 2) == [(0, 2)]

@@ -226,7 +226,7 @@ def test_a_failed_save_leaves_the_old_run(report, saved, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(storage, "_sha256", fail)
+    monkeypatch.setattr(storage, "sha256", fail)
     with pytest.raises(OSError, match="disk full"):
         report.save(saved)
     assert {path.name: path.read_bytes() for path in saved.parent.iterdir()} == before

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cli_runs import answer, run
 from example_reports import clumped, make, table_counts
 
 import volume
@@ -15,6 +16,7 @@ from volume.common.logs import volume_text
 from volume.estimators.local.curve import LocalCurve
 from volume.reports.comparison import ComparedClass, Comparison
 from volume.reports.entries import replicated_volume
+from volume.reports.facts import Report
 from volume.reports.local_entries import rays_volume
 from volume.reports.named import EstimateReport
 from volume.reports.trained_comparison import Landing, Number, TrainingComparison
@@ -128,13 +130,27 @@ def test_it_comes_back_equal(name, tmp_path):
     assert loaded == result
     assert hash(loaded) == hash(result)
     assert loaded.save(tmp_path / "deeper" / "it.json").read_text() == written.read_text()
-    if hasattr(result, "summary"):
-        assert loaded.summary() == result.summary()
-    else:
-        assert str(loaded) == str(result)
+    assert str(loaded) == loaded.summary() == result.summary()
     folder = result.save(tmp_path / "folder")
     assert folder.name == type(result).file
     assert volume.load(folder) == result
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_show_prints_what_was_saved(name, tmp_path, capsys):
+    result = MAKERS[name]()
+    path = result.save(tmp_path / "it.json")
+    code, out, err = run(capsys, "show", path)
+    assert (code, out) == (0, f"{result.summary(20)}\n" if isinstance(result, Report) else f"{result}\n"), err
+    assert answer(capsys, "show", path) == json.loads(json.dumps(volume.load(path).to_dict()))
+    if not isinstance(result, Report):
+        for argv in (["show", path, "--top", 3], ["show", path, "--label", "0001"]):
+            code, out, err = run(capsys, *argv)
+            assert (code, out) == (2, "")
+            assert f"holds a {type(result).__name__}, not a report: leave --group-by, --label and --top out" in err
+        code, out, err = run(capsys, "compare", path, path)
+        assert code != 0
+        assert f"holds a {type(result).__name__}, not a report: name the folder of an estimate" in err
 
 
 @pytest.mark.parametrize("name", ["measures", "sweep", "labels"])
@@ -152,7 +168,9 @@ def test_infinite_and_undefined_numbers_are_told_apart(tmp_path):
     assert math.isnan(cells[2].log_share)
     assert cells[2].log_high == -800.0
     assert volume.load(comparison().save(tmp_path)).rows[0].z == -INF
-    assert volume.load(checked().save(tmp_path)).smallest[0].label == checked().smallest[0].label
+    smallest = checked().smallest
+    assert smallest is not None
+    assert volume.load(checked().save(tmp_path)).smallest[0].label == smallest[0].label
 
 
 def test_results_that_differ_are_not_equal():

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from scipy import special
 
-from volume.common.logs import finite
+from volume.common.records import plain
 
 CAUGHT = 0.99  # probability with which a change of the size that is printed is found
 # A forecast from hits and errors that vary themselves falls short now and then: simulated with .99, changes of the
@@ -29,7 +29,7 @@ class TriedClass(NamedTuple):
     down: float  # one this many times as large, below 1; nan: no change that way is
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: finite(value) if isinstance(value, float) else value for name, value in self._asdict().items()}
+        return plain(self._asdict())
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> TriedClass:

@@ -93,7 +93,7 @@ class Checked(Stored):
         rows = tuple(map(TriedClass.from_dict, record["classes"]))
         return cls(**known, changes=tuple(record["changes"]), rows=rows, notes=tuple(record["notes"]))
 
-    def __str__(self) -> str:
+    def summary(self) -> str:
         """The verdict, what changed, and the smallest change that would have been seen."""
         verdict = self.verdict if self.agree else self.verdict.upper()
         lines = [f"{self.name or 'baseline'}: {verdict}: {self.how.rstrip('.')}."]

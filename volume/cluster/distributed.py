@@ -35,7 +35,7 @@ def estimate_distributed(
     progress: bool | Callable[[Progress], None] | None = None,
     resume: bool = False,
 ) -> R_co | None:
-    """This process's share of an estimate, which ends as `volume.estimate` does with one process.
+    """Do this process's share of an estimate, which ends as `volume.estimate` does with one process.
 
     Every process calls it with the same arguments but for ``hosts``::
 
@@ -61,9 +61,7 @@ def estimate_distributed(
         ProcessLost: another process ended or stopped answering; what was drawn is kept.
         Interrupted: on Ctrl-C and SIGTERM; without a report, and what was drawn is kept.
     """
-    return share(
-        query, method, hosts, out=Path(out), seed=seed, level=level, progress=progress, resume=resume, command=None
-    )
+    return share(query, method, hosts, out=out, seed=seed, level=level, progress=progress, resume=resume, command=None)
 
 
 def share(
@@ -71,14 +69,15 @@ def share(
     method: Method[R_co],
     hosts: Hosts,
     *,
-    out: Path,
+    out: str | Path,
     seed: Any,
     level: float,
     progress: bool | Callable[[Progress], None] | None,
     resume: bool,
     command: list[str] | None,
 ) -> R_co | None:
-    """`estimate_distributed`, with the words of the command line that asked."""
+    """Do what `estimate_distributed` does, for the command line, whose words ``command`` the run directory keeps."""
+    out = Path(out)
     if not isinstance(hosts, Hosts):
         raise TypeError(f"hosts={hosts!r} is no place among processes: make one with volume.Hosts.join().")
     if out.exists() and not out.is_dir():
@@ -150,7 +149,7 @@ def _work(run: Resumable[Any], group: ProcessGroup, directory: RunDirectory, sho
 
 
 def _shown(show: Callable[[Progress], None] | None, group: ProcessGroup, driver: Driver) -> Callable[[], None]:
-    """What tells the others how far this process is, and shows how far all are together; from a restored run."""
+    """Make what tells the others how far this process is, and shows how far all are together; from a restored run."""
     restored = driver.progress().done
 
     def tell() -> None:

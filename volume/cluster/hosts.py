@@ -91,11 +91,11 @@ class Hosts:
 
 
 def _meet(coordinator: str | None, num_processes: int | None, process_id: int | None, limit: float) -> dict[str, int]:
-    """Let JAX find the processes and connect them, and let go of it again: what it calls this one."""
+    """Let JAX find the processes and connect them, and let go of it again; give what it calls this one."""
     # Only here does JAX say, before it makes devices, which process this is.
     from jax._src.distributed import global_state as state
 
-    found: list[dict[str, int] | BaseException] = []
+    outcome: list[dict[str, int] | BaseException] = []
 
     def connect() -> None:
         try:
@@ -107,33 +107,33 @@ def _meet(coordinator: str | None, num_processes: int | None, process_id: int | 
                 heartbeat_timeout_seconds=_NEVER,
                 shutdown_timeout_seconds=_NEVER,
             )
-            found.append({"process_id": state.process_id, "num_processes": state.num_processes})
+            outcome.append({"process_id": state.process_id, "num_processes": state.num_processes})
             jax.distributed.shutdown()
             # Else its devices would still be numbered as one process's among many, and their topology be asked for.
             state.process_id, state.num_processes = 0, 1
         except BaseException as error:
-            found.insert(0, error)
+            outcome.insert(0, error)
 
     # In a thread, because waiting inside JAX ends in an abort or never.
     thread = threading.Thread(target=connect, name="volume-hosts", daemon=True)
     thread.start()
     thread.join(limit)
-    if found and isinstance(found[0], ValueError) and "should be defined" in str(found[0]):
+    if outcome and isinstance(outcome[0], ValueError) and "should be defined" in str(outcome[0]):
         raise ValueError(
             "No cluster that JAX knows was detected (Slurm, Open MPI, Kubernetes, Cloud TPU): give every process the "
             "coordinator's address, the number of processes and its own number (--coordinator HOST:PORT "
             "--num-processes N --process-id K)."
         ) from None
-    if found and isinstance(found[0], BaseException):
-        raise found[0]
+    if outcome and isinstance(outcome[0], BaseException):
+        raise outcome[0]
     if thread.is_alive():
         where = coordinator or state.coordinator_address or "the coordinator"
         raise TimeoutError(
             f"The processes did not all meet at {where} within {limit:g} s: is each started, with its own number, with "
             "the same address and number of processes, and can it reach that address? Nothing was drawn."
         )
-    assert isinstance(found[0], dict)  # the thread has ended without an error
-    return found[0]
+    assert isinstance(outcome[0], dict)  # the thread has ended without an error
+    return outcome[0]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ last number differ, and it looks again later.
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import socket
@@ -23,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from volume.common.record_reading import parse_object
 
 STAGES = ("joined", "opened", "restored", "finished")
 BEATS = 20  # in the time after which a silent process counts as lost
@@ -108,7 +111,7 @@ class ProcessGroup:
             ValueError: another launch is at work in the folder.
         """
         try:
-            self._reach("joined", limit=self._timeout)
+            self.barrier("joined", limit=self._timeout)
         except TimeoutError:
             missing = [0] if self._mine else [k for k in self._others if str(k) not in self._record["members"]]
             raise TimeoutError(
@@ -116,13 +119,6 @@ class ProcessGroup:
                 f"within {self._timeout:g} s: all processes must see the same folder, on a file system that their "
                 "hosts share, and be started with the same options. Nothing was drawn."
             ) from None
-
-    def barrier(self, stage: str, meanwhile: Callable[[], None] | None = None) -> None:
-        """Wait until every process has come to this stage (one of STAGES, in order); ProcessLost when one cannot.
-
-        ``meanwhile`` is called now and then.
-        """
-        self._reach(stage, meanwhile=meanwhile)
 
     def check(self) -> None:
         """Raise ProcessLost when a process has ended or stopped answering; costs nothing."""
@@ -135,19 +131,29 @@ class ProcessGroup:
             raise self._error
 
     def tell(self, done: float, total: float) -> None:
-        """How much of this process's share is done."""
+        """Say how much of this process's share is done."""
         self._record["done"], self._record["total"] = done, total
 
     def progress(self) -> tuple[float, float]:
-        """What all processes told: (done, total); only process 0 knows of others."""
+        """Add up what all processes said: (done, total); only process 0 knows of others."""
         records = [self._record, *self._seen.values()]
         done, total = (sum(record.get(name, 0.0) for record in records) for name in ("done", "total"))
         return done, total
 
-    def _reach(self, stage: str, *, limit: float | None = None, meanwhile: Callable[[], None] | None = None) -> None:
+    def barrier(self, stage: str, meanwhile: Callable[[], None] | None = None, *, limit: float = math.inf) -> None:
+        """Wait until every process has come to a stage.
+
+        Args:
+            stage: one of STAGES, in order.
+            meanwhile: called now and then.
+            limit: seconds to wait at most.
+
+        Raises:
+            ProcessLost: a process cannot come.
+            TimeoutError: the limit is over.
+        """
         self._record["stage"] = stage
         place = STAGES.index(stage)
-
         start = time.monotonic()
         self._hurry = True
         self._wake.set()
@@ -155,7 +161,7 @@ class ProcessGroup:
             with self._turned:
                 while not self._there(place):
                     self.check()
-                    if limit is not None and time.monotonic() - start > limit:
+                    if time.monotonic() - start > limit:
                         raise TimeoutError
                     self._turned.wait(HURRY_SECONDS)
                     if meanwhile is not None:
@@ -164,14 +170,14 @@ class ProcessGroup:
             self._hurry = False
 
     def _there(self, place: int) -> bool:
-        """Whether all processes have come to this place in STAGES."""
+        """Say whether all processes have come to this place in STAGES."""
         if self._mine and self._seen.get(0, {}).get("members", {}).get(str(self._mine)) != self._nonce:
             return False
         reached = self._all()
         return reached is not None and STAGES.index(reached) >= place
 
     def _watch(self) -> None:
-        """The thread: look and write, until the end and once more."""
+        """Look and write, until the end and once more: the thread."""
         while True:
             last = self._over
             with self._turned:
@@ -202,7 +208,7 @@ class ProcessGroup:
                 self._record["all"] = min(stages, key=STAGES.index)
 
     def _judge(self, now: float) -> str | None:
-        """Why the run cannot go on; None when it can."""
+        """Say why the run cannot go on; None when it can."""
         if self._mine and self._seen[0]["verdict"] is not None:
             return self._seen[0]["verdict"]
         if self._all() == STAGES[-1]:
@@ -216,11 +222,14 @@ class ProcessGroup:
         return None
 
     def _all(self) -> str | None:
-        """The stage that all processes have reached, as process 0 says."""
+        """Give the stage that all processes have reached, as process 0 says."""
         return (self._record if self._mine == 0 else self._seen.get(0, {})).get("all")
 
     def _is_of_this_launch(self, other: int, record: dict[str, Any]) -> bool:
-        """Takes in members as well: a process joins by writing the nonce of process 0, which then lists it."""
+        """Say whether a record is of this launch; take in its process as a member.
+
+        A process joins by writing the nonce of process 0, which then lists it.
+        """
         if self._mine == 0:
             if record["launch"] != self._nonce:
                 return False  # left behind by an earlier launch
@@ -249,9 +258,9 @@ class ProcessGroup:
 
     def _read(self, other: int) -> dict[str, Any] | None:
         try:
-            record = json.loads(self._path(other).read_bytes())
+            record = parse_object(self._path(other).read_bytes())
             return record if record["beat"] == record["end"] else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError):
             return None  # not there yet, or half written
 
     def _write(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import NoReturn
 
 from volume.commands import distributed, local_options, measure_options, specs
@@ -14,6 +15,19 @@ from volume.common.version import __version__
 
 KINDS = ("rank", "complexity", "balance")
 OVER = ("width", "depth", "coding", "weight-std", "bias-std", "weight-bound", "bias-bound", "radius")
+
+
+class Formatter(argparse.HelpFormatter):
+    """Fills paragraphs, but leaves examples, which are indented, as they are; breaks no word at a hyphen."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(
+            each if each.startswith(" ") else "\n".join(self._split_lines(each, width)) for each in paragraphs
+        )
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,6 +44,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         description="How much parameter space each function of a neural network occupies.",
         epilog="Exit codes: 0 done, 1 failed (compare: the reports disagree), 2 usage, 3 stopped before the target.",
         allow_abbrev=False,
+        formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=f"volume {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -41,7 +56,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
             help=summary,
             description=description or summary[0].upper() + summary[1:] + ".",
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
         )
         command.add_argument("--json", action="store_true", help="JSON on stdout")
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -59,8 +74,10 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "Put the functions that networks compute into classes and report every class's volume: by drawing and\n"
         "counting them, or, for a class too rare to be drawn, by splitting.\n\n"
         "  volume estimate --model mlp:7-40-40-1 --domain boolean:7 --draws 1e7\n"
-        "  volume estimate --model perceptron:5 --no-bias --coding -1,1 --classifier ones --draws 1e6 --json\n"
-        "  volume estimate --model mlp:7-40-40-1 --classifier fits:FILE --method splitting",
+        "  volume estimate --model perceptron:5 --no-bias --coding -1,1 \\\n"
+        "      --classifier ones --draws 1e6 --json\n"
+        "  volume estimate --model mlp:7-40-40-1 --classifier fits:FILE \\\n"
+        "      --method splitting",
     )
     add_query(estimate, symmetry=True)
     method_options.add(estimate)
@@ -71,13 +88,16 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     measures = add(
         "measures",
         "what fits the training labels, by the share of functions and of parameter volume that generalises",
-        "Take what fits some training labels, divide it by what it does on the other inputs, and measure each part:\n"
-        "as a share of the functions, of the parameter volume, of the limit of infinite width, of a simplicity prior,\n"
-        "where these answer, and of the runs of optimisers.\n\n"
-        "  volume measures --target first-bit --train 64 --model mlp:7-40-40-1 --bias-std 0.1\n"
-        "  volume measures --target majority --train 32 --model mlp:7-40-40-1 --bias-std 0.1 \\\n"
-        "      --optimiser sgd --optimiser sgd:batch-size=1 --optimiser adam:learning-rate=0.01 --runs 1000\n"
-        "  volume measures --target first-bit --trigger leading:3 --train 32 --model mlp:7-40-40-1 --bias-std 0.1\n"
+        "Divide the functions that fit some training labels by what they do on the other inputs, and measure each\n"
+        "part: as a share of the functions, of the parameter volume, of the infinite-width limit and of a simplicity\n"
+        "prior, where these answer, and of the training runs of optimisers.\n\n"
+        "  volume measures --target first-bit --train 64 --model mlp:7-40-40-1 \\\n"
+        "      --bias-std 0.1\n"
+        "  volume measures --target majority --train 32 --model mlp:7-40-40-1 \\\n"
+        "      --bias-std 0.1 --optimiser sgd --optimiser sgd:batch-size=1 \\\n"
+        "      --optimiser adam:learning-rate=0.01 --runs 1000\n"
+        "  volume measures --target first-bit --trigger leading:3 --train 32 \\\n"
+        "      --model mlp:7-40-40-1 --bias-std 0.1\n"
         "  volume measures --target addition:2x2 --train 4 --bias-std 0.1",
     )
     measure_options.add(measures)
@@ -88,11 +108,12 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "sweep",
         "one class's volume against width, depth, prior scale or input coding",
         "Ask the same query at several settings and follow one class.\n\n"
-        "  volume sweep --over depth --values 1,2,3,4 --label zeros --draws 1e6 --out runs/depth",
+        "  volume sweep --over depth --values 1,2,3,4 --label zeros --draws 1e6 \\\n"
+        "      --model mlp:7-40-40-1 --out runs/depth",
     )
     sweep.add_argument("--over", required=True, type=one_of("sweep", OVER), help=" | ".join(OVER))
     sweep.add_argument(
-        "--values", required=True, metavar="A,B,...", help="settings; part them by / where one has a comma: 0,1/-1,1"
+        "--values", required=True, metavar="A,B,...", help="settings; separated by / where one has a comma: 0,1/-1,1"
     )
     sweep.add_argument("--label", required=True, help="the class to follow; zeros is the truth table 00...0")
     add_query(sweep)
@@ -109,7 +130,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
     plot = add("plot", "a figure of a stored run")
     plot.add_argument("path", metavar="PATH", help="folder or file of the run")
-    plot.add_argument("--kind", type=one_of("figure", KINDS), default="rank", help=" | ".join(KINDS))
+    kinds = f"{' | '.join(KINDS)} of counted draws (default: rank, or the volumes of named classes)"
+    plot.add_argument("--kind", type=one_of("figure", KINDS), help=kinds)
     plot.add_argument("--out", metavar="FILE", required=True, help="the figure: .pdf, .svg or .png")
 
     compare = add(
@@ -119,9 +141,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     )
     compare.add_argument("path_a", metavar="A")
     compare.add_argument("path_b", metavar="B")
-    compare.add_argument(
-        "--alpha", type=parse_level, default=1e-6, help="chance that two good runs differ (default 1e-6)"
-    )
+    _add_alpha(compare, "chance that two runs of equal volumes are said to disagree")
     compare.add_argument("--top", type=parse_whole, default=20, metavar="K", help="classes in the table (default 20)")
 
     merge = add(
@@ -139,10 +159,12 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     local = add(
         "local",
         "how much room there is around a trained network",
-        "The prior mass of the parameters around a trained network that behave as it does: no further from its\n"
-        "outputs than the cutoff, all the way from the anchor.\n\n"
-        "  volume local --anchor trained.npz --model mlp:7-40-40-1 --bias-std 0.1 --cutoff 1e-3,1e-2,1e-1\n"
-        "  volume local --anchor checkpoint/ --model mlp:64-64-10 --activation gelu --domain digits --json",
+        "Estimate the prior mass of the parameters around a trained network, the anchor, that behave as it does: on\n"
+        "the straight line from the anchor to them no output diverges by more than the cutoff.\n\n"
+        "  volume local --anchor trained.npz --model mlp:7-40-40-1 --bias-std 0.1 \\\n"
+        "      --cutoff 1e-3,1e-2,1e-1\n"
+        "  volume local --anchor checkpoint/ --model mlp:64-64-10 \\\n"
+        "      --activation gelu --domain digits --json",
     )
     add_query(local)
     local_options.add_options(local)
@@ -153,7 +175,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "stored baselines, asked again",
         "Estimate what baselines hold once more and compare: number by number where versions and machine are the\n"
         "same, else by a two-sample test with a stated rate of false alarms.\n\n"
-        "  volume check --add baselines/ones.json -- --model mlp:7-40-40-1 --classifier ones --draws 1e6\n"
+        "  volume check --add baselines/ones.json -- --model mlp:7-40-40-1 \\\n"
+        "      --classifier ones --draws 1e6\n"
         "  volume check baselines/*.json\n"
         "  volume check --update baselines/*.json\n\n"
         "Exit code 0 when all are as before, 1 when one changed or cannot be asked.",
@@ -189,16 +212,15 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 def _add_check(parser: argparse.ArgumentParser) -> None:
     """The options of ``volume check``."""
     parser.add_argument("paths", nargs="*", metavar="BASELINE", help="files such as baselines/*.json")
-    parser.add_argument("--add", metavar="FILE", help="make a baseline of what the words behind -- ask")
-    parser.add_argument("--update", action="store_true", help="rewrite the baselines that differ, and say in what")
+    parser.add_argument("--add", metavar="FILE", help="make a baseline of the estimate whose options follow --")
+    parser.add_argument("--update", action="store_true", help="rewrite the baselines that differ, and say how")
     parser.add_argument(
-        "--statistical", action="store_true", help="draw from another seed and test, also where numbers must be equal"
+        "--statistical", action="store_true", help="test draws of another seed even where numbers must be equal"
     )
-    parser.add_argument(
-        "--alpha",
-        type=parse_level,
-        default=1e-6,
-        help="chance that any of unchanged baselines is called changed (default 1e-6)",
-    )
-    parser.add_argument("--seed", type=parse_seed, help="of the new draws of a test (default: by the baseline's)")
+    _add_alpha(parser, "chance that any unchanged baseline is called changed")
+    parser.add_argument("--seed", type=parse_seed, help="of a test's new draws (default: follows from the baseline's)")
     parser.add_argument("--no-programs", action="store_true", help="leave out what the compiled steps cost")
+
+
+def _add_alpha(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--alpha", type=parse_level, default=1e-6, help=f"{text} (default 1e-6)")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from volume.commands.usage import UsageError
+from volume.commands.usage import UsageError, flag
 from volume.commands.values import parse_float, parse_whole
 
 if TYPE_CHECKING:
     from volume.cluster.hosts import Hosts
-    from volume.method import Method
-    from volume.queries.query import Query
-    from volume.reports.facts import Report
 
 OPTIONS = ("coordinator", "num_processes", "process_id", "process_timeout")
 
@@ -45,7 +41,7 @@ def check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that do not go together."""
     given = [name for name in OPTIONS if getattr(args, name) is not None]
     if given and not args.distributed:
-        raise UsageError(f"--{given[0].replace('_', '-')} belongs to --distributed: add that.")
+        raise UsageError(f"{flag(given[0])} belongs to --distributed: add that.")
     if args.distributed and args.out is None and getattr(args, "resume", None) is None:
         raise UsageError("--distributed needs --out DIR: a folder on a file system that all processes share.")
     if args.process_timeout is not None and not args.process_timeout > 0:
@@ -65,15 +61,3 @@ def join(args: argparse.Namespace) -> Hosts:
         return Hosts.join(args.coordinator, args.num_processes, args.process_id, timeout=timeout)
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def keep(query: Query, method: Method[Any], hosts: Hosts | None, *, out: str | None, **options: Any) -> Report | None:
-    """The whole estimate, or this process's share of it: then only process 0 gets the report."""
-    if hosts is None:
-        from volume import estimation
-
-        return estimation.run(query, method, out=out, **options)
-    from volume.cluster.distributed import share
-
-    assert out is not None  # `check`
-    return share(query, method, hosts, out=Path(out), **options)

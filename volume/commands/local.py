@@ -11,8 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volume.commands.local_options import RAYS, SPLITTING, check
-from volume.commands.shared import build_query, check_question, check_run, clear_run, print_report, progress, to_json
-from volume.commands.usage import DONE, STOPPED, UsageError, usage
+from volume.commands.shared import (
+    build_query,
+    check_question,
+    check_run,
+    clear_run,
+    finish,
+    print_report,
+    run_options,
+    to_json,
+)
+from volume.commands.usage import usage
 
 if TYPE_CHECKING:
     from volume.estimators.local.local import Local
@@ -39,30 +48,16 @@ def run(args: argparse.Namespace) -> int:
     check_question(args)
     folder, resume = check_run(args)
     from volume import estimation
-    from volume.estimation import Interrupted
     from volume.estimators.local.curve import LocalCurve
-    from volume.runs.directory import RunStopped
 
     query = build_query(args)
     method = build(args, query)
     if args.force and folder is not None:
         usage(clear_run, folder)
-    code = DONE
-    options: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": progress(args)}
-    try:
-        report = estimation.run(query, method, **options, out=folder, resume=resume, command=args.begun)
-    except (FileExistsError, NotADirectoryError, BlockingIOError) as error:  # nothing was drawn
-        raise UsageError(str(error)) from error
-    except RunStopped as stop:
-        print(f"volume: {stop}", file=sys.stderr)
-        return STOPPED
-    except Interrupted as stop:
-        report, code = stop.report, STOPPED
-        print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
-        if stop.out is not None:
-            print(f"volume: kept in {stop.out}: volume local --resume {stop.out} goes on.", file=sys.stderr)
-        if report is None:
-            return code
+    options = run_options(args) | {"out": folder, "resume": resume, "command": args.begun}
+    report, code = finish(lambda: estimation.run(query, method, **options), "local")
+    if report is None:
+        return code
     curve = LocalCurve.of(report)
     if folder is not None:
         drawn = [curve.plot(Path(folder) / "curve.pdf")] if len(args.cutoff) > 1 else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from volume.commands.usage import UsageError
+from volume.commands.usage import UsageError, flag
 from volume.commands.values import one_of, parse_float, parse_level, parse_whole
 from volume.common.choices import CHAINS, DIVERGENCES, DTYPES, ESTIMATORS, PRECISIONS, PRECONDITIONERS
 
@@ -45,10 +45,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--divergence",
         type=one_of("divergence", DIVERGENCES),
         default="kl",
-        help="kl: mean KL from the anchor's outputs, nats | agreement: share of the inputs decided otherwise"
-        " (default kl)",
+        help="kl: mean KL divergence from the anchor's outputs, in nats | agreement: share of the inputs that are"
+        " decided otherwise (default kl)",
     )
-    group.add_argument("--within-class", action="store_true", help="cut the region with the anchor's class")
+    group.add_argument("--within-class", action="store_true", help="keep only networks of the anchor's class")
     group = parser.add_argument_group("the method")
     group.add_argument("--level", type=parse_level, default=0.95, help="coverage of intervals (default 0.95)")
     group.add_argument(
@@ -62,17 +62,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--preconditioner",
         type=parse_preconditioner,
         metavar="WORD|FILE",
-        help="how rays are aimed: auto | identity | diagonal | full | adam: the second moments beside the anchor's "
-        "parameters | FILE: curvatures by parameter, such as an .npz (default auto: full up to 512 parameters)",
+        help="curvature by which rays are drawn: auto | identity | diagonal | full | adam (the second moments beside "
+        "the anchor's parameters) | FILE with curvatures by parameter, such as an .npz (default auto: full up to 512 "
+        "parameters)",
     )
     group.add_argument(
-        "--fit", type=lambda text: parse_whole(text, least=0), help="steps that fit the aim (default 100)"
+        "--fit", type=lambda text: parse_whole(text, least=0), help="steps that fit the preconditioner (default 100)"
     )
     for name, text in (
         ("particles", "splitting: networks of one replicate (default 64)"),
         ("moves", "splitting: moves of every network at each level (default 8)"),
         ("replicates", "splitting: independent repetitions behind the interval (default 8)"),
-        ("line-points", "splitting: points of the line to the anchor that are looked at (default 16)"),
+        ("line-points", "splitting: points examined on the line to the anchor (default 16)"),
     ):
         group.add_argument(f"--{name}", type=parse_whole, metavar="N", help=text)
     group.add_argument(
@@ -89,8 +90,7 @@ def check(args: argparse.Namespace) -> None:
     for names, owners in ((SPLITTING, ("splitting", "both")), (RAYS, ("rays", "both"))):
         for name in names:
             if getattr(args, name) is not None and args.estimator not in owners:
-                flag = f"--{name.replace('_', '-')}"
-                raise UsageError(f"{flag} belongs to --estimator {' or '.join(owners)}: leave one of them out.")
+                raise UsageError(f"{flag(name)} belongs to --estimator {' or '.join(owners)}: leave one of them out.")
     if args.divergence != "agreement" and min(args.cutoff) == 0:
         raise UsageError("--cutoff 0 is for --divergence agreement: every other network differs a little.")
     if not Path(args.anchor).exists():

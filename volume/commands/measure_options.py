@@ -12,9 +12,9 @@ from typing import Any
 
 from volume.commands import methods as method_options
 from volume.commands.methods import DIRECT, OPTIONS, SPLITTING, TRAINED
-from volume.commands.tasks import check_target
-from volume.commands.usage import UsageError
-from volume.commands.values import one_of, parse_float, parse_level, parse_seed, parse_whole
+from volume.commands.tasks import check_target, parse_bins
+from volume.commands.usage import UsageError, flag
+from volume.commands.values import one_of, parse_level, parse_seed, parse_whole
 from volume.common.choices import OPTIMISERS
 from volume.errors import unknown
 
@@ -47,13 +47,6 @@ def parse_target(text: str) -> TargetWord:
     if not times:
         raise UsageError(f"expected addition:BASExDIGITS such as addition:2x2 (base 2, 2 digits), got {text!r}")
     return TargetWord(text, (parse_whole(base, least=2), parse_whole(digits)))
-
-
-def parse_bins(text: str) -> tuple[float, ...] | int:
-    """Edges "0.5/0.7/0.9", or one whole number of equal bins."""
-    if "/" not in text and "." not in text:
-        return parse_whole(text)
-    return tuple(parse_float(edge) for edge in text.split("/"))
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
@@ -124,8 +117,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     for option in OPTIONS:
         takers = [method for method in option.methods if method in METHODS]
         if takers and option.name != "label":
-            text = f"{option.help} ({' and '.join(takers)})"
-            group.add_argument(option.flag, type=option.parse, metavar=option.metavar, help=text)
+            option.add(group, f"{option.help} ({' and '.join(takers)})")
     group = parser.add_argument_group("training, beside the volume")
     group.add_argument(
         "--optimiser",
@@ -141,13 +133,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--runs",
         dest=destination("runs"),
         type=parse_whole,
+        metavar="R",
         help=f"networks that each optimiser trains (default {RUNS})",
     )
-    for flag, option in SETTINGS.items():
-        text = f"of all optimisers: {option.help}"
-        group.add_argument(
-            f"--{flag}", dest=destination(option.name), type=option.parse, metavar=option.metavar, help=text
-        )
+    for option in SETTINGS.values():
+        option.add(group, f"of all optimisers: {option.help}", destination(option.name))
 
 
 def destination(name: str) -> str:
@@ -161,8 +151,7 @@ def check(args: argparse.Namespace) -> None:
     if not args.optimisers:
         for name in ("runs", *(option.name for option in SETTINGS.values())):
             if getattr(args, destination(name)) is not None:
-                flag = name.replace("_", "-")
-                raise UsageError(f"--{flag} is about training: add an --optimiser, such as --optimiser sgd.")
+                raise UsageError(f"{flag(name)} is about training: add an --optimiser, such as --optimiser sgd.")
     if args.model is None and args.target.addition is None:
         raise UsageError("the following arguments are required: --model (for example mlp:7-40-40-1).")
     if args.model is None:

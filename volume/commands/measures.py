@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from volume.commands import measure_options as options
 from volume.commands import methods as method_options
 from volume.commands import specs
-from volume.commands.shared import check_network, check_out, prior_options, progress, to_json
+from volume.commands.shared import check_network, check_out, prior_options, run_options, to_json
 from volume.commands.tasks import TaskWord
 from volume.commands.usage import DONE, STOPPED, UsageError, usage
 
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
     query = usage(lambda: build_query(args, specs.build_prior(args.prior, prior_options(args))))
     method = usage(build_method, args)
-    settings: dict[str, Any] = {"seed": args.seed, "level": args.level, "progress": progress(args)}
+    settings = run_options(args)
     name = args.target.word + (f", trigger {args.trigger}" if args.trigger else "")
     training, code = usage(build_training, args), DONE
     try:
@@ -155,6 +155,7 @@ def run(args: argparse.Namespace) -> int:
     text, counted = counts(args)
     if args.out:
         folder = Path(args.out)
+        assert found.report is not None  # only a loaded table has none
         saved = [found.report.save(folder), *found.save_training(folder), found.save(folder), folder / "measures.pdf"]
         found.plot(saved[-1])
         if curve is not None:

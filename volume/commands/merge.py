@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def _of_parts(folder: str) -> Report | None:
     """The report of what a run directory holds; None where nothing can be said yet."""
     from volume import estimation
-    from volume.runs.directory import read_config
+    from volume.runs.config import read_config
 
     command = read_config(folder)["command"]
     if command is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from volume.commands import specs
-from volume.commands.usage import UsageError
+from volume.commands.usage import UsageError, flag
 from volume.commands.values import one_of, parse_float, parse_level, parse_whole
 from volume.common.choices import DTYPES, LOSSES, OPTIMISERS, PATHS, POLICY_GRADIENTS, PRECISIONS, SCHEDULES, STOPS
 
@@ -35,12 +35,28 @@ class Option:
 
     @property
     def flag(self) -> str:
-        return f"--{self.name.replace('_', '-')}"
+        return flag(self.name)
+
+    def add(self, group: argparse._ArgumentGroup, text: str, destination: str = "", *, required: bool = False) -> None:
+        """Add the option with this help, its value under ``destination`` (default: its name)."""
+        options: dict[str, Any] = {"dest": destination or self.name, "help": text, "required": required}
+        if self.switch:
+            group.add_argument(self.flag, action="store_true", default=None, **options)
+            return
+        options |= {"type": self.parse, "metavar": self.metavar or self.name.upper()}
+        group.add_argument(self.flag, action="append" if self.many else "store", **options)
 
 
 DIRECT, EXACT, SPLITTING, WIDE, TRAINED = "direct", "exact", "splitting", "infinite-width", "trained"
+CLASSES = {  # of the library
+    DIRECT: "Direct",
+    EXACT: "Exact",
+    SPLITTING: "Splitting",
+    WIDE: "InfiniteWidth",
+    TRAINED: "Trained",
+}
+METHODS = tuple(CLASSES)
 OBJECTIVES = (*LOSSES, *POLICY_GRADIENTS)
-METHODS = (DIRECT, EXACT, SPLITTING, WIDE, TRAINED)
 _CLASSES = "answer for this class (may be repeated; default: fits, where the classifier has it)"
 OPTIONS = (
     Option("draws", (DIRECT,), parse_whole, None, "networks to draw, e.g. 1e7; needed"),
@@ -118,18 +134,8 @@ def add(parser: argparse.ArgumentParser, *, direct_only: bool = False) -> None:
         if not takers:
             continue
         title = " and ".join(f"--method {method}" for method in takers)
-        into = group if direct_only else _group(parser, title)
-        if option.switch:
-            into.add_argument(option.flag, action="store_true", default=None, help=option.help)
-            continue
-        into.add_argument(
-            option.flag,
-            type=option.parse,
-            metavar=option.metavar,
-            help=option.help,
-            action="append" if option.many else "store",
-            required=direct_only and option.name == "draws",
-        )
+        required = direct_only and option.name == "draws"
+        option.add(group if direct_only else _group(parser, title), option.help, required=required)
 
 
 def _group(parser: argparse.ArgumentParser, title: str) -> Any:
@@ -156,24 +162,8 @@ def build(args: argparse.Namespace, query: Query | None = None) -> Method[Any]:
         for option in OPTIONS
         if args.method in option.methods and (value := getattr(args, option.name, None)) is not None
     }
-    if args.method == EXACT:
-        from volume.estimators.exact.exact import Exact
+    if "on" in options and query is not None:
+        options["on"] = specs.build_classifier(args.on, query.domain, tuple(query.domain.input_shape))
+    import volume
 
-        return Exact(**options)
-    if args.method == SPLITTING:
-        from volume.estimators.splitting.splitting import Splitting
-
-        return Splitting(**options)
-    if args.method == WIDE:
-        from volume.estimators.infinite_width.method import InfiniteWidth
-
-        return InfiniteWidth(**options)
-    if args.method == TRAINED:
-        from volume.estimators.trained.trained import Trained
-
-        if "on" in options and query is not None:
-            options["on"] = specs.build_classifier(args.on, query.domain, tuple(query.domain.input_shape))
-        return Trained(**options)
-    from volume.estimators.direct.direct import Direct
-
-    return Direct(**options)
+    return getattr(volume, CLASSES[args.method])(**options)

@@ -15,8 +15,13 @@ def run(args: argparse.Namespace) -> int:
 
     path = usage(plots.check_path, args.out)
     report = load_report(args.path)
-    if not isinstance(report, VolumeReport):
+    counted = isinstance(report, VolumeReport)
+    if args.kind is None:
+        report.plot(path)
+    elif counted:
+        getattr(plots, args.kind)(report, path=path)
+    else:
         raise ValueError(f"A figure of kind {args.kind!r} needs counted draws; {args.path} holds {report!r}.")
-    getattr(plots, args.kind)(report, path=path)
-    print(to_json({"kind": args.kind, "path": str(path)}) if args.json else path)
+    kind = args.kind or ("rank" if counted else "volumes")
+    print(to_json({"kind": kind, "path": str(path)}) if args.json else path)
     return DONE

@@ -8,12 +8,12 @@ Imports no array library: what is wrong with the words is said at once.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from volume.commands.usage import UsageError
+from volume.commands.usage import UsageError, flag
+from volume.common.record_reading import parse_object
 
 # What may be another than when the run was begun: where the answer goes, what is shown of it, how many work on it.
 FREE = ("resume", "out", "force", "json", "top", "progress", "debug")
@@ -49,10 +49,10 @@ def resumed(
         return None
     file = Path(folder) / "config.json"
     try:
-        command = json.loads(file.read_text(encoding="utf-8"))["command"]
+        command = parse_object(file.read_bytes())["command"]
     except FileNotFoundError:
         raise UsageError(f"{folder} holds no run that could go on: begin one with --out {folder}.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError):
         raise UsageError(f"{file} is damaged, or no config of a run: name another folder.") from None
     if command is None:
         if not own_words(argv, parser)[1:]:
@@ -66,8 +66,7 @@ def resumed(
         again = getattr(both, name)
         # An option that may be repeated comes twice when it is typed again.
         if name not in FREE and again != value and not (isinstance(value, list) and again == 2 * value):
-            flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag} is another than in the run in {folder}: leave it out, or begin a run of its own.")
+            raise UsageError(f"{flag(name)} is not as in the run in {folder}: leave it out, or begin a new run.")
         if name not in FREE:
             setattr(both, name, value)
     return both

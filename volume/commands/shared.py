@@ -9,12 +9,13 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volume.commands import methods as method_options
 from volume.commands import specs
-from volume.commands.usage import UsageError, usage
+from volume.commands.usage import DONE, STOPPED, UsageError, flag, usage
 
 if TYPE_CHECKING:
     from volume.method import Method
@@ -37,7 +38,7 @@ def check_network(args: argparse.Namespace, given: dict[str, Any]) -> None:
         raise UsageError(f"--activation belongs to mlp:..., not to {args.model.kind}: leave it out.")
     for name in ("bias_std", "bias_bound", "bias_levels"):
         if args.no_bias and given.get(name):
-            raise UsageError(f"--{name.replace('_', '-')} has no bias to act on with --no-bias: leave one of them out.")
+            raise UsageError(f"{flag(name)} has no bias to act on with --no-bias: leave one of them out.")
 
 
 def check_question(args: argparse.Namespace) -> None:
@@ -130,13 +131,51 @@ def clear_run(folder: str) -> None:
 
 
 def load_report(path: str) -> Report:
-    from volume.reports.loading import load
+    """The report in a folder or a file; ValueError when a study was saved there."""
+    from volume.reports.facts import Report
+    from volume.studies.loading import load
 
-    return load(path)
+    found = load(path)
+    if not isinstance(found, Report):
+        raise ValueError(f"{path} holds a {type(found).__name__}, not a report: name the folder of an estimate.")
+    return found
 
 
-def progress(args: argparse.Namespace) -> bool:
-    return sys.stderr.isatty() if args.progress is None else args.progress
+def run_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what every estimate takes; without a word about progress it is shown on a terminal."""
+    shown = sys.stderr.isatty() if args.progress is None else args.progress
+    return {"seed": args.seed, "level": args.level, "progress": shown}
+
+
+def finish(run: Callable[[], Report | None], command: str) -> tuple[Report | None, int]:
+    """Call ``run``, which makes a report, and return it with the exit code; say on stderr why it stopped early.
+
+    Args:
+        run: gives None where another process has the report.
+        command: that goes on with the run from its folder.
+
+    Raises:
+        UsageError: the folder of the run cannot be used; nothing was drawn.
+        KeyboardInterrupt: Ctrl-C before anything was learnt or kept.
+    """
+    from volume.cluster.process_group import ProcessLost
+    from volume.estimation import Interrupted
+    from volume.runs.directory import RunStopped
+
+    try:
+        return run(), DONE
+    except (FileExistsError, NotADirectoryError, BlockingIOError) as error:
+        raise UsageError(str(error)) from error
+    except (RunStopped, ProcessLost) as stop:
+        print(f"volume: {stop}", file=sys.stderr)
+        return None, STOPPED
+    except Interrupted as stop:
+        print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
+        if stop.out is not None:
+            print(f"volume: kept in {stop.out}: volume {command} --resume {stop.out} goes on.", file=sys.stderr)
+        elif stop.report is None:
+            raise
+        return stop.report, STOPPED
 
 
 def to_json(value: Any) -> str:

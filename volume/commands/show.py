@@ -1,19 +1,27 @@
-"""``volume show``: the summary of a stored run."""
+"""``volume show``: the summary of a stored run or study."""
 
 from __future__ import annotations
 
 import argparse
 
 from volume.commands import specs
-from volume.commands.shared import load_report, print_report, to_json
+from volume.commands.shared import print_report, to_json
 from volume.commands.usage import DONE, UsageError, usage
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a stored run, as it is or grouped by a coarser classifier."""
+    """Print a stored run, as it is or grouped by a coarser classifier, or any study that was saved."""
     from volume.reports.counted import VolumeReport
+    from volume.reports.facts import Report
+    from volume.studies.loading import load
 
-    report = load_report(args.path)
+    report = load(args.path)
+    if not isinstance(report, Report):
+        if args.group_by or args.label or args.top:
+            kind = type(report).__name__
+            raise UsageError(f"{args.path} holds a {kind}, not a report: leave --group-by, --label and --top out.")
+        print(to_json(report.to_dict()) if args.json else report)
+        return DONE
     if args.group_by:
         if not isinstance(report, VolumeReport):
             raise UsageError(f"--group-by needs counted draws of truth tables; {args.path} holds {report!r}.")

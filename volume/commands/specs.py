@@ -11,11 +11,11 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from volume.commands.tasks import EXAMPLE, TaskWord, parse_task
-from volume.commands.usage import UsageError
-from volume.commands.values import parse_float, parse_whole
+from volume.commands.tasks import EXAMPLE, OPTIONS, TaskWord, parse_bins, parse_task
+from volume.commands.usage import UsageError, flag
+from volume.commands.values import parse_float
 from volume.errors import unknown
 from volume.functions.data_files import load_digits, read_rows, shaped
 
@@ -27,10 +27,16 @@ if TYPE_CHECKING:
     from volume.models import Model
     from volume.samplers import Prior
 
-MODELS = ("mlp", "perceptron", "import")
-PRIORS = ("gaussian", "uniform", "sphere", "binary", "ternary", "levels")
-DOMAINS = ("boolean", "points", "digits")
-CLASSIFIERS = ("table", "ones", "lz", "npn", "argmax", "fits", "accuracy", "given", "defects")
+ModelKind = Literal["mlp", "perceptron", "import"]
+DomainKind = Literal["boolean", "points", "digits"]
+PLAIN = {
+    "table": "TruthTable",
+    "ones": "Ones",
+    "lz": "LempelZiv",
+    "npn": "NPN",
+    "argmax": "Argmax",
+}  # take no arguments
+CLASSIFIERS = (*PLAIN, *OPTIONS)
 
 
 # --- models ---
@@ -40,7 +46,7 @@ CLASSIFIERS = ("table", "ones", "lz", "npn", "argmax", "fits", "accuracy", "give
 class ModelWord:
     """``mlp:7-40-40-1``, ``perceptron:7`` or ``import:package.module:attribute``."""
 
-    kind: Literal["mlp", "perceptron", "import"]
+    kind: ModelKind
     widths: tuple[int, ...] = ()
     module: str = ""
     attribute: str = ""
@@ -75,7 +81,7 @@ def parse_model(text: str) -> ModelWord:
         if not module or not attribute:
             raise UsageError(f"expected import:package.module:attribute, got {text!r}")
         return ModelWord("import", module=module, attribute=attribute)
-    raise UsageError(unknown("model", kind, MODELS))
+    raise UsageError(unknown("model", kind, get_args(ModelKind)))
 
 
 def _imported(module: str, attribute: str) -> Any:
@@ -115,6 +121,7 @@ PRIOR_OPTIONS = {
     "lattice": ("bias_levels",),
 }
 LATTICES = {"binary": (-1.0, 1.0), "ternary": (-1.0, 0.0, 1.0)}  # levels of weights, by name
+PRIORS = ("gaussian", "uniform", "sphere", *LATTICES, "levels")
 Levels = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
@@ -152,10 +159,9 @@ def check_prior(name: str, options: dict[str, Any]) -> dict[str, Any]:
     for key in given:
         if key not in PRIOR_OPTIONS[prior_family(name)]:
             owner = next(prior for prior, keys in PRIOR_OPTIONS.items() if key in keys)
-            option = "--" + key.replace("_", "-")
             word = "binary, ternary or levels:..." if owner == "lattice" else owner
             raise UsageError(
-                f"{option} belongs to the {owner} prior, not to {name}: use --prior {word} or leave it out."
+                f"{flag(key)} belongs to the {owner} prior, not to {name}: use --prior {word} or leave it out."
             )
     return given
 
@@ -182,7 +188,7 @@ def build_prior(name: str, options: dict[str, Any]) -> Prior:
 class DomainWord:
     """``boolean:7``, ``points:FILE``, ``digits`` or ``digits:0,7``."""
 
-    kind: Literal["boolean", "points", "digits"]
+    kind: DomainKind
     size: int = 0
     path: str = ""
     digits: tuple[int, ...] = ()
@@ -215,7 +221,7 @@ def parse_domain(text: str) -> DomainWord:
         if not all(len(part) == 1 and part in "0123456789" for part in parts) or len(set(parts)) < len(parts):
             raise UsageError(f"expected digits or digits:0,7 with different digits 0 to 9, got {text!r}")
         return DomainWord("digits", digits=tuple(int(part) for part in parts))
-    raise UsageError(unknown("domain", kind, DOMAINS))
+    raise UsageError(unknown("domain", kind, get_args(DomainKind)))
 
 
 # --- classifiers ---
@@ -251,8 +257,7 @@ class ClassifierWord:
             if self.kind == "fits":
                 return volume.Fits(inputs, labels)
             return volume.Accuracy(inputs, labels, bins=self.bins)
-        names = {"table": "TruthTable", "ones": "Ones", "lz": "LempelZiv", "npn": "NPN", "argmax": "Argmax"}
-        return getattr(volume, names[self.kind])()
+        return getattr(volume, PLAIN[self.kind])()
 
     def _rows(self, domain: Domain | None, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray | str]:
         import numpy as np
@@ -316,7 +321,7 @@ def _parse_factor(text: str) -> ClassifierWord:
     if kind == "accuracy":
         source, colon, tail = rest.rpartition(":")
         if colon and tail:
-            rest, bins = source, _parse_bins(tail)
+            rest, bins = source, parse_bins(tail.replace(",", "/"))
     if rest.startswith("labels="):
         labels = rest.removeprefix("labels=").lower()
         if not labels.strip("?") or not all(c == "?" or (c.isascii() and c.isalnum()) for c in labels):
@@ -327,9 +332,3 @@ def _parse_factor(text: str) -> ClassifierWord:
     if not rest:
         raise UsageError(f"expected {kind}:FILE (label in the last column) or {kind}:labels=0110, got {text!r}")
     return ClassifierWord(kind, path=rest, bins=bins)
-
-
-def _parse_bins(text: str) -> int | tuple[float, ...]:
-    if "," in text:
-        return tuple(parse_float(part) for part in text.split(","))
-    return parse_whole(text)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from volume.commands.shared import build_method, build_query, check_out, check_question, progress, to_json
+from volume.commands.shared import build_method, build_query, check_out, check_question, run_options, to_json
 from volume.commands.usage import DONE, UsageError, usage
 from volume.commands.values import parse_coding, parse_float, parse_whole
 
@@ -31,7 +31,6 @@ def run(args: argparse.Namespace) -> int:
     values = parse_values(over, args.values)
     check_question(args)
     check_out(args.out, force=args.force, name="sweep.json")
-    from volume.common.atomic_files import write_text
     from volume.studies.sweep import sweep, sweep_queries
 
     query = build_query(args)
@@ -39,19 +38,11 @@ def run(args: argparse.Namespace) -> int:
     queries = usage(sweep_queries, query.model, query.prior, query.domain, query.classifier, over=over, values=values)
     label = "0" * query.domain.num_inputs if args.label == "zeros" else args.label
     usage(query.bound.key, label)
-    result = sweep(
-        queries,
-        method,
-        label,
-        seed=args.seed,
-        level=args.level,
-        progress=progress(args),
-        x_name=over.replace("_", " "),
-    )
+    result = sweep(queries, method, label, **run_options(args), x_name=over.replace("_", " "))
     if args.out:
         folder = Path(args.out)
-        write_text(folder / "sweep.json", to_json(result.to_dict()) + "\n")
+        saved = result.save(folder)
         result.plot(folder / "sweep.pdf")
-        print(f"volume: saved {folder / 'sweep.json'} and {folder / 'sweep.pdf'}", file=sys.stderr)
+        print(f"volume: saved {saved} and {folder / 'sweep.pdf'}", file=sys.stderr)
     print(to_json(result.to_dict()) if args.json else result.summary())
     return DONE

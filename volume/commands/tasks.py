@@ -109,10 +109,15 @@ def parse_task(kind: str, text: str) -> TaskWord:
             raise UsageError(f"{kind}: split-seed= chooses training inputs, so it needs train=; got {text!r}.")
         values["seed"] = parse_seed(options["split-seed"])
     if "bins" in options:
-        edges = options["bins"].split("/")
-        one = len(edges) == 1 and "." not in edges[0]
-        values["bins"] = parse_whole(edges[0]) if one else tuple(parse_float(edge) for edge in edges)
+        values["bins"] = parse_bins(options["bins"])
     return TaskWord(kind, **values)
+
+
+def parse_bins(text: str) -> int | tuple[float, ...]:
+    """Read edges "0.5/0.7/0.9", or one whole number of equal bins."""
+    if "/" not in text and "." not in text:
+        return parse_whole(text)
+    return tuple(parse_float(edge) for edge in text.split("/"))
 
 
 def check_target(word: str) -> str:

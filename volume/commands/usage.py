@@ -23,6 +23,11 @@ def usage(build: Callable[..., Any], *args: Any, **options: Any) -> Any:
         raise UsageError(str(error.args[0] if error.args else error)) from error
 
 
+def flag(name: str) -> str:
+    """Return the option of an attribute of the namespace."""
+    return f"--{name.replace('_', '-')}"
+
+
 def sentence(error: Exception) -> str:
     """What an error says to somebody who reads no traceback."""
     if isinstance(error, KeyError) and error.args:  # str() of a KeyError is the repr of its message

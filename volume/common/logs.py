@@ -42,6 +42,14 @@ def volume_text(log_value: float, digits: int = 4) -> str:
     return f"{mantissa}e{exponent:+03d}"
 
 
+def share_text(log_share: float, digits: int = 3) -> str:
+    """A share to so many digits from its logarithm: 0.910, 4.51e-12, or 10^-4266.60 where a float would underflow."""
+    if -math.inf < log_share < -300 * LN10:
+        return f"10^{log_share / LN10:.{digits - 1}f}"
+    near_one = -0.015 < log_share < -5e-5  # 0.9987 rather than 1.0
+    return f"{math.exp(log_share):.4f}" if near_one else volume_text(log_share, digits)
+
+
 def interval_text(log_low: float, log_high: float, digits: int = 4) -> str:
     """Two ends of an interval of volumes from their logarithms: 0.08012 - 0.08655."""
     return f"{volume_text(log_low, digits)} - {volume_text(log_high, digits)}"

@@ -21,6 +21,14 @@ def sha256_of(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
+def parse_object(content: bytes) -> dict[str, Any]:
+    """Parse a JSON object. ValueError for bad UTF-8, bad JSON and any other value."""
+    record = json.loads(content)
+    if not isinstance(record, dict):
+        raise ValueError(f"expected a JSON object, got a {type(record).__name__}")
+    return record
+
+
 def read_json(path: Path, kinds: Container[str], version: int, *, other: str, remedy: str = "") -> dict[str, Any]:
     """Read a record, its SHA-256 not yet looked at.
 

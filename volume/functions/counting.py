@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from volume.common.logs import LN10, linear, share_text
+
 MAX_SIZE = 10**300  # of N and C: beyond, log10 of a count is no float any more
 MAX_EXACT_DIGITS = 1000  # counts of up to so many digits are given as whole numbers too
 MAX_FREE = 10**12  # inputs of a tail: a sum over some 10 sqrt(M) terms
@@ -156,12 +158,6 @@ def log_share_right(num_free: int, at_least: int, num_outputs: int = 1) -> float
     return math.log1p(-math.exp(_log_binomial(m, k - 1, classes)) * total) + 0.0  # 0, not -0
 
 
-def share_text(log_share: float) -> str:
-    """A share for reading: "4.51e-12", or "10^-4266.60" where a float would underflow."""
-    log10 = log_share / math.log(10)
-    return f"{math.exp(log_share):.3g}" if log10 > -300 else f"10^{log10:.2f}"
-
-
 @dataclass(frozen=True)
 class Counting:
     """Everything ``volume count`` prints for one table size, checked at once; arguments as above."""
@@ -238,8 +234,7 @@ class Counting:
 
 
 def _share(log_share: float) -> dict[str, Any]:
-    log10 = log_share / math.log(10)
-    return {"log": log_share, "log10": log10, "value": math.exp(log_share) if log10 >= -300 else None}
+    return {"log": log_share, "log10": log_share / LN10, "value": linear(log_share)}
 
 
 def _log_binomial(m: int, k: int, classes: int) -> float:

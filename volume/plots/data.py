@@ -6,6 +6,7 @@ Shape letters: K classes seen, P points drawn, N inputs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from volume.classifiers.base import Classifier
 from volume.classifiers.ones import Ones
 from volume.classifiers.truth_table import TruthTable
+from volume.common.logs import LN10
 from volume.functions import lempel_ziv, tables
 from volume.functions.domains import BooleanCube, Domain
 from volume.statistics.counts import Counts, Tally
@@ -22,6 +24,26 @@ from volume.statistics.intervals import interval
 # volumes fall as 1/rank, c hits or more are scored by c/(c - 1) times as many classes as have a volume of c/draws
 # or more (sum over k >= c of 1/(k (k - 1)) is 1/(c - 1)): 11 % too many at 10 hits, twice as many at 2.
 RELIABLE_HITS = 10
+
+
+class LogVolume(Protocol):
+    """A volume with its interval; natural logarithms."""
+
+    @property
+    def log_volume(self) -> float: ...
+    @property
+    def log_low(self) -> float: ...
+    @property
+    def log_high(self) -> float: ...
+
+
+class Entry(LogVolume, Protocol):
+    """What a figure reads of a class (`volume.ClassEstimate`)."""
+
+    @property
+    def level(self) -> float: ...
+    @property
+    def limits(self) -> tuple[float, float]: ...
 
 
 class Counted(Protocol):
@@ -114,6 +136,20 @@ def rank_data(report: Counted) -> RankData:
         num_classes=report.num_classes,
         num_reliable=num_reliable,
     )
+
+
+class VolumeData(NamedTuple):
+    """Volumes of named classes [K] as decimal logarithms."""
+
+    volume: np.ndarray  # -inf: nothing of the class was found
+    low: np.ndarray  # -inf: no lower limit
+    high: np.ndarray  # inf: no upper limit; -inf: the class is known to be empty
+
+
+def volume_data(entries: Sequence[Entry]) -> VolumeData:
+    """The points of :func:`volume.plots.volumes`, in the order of ``entries``."""
+    columns = np.array([(entry.log_volume, *entry.limits) for entry in entries]).reshape(-1, 3).T / LN10
+    return VolumeData(*columns)
 
 
 class ComplexityData(NamedTuple):

@@ -15,15 +15,26 @@ from typing import Any, Protocol
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from volume.common.atomic_files import replacing
 from volume.errors import unknown
-from volume.plots.data import RELIABLE_HITS, Counted, balance_data, complexity_data, of_tables, rank_data
+from volume.plots.data import (
+    RELIABLE_HITS,
+    Counted,
+    Entry,
+    LogVolume,
+    balance_data,
+    complexity_data,
+    of_tables,
+    rank_data,
+    volume_data,
+)
 
 # Okabe and Ito's palette: told apart with every common colour blindness, and in grey print by lightness.
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#767676"
@@ -38,17 +49,11 @@ X_NAMES = {
 SUFFIXES = (".pdf", ".svg", ".png")
 
 
-class SweepRow(Protocol):
-    """One setting of a sweep; natural logarithms."""
+class SweepRow(LogVolume, Protocol):
+    """One setting of a sweep."""
 
     @property
     def x(self) -> float | str: ...
-    @property
-    def log_volume(self) -> float: ...
-    @property
-    def log_low(self) -> float: ...
-    @property
-    def log_high(self) -> float: ...
 
 
 class SweepRows(Protocol):
@@ -108,6 +113,13 @@ def write(ax: Axes, path: str | Path | None) -> Axes:
 def _labels(ax: Axes, x: str, y: str) -> None:
     ax.set_xlabel(x, fontsize=10)
     ax.set_ylabel(y, fontsize=10)
+
+
+def log_axis(axis: Axis) -> None:
+    """Name the ticks of an axis of decimal logarithms, on which 1e-1000 has its place."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(MaxNLocator(nbins=7, integer=high - low > 2))
+    axis.set_major_formatter(lambda value, _: "1" if value == 0 else rf"$10^{{{value:g}}}$")
 
 
 def _legend(ax: Axes, **options: Any) -> None:
@@ -294,6 +306,53 @@ def balance(report: Counted, *, ax: Axes | None = None, path: str | Path | None 
     ax.set_xlim(-margin, data.ones[-1] + margin)
     _labels(ax, f"T, inputs in class 1 (of {data.ones[-1]})", "volume (share of the prior)")
     _legend(ax, loc="upper center")
+    return write(ax, path)
+
+
+def volumes(
+    entries: Sequence[Entry], names: Sequence[str], *, ax: Axes | None = None, path: str | Path | None = None
+) -> Axes:
+    """Volumes of named classes with their intervals on a logarithmic axis, one class below the other.
+
+    Where only a lower or an upper limit is known, an arrow points away from it and an open circle marks the mean.
+    """
+    path = None if path is None else check_path(path)
+    data = volume_data(entries)
+    ax = new_axes(ax, (SIZE[0] + 1, 1.3 + 0.24 * max(len(entries), 4)))
+    rows = np.arange(len(entries))
+    below, above = np.isfinite(data.low), np.isfinite(data.high)
+    known, bounded = below & above, below != above
+    style: dict[str, Any] = {"color": BLUE, "ls": "none", "marker": "o", "ms": 4}
+    if known.any():
+        middle = data.volume[known]
+        bars: Any = np.maximum([middle - data.low[known], data.high[known] - middle], 0)
+        levels = {_percent(entry.level) for entry, one in zip(entries, known, strict=True) if one}
+        name = f"{' and '.join(sorted(levels))} interval"
+        ax.errorbar(middle, rows[known], xerr=bars, capsize=2.5, elinewidth=1, label=name, zorder=3, **style)
+    mean = bounded & np.isfinite(data.volume)
+    if mean.any():
+        ax.plot(data.volume[mean], rows[mean], mfc="none", label="mean, without an interval", zorder=3, **style)
+    arrow = {"arrowstyle": "<-", "color": VERMILLION, "lw": 1, "shrinkA": 0, "shrinkB": 0}
+    for name, some, limits, away in (
+        ("lower limit \N{RIGHTWARDS ARROW}", bounded & below, data.low, 20),
+        ("\N{LEFTWARDS ARROW} upper limit", bounded & above, data.high, -20),
+    ):
+        if some.any():
+            ax.plot(limits[some], rows[some], color=VERMILLION, ls="none", marker="|", ms=8, label=name, zorder=4)
+        for row in rows[some]:
+            place = (limits[row], row)
+            ax.annotate("", place, (away, 0), textcoords="offset points", arrowprops=arrow)
+    for row in rows[~below & ~above]:
+        text = "empty" if data.high[row] == -math.inf else "not reached"
+        where = ax.get_yaxis_transform()
+        ax.text(0.02, row, text, transform=where, fontsize=8, va="center", color=GREY)
+    ax.set_yticks(rows, names)
+    ax.set_ylim(len(entries) - 0.4, -0.6)  # the first on top
+    ax.margins(x=0.1)
+    log_axis(ax.xaxis)
+    ax.set_xlabel("volume (share of the prior)", fontsize=10)
+    if known.any() or bounded.any():
+        _legend(ax, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return write(ax, path)
 
 

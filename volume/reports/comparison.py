@@ -25,7 +25,7 @@ from scipy import special
 
 from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import finite, volume_text
-from volume.common.records import short
+from volume.common.records import plain, short
 from volume.common.seeds import seeds_of
 from volume.errors import whole
 from volume.functions.domains import BooleanCube
@@ -59,8 +59,7 @@ class ComparedClass(NamedTuple):
     z: float
 
     def to_dict(self) -> dict[str, Any]:
-        entry = self._asdict()
-        return {name: finite(value) if isinstance(value, float) else value for name, value in entry.items()}
+        return plain(self._asdict())
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> ComparedClass:
@@ -136,9 +135,6 @@ class Comparison(Stored):
     def summary(self, k: int = 20) -> str:
         """The ``k`` largest differences as text."""
         return _text(self, whole("k", k))
-
-    def __str__(self) -> str:
-        return self.summary()
 
 
 def _text(result: Comparison, k: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -18,7 +18,7 @@ from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classif
 from volume.classifiers.given import Given
 from volume.classifiers.recorded import Recorded
 from volume.classifiers.truth_table import TruthTable
-from volume.common.records import plain, short
+from volume.common.records import plain
 from volume.errors import whole
 from volume.functions import domains
 from volume.reports import counted_text
@@ -53,6 +53,10 @@ class VolumeReport(CountedClasses):
     """
 
     format: ClassVar[str] = "param-volume run"
+
+    def parts(self) -> dict[str, Any]:
+        """The fields of a counted report by name, for another kind of report on the same run."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(VolumeReport)}
 
     # --- other questions of the same draws ---
 
@@ -107,12 +111,8 @@ class VolumeReport(CountedClasses):
 
     # --- out ---
 
-    @property
-    def warnings(self) -> list[str]:
-        return self._warnings
-
     @cached_property
-    def _warnings(self) -> list[str]:
+    def warnings(self) -> list[str]:
         return counted_text.warn(self, self.top(10))
 
     def summary(self, k: int = 10) -> str:
@@ -134,13 +134,7 @@ class VolumeReport(CountedClasses):
             "num_units": self.counts.num_units,
             "num_classes": self.num_classes,
             "num_nonfinite": self.num_nonfinite,
-            "query": short(self.description),
-            "method": self.method,
-            "seed": self.seed,
-            "level": self.level,
-            "conventions": self.conventions,
-            "run": self.run,
-            "warnings": self.warnings,
+            **self.circumstances(),
         }
 
     def to_pandas(self, top: int | None = None) -> pandas.DataFrame:

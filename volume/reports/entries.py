@@ -102,6 +102,11 @@ class ClassEstimate:
 
     # --- for people ---
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What may be said of the log volume: the ends of an interval, -inf or inf where one end is not known."""
+        return self.log_low, self.log_high
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.sentence()}>"
 
@@ -220,6 +225,12 @@ class ReplicatedVolume(ClassEstimate):
             notes=from_record(record),
             share=None if share is None else Share(**{k: _number(v) for k, v in share.items()}),
         )
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        if self.headline == "interval":
+            return self.log_low, self.log_high
+        return self.log_bound if self.headline == "bound" else -math.inf, math.inf
 
     def cells(self) -> dict[str, str]:
         interval = self._interval if not self.num_dead and self.num_replicates > 1 else "none"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volume.common.provenance import commit, device_record, versions
-from volume.common.records import plain
+from volume.common.records import plain, short
 from volume.errors import whole
 from volume.queries.query import Query
 from volume.reports.entries import ClassEstimate
@@ -105,12 +105,21 @@ class Report(Stored):
         """The ``k`` largest classes and what goes with them, as text."""
         raise NotImplementedError
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """A record that is strict JSON (no NaN, no Infinity); ``top`` as in :meth:`classes`."""
         raise NotImplementedError
+
+    def circumstances(self) -> dict[str, Any]:
+        """What every record says beside the classes: the question, how it was answered, and what to beware of."""
+        return {
+            "query": short(self.description),
+            "method": self.method,
+            "seed": self.seed,
+            "level": self.level,
+            "conventions": self.conventions,
+            "run": self.run,
+            "warnings": self.warnings,
+        }
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
         """Draw the report's figure; written to ``path`` when one is given (.pdf, .svg or .png)."""

@@ -41,6 +41,17 @@ class Stored:
         """All that a file holds of this result, as strict JSON."""
         raise NotImplementedError(f"{type(self).__name__} cannot be saved.")
 
+    def to_dict(self) -> dict[str, Any]:
+        """A strict JSON record for readers, which may leave out what only loading needs."""
+        return self.record()
+
+    def summary(self) -> str:
+        """The result as text."""
+        raise NotImplementedError(f"{type(self).__name__} has no summary.")
+
+    def __str__(self) -> str:
+        return self.summary()
+
     def save(self, path: str | Path) -> Path:
         """Write the result without loss and return the path of its record, for `volume.load`.
 

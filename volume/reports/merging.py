@@ -29,7 +29,7 @@ from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
 from volume.reports.notes import ONLY_PILOT, UNRESOLVED
 from volume.reports.trained import TrainedReport
-from volume.runs.files import difference
+from volume.runs.config import difference
 from volume.statistics import replicates
 from volume.statistics.counts import Counts
 from volume.statistics.replicates import Share

@@ -8,17 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from volume.common.records import short
 from volume.errors import unknown, whole
 from volume.queries.quotient import log_shift
 from volume.reports.entries import ClassEstimate, ReplicatedVolume, entry_from_dict
 from volume.reports.facts import STATED, Facts, Report
 from volume.reports.named_text import summarise, warn
 from volume.reports.shares import Share
+from volume.reports.text import short_names
 from volume.runs.report_files import paths
 from volume.statistics.replicates import MIN_HIT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_DRAWN = 40  # classes in a figure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,6 +136,13 @@ class EstimateReport(Report):
     def summary(self, k: int = 10) -> str:
         return summarise(self, whole("k", k))
 
+    def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
+        """The volumes of the largest classes with their intervals; see :func:`volume.plots.volumes`."""
+        from volume.plots import figures
+
+        shown = self.classes(MOST_DRAWN)
+        return figures.volumes(shown, short_names(entry.label for entry in shown), ax=ax, path=path)
+
     def __repr__(self) -> str:
         return f"<EstimateReport: {len(self)} classes by {self.method.get('name', '?')}>"
 
@@ -138,13 +150,7 @@ class EstimateReport(Report):
         return {
             "classes": [entry.to_dict() for entry in self.classes(top)],
             "num_classes": len(self),
-            "query": short(self.description),
-            "method": self.method,
-            "seed": self.seed,
-            "level": self.level,
-            "conventions": self.conventions,
-            "run": self.run,
-            "warnings": self.warnings,
+            **self.circumstances(),
         }
 
     # --- files ---

@@ -1,7 +1,7 @@
 """Sentences that a reader must see beside a number, each with the kind that decisions are made by.
 
 Shown and stored a note is its sentence; records name the kinds in a list beside the sentences. Notes that were stored
-before they had a kind get it from `volume.reports.old_notes`.
+before they had a kind get it from OLD_SENTENCES.
 """
 
 from __future__ import annotations
@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from volume.reports.old_notes import old_kind
-
 PLAIN = ""  # for the reader alone
 SUMMARY = "summary"  # says how replicates were summed up, and names a volume; written anew when entries are joined
 ONLY_PILOT = "only-pilot"  # the run ended before its first replicate
 UNRESOLVED = "unresolved"  # a share that too few replicates met
+
+# Words that only sentences stored without a kind hold, and their kinds. New notes are never searched: this table is for
+# stored records alone, and does not grow.
+OLD_SENTENCES = {
+    "The pilot, one adaptive run, reached ": ONLY_PILOT,
+    "its share is not resolved, below ": UNRESOLVED,
+    " replicates reached the class: this run cannot tell its volume from 0.": SUMMARY,
+    ": they count as 0 in the mean, ": SUMMARY,
+    " has a bound but no interval: give 8 replicates or more.": SUMMARY,
+    " and its interval are shaky, so the bound leads.": SUMMARY,
+}
 
 
 class Note(str):
@@ -45,5 +54,9 @@ def to_record(sentences: Iterable[str]) -> dict[str, Any]:
 
 def from_record(record: Mapping[str, Any]) -> tuple[Note, ...]:
     """The notes of a record; old ones have no kinds."""
-    kinds = record.get("note_kinds") or map(old_kind, record["notes"])
+    kinds = record.get("note_kinds") or map(_old_kind, record["notes"])
     return tuple(Note(text, kind) for text, kind in zip(record["notes"], kinds, strict=True))
+
+
+def _old_kind(sentence: str) -> str:
+    return next((kind for words, kind in OLD_SENTENCES.items() if words in sentence), PLAIN)

@@ -10,7 +10,7 @@ Shape letters: K classes listed, W words of a key.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,6 @@ class TableReport(VolumeReport):
 
     def of_counts(self, counts: Counts, bound: BoundClassifier) -> VolumeReport:
         """An ordinary report of these counts, which fit in memory."""
-        parts = {entry.name: getattr(self, entry.name) for entry in fields(VolumeReport)}
-        parts |= {"counts": counts, "classifier": bound.classifier}
-        parts["description"] = {**self.description, "classifier": bound.describe()}
-        return VolumeReport(**parts)
+        description = {**self.description, "classifier": bound.describe()}
+        changed = {"counts": counts, "classifier": bound.classifier, "description": description}
+        return VolumeReport(**{**self.parts(), **changed})

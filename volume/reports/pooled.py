@@ -11,7 +11,7 @@ Shape letters: K classes or orbits listed, W words of a key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -95,7 +95,7 @@ class PooledReport(VolumeReport):
     @cached_property
     def unpooled(self) -> VolumeReport:
         """The same counts, every class by itself."""
-        return VolumeReport(**{**_parts(self), "conventions": unpooled_conventions(self.conventions)})
+        return VolumeReport(**{**self.parts(), "conventions": unpooled_conventions(self.conventions)})
 
     @cached_property
     def orbits(self) -> Orbits:
@@ -104,7 +104,7 @@ class PooledReport(VolumeReport):
         keys, first, orbit = _distinct(forms.keys)
         pooled = replace(counts.regroup(orbit, len(keys)), keys=keys)
         size = self.group.order // forms.stabiliser[first]
-        return Orbits(**{**_parts(self), "counts": pooled, "group": self.group, "size": size})
+        return Orbits(**{**self.parts(), "counts": pooled, "group": self.group, "size": size})
 
     @property
     def num_orbits(self) -> int:
@@ -148,7 +148,7 @@ class PooledReport(VolumeReport):
     # --- out ---
 
     @cached_property
-    def _warnings(self) -> list[str]:
+    def warnings(self) -> list[str]:
         return counted_text.warn(self.orbits, self.top(10))
 
     def summary(self, k: int = 10) -> str:
@@ -175,11 +175,7 @@ def as_asked(report: VolumeReport) -> VolumeReport:
     """The report in the form that its conventions state: pooled, or as it is."""
     if report.conventions.get("symmetry") != "pooled" or type(report) is not VolumeReport:
         return report
-    return PooledReport(**_parts(report))
-
-
-def _parts(report: VolumeReport) -> dict[str, Any]:
-    return {entry.name: getattr(report, entry.name) for entry in fields(VolumeReport)}
+    return PooledReport(**report.parts())
 
 
 def unpooled_conventions(conventions: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Any
 
 from volume.reports.loading import load
 from volume.reports.merging import merge
-from volume.runs.directory import RunDirectory, agree, read_config
+from volume.runs.config import agree, read_config
+from volume.runs.directory import RunDirectory
 
 
 def merge_directories(paths: Sequence[str | Path], out: str | Path) -> Any:

@@ -32,7 +32,7 @@ import numpy as np
 
 from volume.classifiers.base import OUTSIDE, Conditional
 from volume.classifiers.given import Given
-from volume.common.logs import finite
+from volume.common.records import plain
 from volume.common.validation import check_level
 from volume.errors import whole
 from volume.reports.counted_classes import CountedClasses
@@ -61,7 +61,7 @@ class Share:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able record; what is undefined is None."""
-        return {name: finite(value) if isinstance(value, float) else value for name, value in vars(self).items()}
+        return plain(vars(self))
 
 
 def shares(

@@ -36,7 +36,8 @@ from scipy import stats
 from volume.classifiers.base import Conditional
 from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
-from volume.common.logs import finite, interval_name, volume_text
+from volume.common.logs import interval_name, volume_text
+from volume.common.records import plain
 from volume.common.validation import check_level
 from volume.errors import whole
 from volume.functions.domains import BooleanCube
@@ -73,7 +74,7 @@ class Landing(NamedTuple):
     count: int  # runs
 
     def to_dict(self) -> dict[str, Any]:
-        return self._asdict()
+        return plain(self._asdict())
 
 
 class Number(NamedTuple):
@@ -83,8 +84,8 @@ class Number(NamedTuple):
     low: float
     high: float
 
-    def to_dict(self) -> dict[str, float | None]:
-        return {name: finite(value) for name, value in self._asdict().items()}
+    def to_dict(self) -> dict[str, Any]:
+        return plain(self._asdict())
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,9 +158,6 @@ class TrainingComparison(Stored):
             f"Total variation over them and the rest: {_number(self.total_variation)} (0: alike, 1: nothing in common)."
         )
         return render(Table(heads, rows), "", closing)
-
-    def __str__(self) -> str:
-        return self.summary()
 
     def plot(self, path: str | Path | None = None, ax: Axes | None = None) -> Axes:
         """Share of runs against share of volume on logarithmic axes; classes without a hit or run are left out."""

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from volume.runs.checkpoints import StoredCheckpoint
 
 T = TypeVar("T", bound=tuple)
+ROWS_PER_GROUP = 1 << 14  # so few that a range of functions is read from few rows, and the statistics cost nothing
 NUMBER = "replicate"  # the column with the number of a record, where records are numbered
 
 
@@ -58,7 +60,7 @@ class Rows:
         )
 
     def decode(self, column: pa.ChunkedArray) -> np.ndarray:
-        """One row or more, as no file holds the shape of none."""
+        """Read one row or more, as no file holds the shape of none."""
         chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks if len(chunk)]
         return np.concatenate(chunks).reshape(len(column), *self.shape)
 
@@ -147,13 +149,23 @@ def records_of(kind: type[T], columns: Mapping[str, Any]) -> list[T]:
 
 
 def function_column(keys: np.ndarray) -> pa.Array:
-    """Keys [R, W] uint64 as fixed-size bytes: the words big-endian, so that byte order is label order."""
+    """Write keys [R, W] uint64 as fixed-size bytes: the words big-endian, so that byte order is label order."""
     octets = np.ascontiguousarray(keys.astype(">u8"))
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(8 * keys.shape[1]), len(keys), [None, pa.py_buffer(octets)])
 
 
 def key_words(column: pa.Array, words: int) -> np.ndarray:
-    """Keys [R, W] of a column of big-endian bytes."""
+    """Read keys [R, W] of a column of big-endian bytes."""
     data = column.buffers()[1]
     octets = np.frombuffer(data, np.uint8, count=len(column) * 8 * words, offset=column.offset * 8 * words)
     return octets.view(">u8").reshape(-1, words).astype(np.uint64)
+
+
+def parquet(table: pa.Table) -> memoryview:
+    """Encode a table as the content of a Parquet file."""
+    # Keys hardly repeat within a file: a dictionary of them would only cost.
+    repeating: Any = [field.name for field in table.schema if not pa.types.is_fixed_size_binary(field.type)]
+    sink = pa.BufferOutputStream()
+    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": repeating}
+    pq.write_table(table, sink, row_group_size=ROWS_PER_GROUP, **options)
+    return memoryview(sink.getvalue())

@@ -12,7 +12,6 @@ A part counts when its line is in a manifest and its file has the SHA-256 of tha
 from __future__ import annotations
 
 import hashlib
-import json
 import queue
 import shutil
 import sys
@@ -22,20 +21,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from volume.common.atomic_files import sync_folder, write_bytes, write_text
-from volume.common.record_reading import check_seal, read_json, sha256_of
-from volume.common.records import plain, short
+from volume.common.atomic_files import sync_folder, write_bytes
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
-from volume.runs.files import Lock, Manifest, difference, sha256
+from volume.runs.columns import parquet
+from volume.runs.config import FORMAT, settle_config
+from volume.runs.files import Lock, Manifest, sha256
 
-FORMAT = "param-volume run directory"
-VERSION = 1
 WAITING = 4  # parts that may wait for the disk before the run waits for them
-# What a run may be resumed in spite of. Numbers may then differ where sums are rounded; a warning says so.
-_LOOSE = ("versions", "command", "commit")
 _OLD = ("report.json", "counts.parquet")
 _FOLDERS = ("classes", "merge", "hosts")  # of tables counted on disk, and of processes that share a run
 
@@ -74,7 +66,7 @@ class RunDirectory:
         try:
             if process is not None:
                 self._locks.append(Lock(self.path / f"lock-{process}"))
-            self._settle_config(config, resume)
+            settle_config(self.path, config, resume=resume)
             self._manifest = Manifest(self.path / f"manifest-{process or 0}.jsonl")
             self._stored: dict[str, StoredCheckpoint] = {}
             self._checked: dict[str, tuple[str, StoredCheckpoint]] = {}  # by file: its SHA-256, once it was verified
@@ -89,7 +81,7 @@ class RunDirectory:
     # --- what is there ---
 
     def parts(self) -> list[StoredCheckpoint]:
-        """The parts of all processes, verified, by name; those of others as of now."""
+        """List the parts of all processes, verified, by name; those of others as of now."""
         if not self._alone:
             self._read()
         return [self._stored[name] for name in sorted(self._stored)]
@@ -98,25 +90,6 @@ class RunDirectory:
     def seconds(self) -> float:
         """Wall time of all sittings at this run, as far as parts tell."""
         return self.resumed_seconds + time.monotonic() - self._began
-
-    def _settle_config(self, config: dict[str, Any], resume: bool) -> None:
-        file = self.path / "config.json"
-        mine = {"format": FORMAT, "version": VERSION, **plain(config, "config")}
-        if not file.exists():
-            write_text(file, json.dumps({**mine, "sha256": sha256_of(mine)}, indent=1, allow_nan=False) + "\n")
-            return
-        theirs = read_config(self.path)
-        if not resume:
-            raise FileExistsError(
-                f"{self.path} holds a run: resume it (resume=True, on the command line --resume), or give another "
-                "folder."
-            )
-        where = difference(_strict(theirs), _strict(mine))
-        if where is not None:
-            raise ValueError(f"{self.path} belongs to another run: {where}. Ask its question, or give another folder.")
-        where = difference(theirs.get("versions"), mine.get("versions"), "versions")
-        if where is not None:
-            _say(f"{self.path} was begun with other versions ({where}): draws may differ where sums are rounded.")
 
     def _read(self) -> None:
         """Take in all manifests; say what is damaged or missing, once."""
@@ -127,7 +100,7 @@ class RunDirectory:
             if damaged and self._alone:
                 _say(f"{damaged} damaged lines in {file}: the parts they list are made again.")
         # A name may come twice: a part that was replaced or lost and made again. The latest line counts.
-        latest = {line["name"]: line for line in sorted(lines, key=_when)}
+        latest = {line["name"]: line for line in sorted(lines, key=lambda line: line["at"])}
         self._stored = {}
         for name, line in latest.items():
             if line.get("lost"):
@@ -234,7 +207,7 @@ class RunDirectory:
 
     def _store(self, part: Checkpoint) -> None:
         table = part.table() if callable(part.table) else part.table
-        self._put(part.name, part.facts, _parquet(table))
+        self._put(part.name, part.facts, parquet(table))
 
     def adopt(self, part: StoredCheckpoint) -> None:
         """Take in a part of another directory of the same run."""
@@ -253,25 +226,6 @@ class RunDirectory:
         self._stored[name], self._checked[file] = stored, (line["sha256"], stored)
         if earlier is not None:
             earlier.path.unlink(missing_ok=True)
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """The config of the run in a folder.
-
-    Raises:
-        FileNotFoundError: there is no run. ValueError: its config is damaged or of another version of the format.
-    """
-    file = Path(path) / "config.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{path} holds no run that could go on: there is no config.json in it.")
-    config = read_json(file, (FORMAT,), VERSION, other="no config of a run: give a folder without such a file.")
-    check_seal(file, config.pop("sha256", None), config)
-    return config
-
-
-def agree(theirs: dict[str, Any], mine: dict[str, Any]) -> bool:
-    """Whether two configs are of the same run."""
-    return difference(_strict(theirs), _strict(mine)) is None
 
 
 def clear(path: str | Path) -> None:
@@ -294,25 +248,6 @@ def clear(path: str | Path) -> None:
         sync_folder(path)
     finally:
         lock.release()
-
-
-def _strict(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: short(value) for name, value in config.items() if name not in _LOOSE}
-
-
-def _when(line: dict[str, Any]) -> float:
-    return line["at"]
-
-
-def _parquet(table: pa.Table) -> memoryview:
-    """The file's content. Packed tables hardly repeat within a part: a dictionary of them would only cost."""
-    dictionary: Any = [field.name for field in table.schema if not pa.types.is_fixed_size_binary(field.type)]
-    sink = pa.BufferOutputStream()
-    # Groups this small let a range of functions be read from every part (table_cells.py), and cost nothing.
-    pq.write_table(
-        table, sink, row_group_size=1 << 14, compression="zstd", compression_level=1, use_dictionary=dictionary
-    )
-    return memoryview(sink.getvalue())
 
 
 def _say(text: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from volume.common.atomic_files import sync_folder
+from volume.common.record_reading import parse_object
 
 try:
     import fcntl
@@ -30,7 +31,7 @@ def sha256(path: Path) -> str:
 
 
 def packed(record: dict[str, Any]) -> str:
-    """One line of JSON, always the same for the same record."""
+    """Write one line of JSON, always the same for the same record."""
     return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -42,7 +43,7 @@ class Manifest:
         self._file: Any = None
 
     def read(self) -> tuple[list[dict[str, Any]], int]:
-        """The records, and the number of lines that are damaged; a last line without an end is no line yet."""
+        """Give the records, and the number of lines that are damaged; a last line without an end is no line yet."""
         try:
             lines = self.path.read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
@@ -55,9 +56,9 @@ class Manifest:
         if self._file is None:
             self._file = self.path.open("ab", buffering=0)
             if (size := self._file.tell()) > 0:  # a line torn by a crash would spoil the one that follows it
-                whole = self.path.read_bytes().rfind(b"\n") + 1
-                if whole < size:
-                    self._file.truncate(whole)
+                end = self.path.read_bytes().rfind(b"\n") + 1
+                if end < size:
+                    self._file.truncate(end)
             else:
                 sync_folder(self.path.parent)
         line = f"{packed({**record, 'check': _check(record)})}\n".encode()
@@ -77,9 +78,9 @@ def _check(record: dict[str, Any]) -> str:
 
 def _checked(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
+        record = parse_object(line)
         check = record.pop("check")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError):
         return None
     return record if check == _check(record) else None
 
@@ -115,17 +116,3 @@ class Lock:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-
-def difference(theirs: Any, mine: Any, where: str = "") -> str | None:
-    """The first place where two records differ, in words; None when they agree."""
-    if isinstance(theirs, dict) and isinstance(mine, dict):
-        for name in sorted({*theirs, *mine}, key=lambda name: (name not in theirs or name not in mine, name)):
-            found = difference(theirs.get(name), mine.get(name), f"{where}.{name}" if where else name)
-            if found is not None:
-                return found
-        return None
-    if theirs == mine:
-        return None
-    texts = [text if len(text) <= 80 else f"{text[:80]}..." for text in (json.dumps(theirs), json.dumps(mine))]
-    return f"its {where} is {texts[0]} and this one's is {texts[1]}"

@@ -11,7 +11,6 @@ Shape letters: B units, K classes, R rows, W words of a key.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -24,14 +23,15 @@ import pyarrow.parquet as pq
 from volume.common.atomic_files import replacing, write_text
 from volume.common.record_reading import read_sealed, seal
 from volume.runs.columns import key_words
-from volume.statistics.counts import Counts
+from volume.runs.files import sha256
+from volume.statistics.counts import Counts, changes
 
 VERSION = 1
 ROWS_PER_GROUP = 1 << 20  # 24 MB of rows in memory at a time for a key of two words
 
 
 def paths(path: str | Path) -> tuple[Path, Path]:
-    """The record and the counts of a run named by a ``.json`` file, or by a folder (any other name)."""
+    """Name the record and the counts of a run given by a ``.json`` file, or by a folder (any other name)."""
     path = Path(path)
     if path.suffix == ".json" and not path.is_dir():
         return path, path.with_suffix(".parquet")
@@ -39,10 +39,10 @@ def paths(path: str | Path) -> tuple[Path, Path]:
 
 
 def write_counts(counts: Counts, path: Path) -> dict[str, Any]:
-    """Write the Parquet file at ``path``; returns what the record has to say of it, for :func:`read_counts`."""
+    """Write the Parquet file at ``path``; give what the record has to say of it, for :func:`read_counts`."""
     with replacing(path) as temporary:
         _write_rows(counts, temporary)
-        digest = _sha256(temporary)
+        digest = sha256(temporary)
     lossy = np.flatnonzero(counts.nonfinite)
     return {
         "file": path.name,
@@ -60,13 +60,13 @@ def write_counts(counts: Counts, path: Path) -> dict[str, Any]:
 
 
 def read_counts(record_path: Path, sizes: Mapping[str, Any]) -> Counts:
-    """The counts that lie beside a record. ValueError where they are missing, damaged or of another run."""
+    """Read the counts that lie beside a record. ValueError where they are missing, damaged or of another run."""
     counts_path = record_path.with_name(Path(sizes["file"]).name)
     if not counts_path.is_file():
         raise ValueError(
             f"{record_path} has its counts in {counts_path.name}, which is missing: keep the two files together."
         )
-    if _sha256(counts_path) != sizes["sha256"]:
+    if sha256(counts_path) != sizes["sha256"]:
         raise ValueError(
             f"{counts_path} is truncated, damaged, or of another run than {record_path.name}: "
             "its SHA-256 is not the recorded one."
@@ -75,14 +75,14 @@ def read_counts(record_path: Path, sizes: Mapping[str, Any]) -> Counts:
 
 
 def write_record(path: Path, kind: str, body: dict[str, Any]) -> Path:
-    """Write ``body`` with its format, version and SHA-256; returns ``path``. Its folder is made."""
+    """Write ``body`` with its format, version and SHA-256; give ``path``. Its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(seal(kind, VERSION, body), indent=1, allow_nan=False) + "\n")
     return path
 
 
 def read_record(path: Path, kinds: Container[str]) -> tuple[str, dict[str, Any]]:
-    """The format, one of ``kinds``, and the checked body of a record.
+    """Read the format, one of ``kinds``, and the checked body of a record.
 
     Raises:
         FileNotFoundError: there is no file.
@@ -132,7 +132,7 @@ def _read_rows(path: Path, sizes: Mapping[str, Any]) -> Counts:
     complete, copies = sizes.get("complete", False), sizes.get("copies", 1)
     unit, hits = np.empty(rows, np.int32), np.empty(rows, np.int64 if complete else np.int32)
     keys, offsets = np.empty((sizes["classes"], words), np.uint64), np.empty(sizes["classes"] + 1, np.int64)
-    row = found = 0
+    row = num_classes = 0
     last: np.ndarray | None = None
     try:
         with pq.ParquetFile(path) as file:
@@ -140,18 +140,17 @@ def _read_rows(path: Path, sizes: Mapping[str, Any]) -> Counts:
                 stop = row + batch.num_rows
                 unit[row:stop], hits[row:stop] = batch.column("unit").to_numpy(), batch.column("hits").to_numpy()
                 function = key_words(batch.column("function"), words)
-                new = np.ones(len(function), bool)
-                new[1:] = (function[1:] != function[:-1]).any(axis=1)
+                new = changes(function)
                 new[:1] = last is None or bool((function[:1] != last).any())
                 start = np.flatnonzero(new)
-                keys[found : found + len(start)] = function[start]
-                offsets[found : found + len(start)] = row + start
-                row, found, last = stop, found + len(start), function[-1:] if len(function) else last
+                keys[num_classes : num_classes + len(start)] = function[start]
+                offsets[num_classes : num_classes + len(start)] = row + start
+                row, num_classes, last = stop, num_classes + len(start), function[-1:] if len(function) else last
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise ValueError(f"{path} does not hold the counts that its record describes ({error}).") from None
-    if row != rows or found != len(keys):
+    if row != rows or num_classes != len(keys):
         raise ValueError(
-            f"{path} holds {row:,} rows and {found:,} classes; its record says {rows:,} and {len(keys):,}: "
+            f"{path} holds {row:,} rows and {num_classes:,} classes; its record says {rows:,} and {len(keys):,}: "
             "they are of different runs."
         )
     offsets[-1] = rows
@@ -161,8 +160,3 @@ def _read_rows(path: Path, sizes: Mapping[str, Any]) -> Counts:
     return Counts(
         keys, offsets, unit, hits, num_units, sizes["unit_size"], sizes["independent"], nonfinite, complete, copies
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from volume.runs.checkpoints import StoredCheckpoint
 from volume.runs.columns import function_column, key_words
-from volume.statistics.counts import Counts, Units
+from volume.statistics.counts import Counts, Units, changes
 
 # Working memory of a row while a range is sorted and added up: its key of 8 W bytes as often as it is held at once
 # (DuckDB's copy and its sort, the answer, the words), and units, hits, offsets and sums. For W = 2 the peak of
@@ -35,14 +35,14 @@ MEMORY_SHARE = 4  # by default a quarter of the machine's memory
 
 
 def machine_memory() -> int | None:
-    """Bytes of memory of this machine; None where the system does not say."""
+    """Give the bytes of memory of this machine; None where the system does not say."""
     if not hasattr(os, "sysconf"):
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def working_memory(allowed: int | None = None) -> int:
-    """Bytes for the work on one range of keys: what is allowed, and at most a quarter of the machine's."""
+    """Give the bytes for the work on one range of keys: what is allowed, and at most a quarter of the machine's."""
     share = (machine_memory() or 8 << 30) // MEMORY_SHARE
     return share if allowed is None else min(allowed, share)
 
@@ -96,7 +96,7 @@ class TableCells(Units):
                 self.nonfinite[np.searchsorted(self._blocks, block)] = draws
 
     def record(self) -> dict[str, Any]:
-        """What :meth:`from_record` needs beside the folder, as JSON."""
+        """Give what :meth:`from_record` needs beside the folder, as JSON."""
         return {
             "parts": [[part.path.name, part.path.stat().st_size, part.name, part.facts] for part in self.parts],
             "words": self.num_words,
@@ -107,7 +107,7 @@ class TableCells(Units):
 
     @classmethod
     def from_record(cls, folder: Path, record: Mapping[str, Any], memory: int | None = None) -> Self:
-        """The store of the parts in ``folder``; ValueError where one is missing or has another length."""
+        """Open the store of the parts in ``folder``; ValueError where one is missing or has another length."""
         parts = []
         for file, size, name, facts in record["parts"]:
             path = folder / "parts" / Path(file).name
@@ -152,7 +152,7 @@ class TableCells(Units):
         return BYTES_PER_ROW + COPIES_OF_KEYS * 8 * self.num_words
 
     def cuts(self) -> list[bytes]:
-        """Keys that cut all of them into ranges of about as many rows, each of which fits the memory allowed."""
+        """Choose keys that cut all of them into ranges of about as many rows, each of which fits the memory allowed."""
         keys, rows = self._groups
         if not keys:
             return []
@@ -165,26 +165,26 @@ class TableCells(Units):
     # --- cells ---
 
     def ranges(self) -> Iterator[Counts]:
-        """All classes in key order, as the counts of one range of keys after the other."""
+        """Yield all classes in key order, as the counts of one range of keys after the other."""
         cuts = self.cuts()
         with self.connect() as connection:
             for low, high in zip([None, *cuts], [*cuts, None], strict=True):
                 yield self.cells(connection, low, high)
 
     def cells(self, connection: duckdb.DuckDBPyConnection, low: bytes | None, high: bytes | None) -> Counts:
-        """The counts of the classes with low <= key < high (None: no limit)."""
+        """Count the classes with low <= key < high (None: no limit)."""
         limits = {name: key for name, key in (("low", low), ("high", high)) if key is not None}
         signs = {"low": "function >= $low", "high": "function < $high"}
         return self._cells(connection, " AND ".join(signs[name] for name in limits) or "true", **limits)
 
     def take(self, keys: np.ndarray) -> Counts:
-        """The counts of the classes with these keys [K, W]; those never drawn are left out."""
+        """Count the classes with these keys [K, W]; those never drawn are left out."""
         with self.connect() as connection:
             connection.register("wanted", table_of(keys))
             return self._cells(connection, "function IN (SELECT function FROM wanted)")
 
     def counts(self) -> Counts:
-        """All of it, in memory: see :attr:`fits`."""
+        """Read all of it into memory: see :attr:`fits`."""
         with self.connect() as connection:
             return self.cells(connection, None, None)
 
@@ -197,9 +197,7 @@ class TableCells(Units):
         del rows
         if self._blocks[-1] != self.num_units - 1:  # blocks are missing: units are those that were drawn
             unit = np.searchsorted(self._blocks, unit)
-        new = np.ones(len(words), bool)
-        new[1:] = (words[1:] != words[:-1]).any(axis=1)
-        first = np.flatnonzero(new)
+        first = np.flatnonzero(changes(words))
         return Counts(
             keys=words[first],
             offsets=np.append(first, len(words)),
@@ -214,7 +212,7 @@ class TableCells(Units):
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """DuckDB, which takes at most half of the memory allowed and spills into the run directory."""
+        """Open DuckDB, which takes at most half of the memory allowed and spills into the run directory."""
         settings: dict[str, Any] = {
             "threads": os.cpu_count() or 1,
             "memory_limit": f"{max(self.memory // 2, 64 << 20) >> 20}MiB",
@@ -227,15 +225,15 @@ class TableCells(Units):
 
 
 def words_of(column: pa.ChunkedArray, words: int) -> np.ndarray:
-    """Keys [R, W] of a column as DuckDB gives it."""
-    found = np.empty((len(column), words), np.uint64)
+    """Read keys [R, W] of a column as DuckDB gives it."""
+    keys = np.empty((len(column), words), np.uint64)
     row = 0
     for chunk in column.chunks:
-        found[row : row + len(chunk)] = key_words(chunk.cast(pa.binary(8 * words)), words)
+        keys[row : row + len(chunk)] = key_words(chunk.cast(pa.binary(8 * words)), words)
         row += len(chunk)
-    return found
+    return keys
 
 
 def table_of(keys: np.ndarray) -> pa.Table:
-    """Keys [K, W] as DuckDB reads them from the files, each once."""
+    """Write keys [K, W] as DuckDB reads them from the files, each once."""
     return pa.table({"function": function_column(np.unique(keys, axis=0)).cast(pa.binary())})

@@ -22,16 +22,16 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from volume.common.atomic_files import write_bytes, write_text
-from volume.runs.columns import function_column
+from volume.common.record_reading import parse_object
+from volume.runs.columns import function_column, parquet
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import RareClasses, rare_classes
 from volume.statistics.unseen import Alone, alone_of_clustered, alone_of_independent, draws_alone, shared_pairs
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from volume.runs.table_cells import TableCells
 
 FORMAT = 1
-# Small enough that one class is found by reading few rows, large enough for the statistics to cost nothing.
-ROWS_PER_GROUP = 1 << 14
 # Bytes of a class table for a class of two keys' words, and of the pairs of units beside it, at most: a check of room.
 BYTES_PER_CLASS = 24
 BYTES_PER_ROW = 3  # of parts, beside the key: blocks and hits compress well
@@ -55,7 +53,7 @@ class Merged:
     once: int  # classes hit once, which are in no class table
     pilot_hits: int  # hits in the first tenth of the units
     alone: Alone  # what the unseen mass needs
-    rare: RareClasses  # what the clump of classes never seen needs
+    rare: RareClasses  # what the largest cluster of classes never seen needs
     within: np.ndarray  # [B] int64, hits of all classes in each unit
     files: tuple[Path, ...]  # the class tables, in key order
 
@@ -70,9 +68,9 @@ def merge(store: TableCells, progress: Callable[[float], None] | None = None) ->
     classes, work = store.folder / "classes", store.folder / "merge"
     source = _source(store)
     done, started = classes / "_table.json", work / "plan.json"
-    found = _read_json(done)
-    if found.pop("source", None) == source and all((classes / name).is_file() for name in found["files"]):
-        return _merged(store, found)
+    record = _read_json(done)
+    if record.pop("source", None) == source and all((classes / name).is_file() for name in record["files"]):
+        return _merged(store, record)
     plan = _read_json(started)  # whose cuts stay, though this machine's memory may ask for others
     if plan.get("source") != source:
         for folder in (classes, work):
@@ -102,7 +100,7 @@ def merge(store: TableCells, progress: Callable[[float], None] | None = None) ->
 
 
 def _source(store: TableCells) -> dict[str, Any]:
-    """All that the class tables depend on."""
+    """List all that the class tables depend on."""
     return {
         "format": FORMAT,
         "parts": [[part.name, part.path.stat().st_size] for part in store.parts],
@@ -111,9 +109,9 @@ def _source(store: TableCells) -> dict[str, Any]:
 
 
 def check_room(folder: Path, rows: int, num_words: int, *, new: int = 0) -> None:
-    """OSError where the disk has too little room for the class tables of so many rows, and for parts with ``new`` rows
-    that are still to be written: what they may take at most, when keys do not compress and no two draws agree but in
-    pairs."""
+    """Raise OSError where the disk has too little room for the class tables of so many rows, and for parts with ``new``
+    rows that are still to be written: what they may take at most, when keys do not compress and no two draws agree but
+    in pairs."""
     needed = rows // 2 * (BYTES_PER_CLASS + 8 * num_words) + new * (BYTES_PER_ROW + 8 * num_words)
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -144,11 +142,11 @@ def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> None
         "rest_units": rest.units.astype(np.int32),
     }
     table = pa.table({"function": function_column(often.keys), **{name: pa.array(c) for name, c in columns.items()}})
-    _write_table(classes / f"{number:05d}.parquet", table)
+    write_bytes(classes / f"{number:05d}.parquet", parquet(table))
     inside, biggest = np.zeros(counts.num_units), 1.0
     if not counts.independent:
         inside, biggest = draws_alone(counts)
-        _write_table(work / f"pairs-{number:05d}.parquet", _pair_table(counts))
+        write_bytes(work / f"pairs-{number:05d}.parquet", parquet(_pair_table(counts)))
     # A class hit once is one of one unit and one hit; the others' sums are those of ``often``.
     once = len(size) - len(more)
     rare = rare_classes(tally)
@@ -171,26 +169,22 @@ def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> None
 
 
 def _some(counts: Counts, rows: np.ndarray) -> Counts:
-    """The counts of the classes at these rows alone."""
+    """Take the counts of the classes at these rows alone."""
     keep = np.zeros(counts.num_classes, bool)
     keep[rows] = True
     size = np.diff(counts.offsets)
     cells = np.repeat(keep, size)
-    return Counts(
+    return replace(
+        counts,
         keys=counts.keys[rows],
         offsets=np.r_[0, np.cumsum(size[rows])],
         unit=counts.unit[cells],
         hits=counts.hits[cells],
-        num_units=counts.num_units,
-        unit_size=counts.unit_size,
-        independent=counts.independent,
-        nonfinite=counts.nonfinite,
-        copies=counts.copies,
     )
 
 
 def _pair_table(counts: Counts) -> pa.Table:
-    """Hits that two units alone share, added up by pair of units."""
+    """Add up the hits that two units alone share, by pair of units."""
     pair, first, second = shared_pairs(counts)
     pair, which = np.unique(pair, return_inverse=True)
     sums = [np.bincount(which, hits, minlength=len(pair)).astype(np.int64) for hits in (first, second)]
@@ -201,27 +195,27 @@ def _pair_table(counts: Counts) -> pa.Table:
 
 
 def _pairs(connection: Any, work: Path, ranges: int) -> int:
-    """The sum over pairs of units of D_ij D_ji (volume.statistics.unseen)."""
+    """Sum over pairs of units D_ij D_ji (volume.statistics.unseen)."""
     files = [str(work / f"pairs-{number:05d}.parquet") for number in range(ranges)]
     query = "SELECT sum(first) AS a, sum(second) AS b FROM read_parquet($files) GROUP BY pair"
-    (found,) = connection.execute(f"SELECT sum(a * b) FROM ({query})", {"files": files}).fetchone()
-    return int(found or 0)
+    (total,) = connection.execute(f"SELECT sum(a * b) FROM ({query})", {"files": files}).fetchone()
+    return int(total or 0)
 
 
 def _add_up(store: TableCells, work: Path, ranges: int, pairs: int) -> dict[str, Any]:
-    """The record of the whole, strict JSON."""
+    """Add up all ranges to the record of the table, strict JSON."""
     names = ("num_classes", "once", "twice", "pilot_hits", "rare")
     sums = dict.fromkeys(names, 0)
     inside, within, rare_hits, biggest = np.zeros(store.num_units), np.zeros(store.num_units), np.zeros(2), 1.0
     for number in range(ranges):
-        with np.load(work / f"{number:05d}.npz", allow_pickle=False) as found:
+        with np.load(work / f"{number:05d}.npz", allow_pickle=False) as piece:
             for name in names:
-                sums[name] += int(found[name])
-            inside, within = inside + found["inside"], within + found["within"]
-            longer = np.zeros(max(len(rare_hits), len(found["rare_hits"])))
+                sums[name] += int(piece[name])
+            inside, within = inside + piece["inside"], within + piece["within"]
+            longer = np.zeros(max(len(rare_hits), len(piece["rare_hits"])))
             longer[: len(rare_hits)] += rare_hits
-            longer[: len(found["rare_hits"])] += found["rare_hits"]
-            rare_hits, biggest = longer, max(biggest, float(found["biggest"]))
+            longer[: len(piece["rare_hits"])] += piece["rare_hits"]
+            rare_hits, biggest = longer, max(biggest, float(piece["biggest"]))
     twice = sums.pop("twice")
     alone = alone_of_clustered(inside, biggest, 2.0 * pairs)
     if store.independent:
@@ -248,17 +242,9 @@ def _merged(store: TableCells, record: dict[str, Any]) -> Merged:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """What :func:`_write_json` wrote; nothing where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """Read what :func:`_write_json` wrote; nothing where there is no such file."""
+    return parse_object(path.read_bytes()) if path.is_file() else {}
 
 
 def _write_json(path: Path, value: Any) -> None:
     write_text(path, f"{json.dumps(value, allow_nan=False)}\n")
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    numbers: Any = [name for name in table.column_names if name != "function"]  # keys do not repeat
-    sink = pa.BufferOutputStream()
-    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": numbers}
-    pq.write_table(table, sink, row_group_size=ROWS_PER_GROUP, **options)
-    write_bytes(path, memoryview(sink.getvalue()))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from volume.runs.columns import key_words
 from volume.runs.table_cells import TableCells, table_of, words_of
 from volume.runs.table_merge import Merged, merge
-from volume.statistics.counts import Counts, Tally, positions
+from volume.statistics.counts import Counts, Tally, changes, positions
 
 if TYPE_CHECKING:
     from volume.classifiers.base import BoundClassifier
@@ -47,30 +47,30 @@ class TableStore(TableCells):
         return self.unit_size - self.nonfinite if self.copies == 1 else self.merged.within
 
     def leaders(self, k: int) -> tuple[np.ndarray, int]:
-        """Keys [K, W] of at most ``k`` classes by falling count in the first tenth of the units, and the first unit
-        that had no part in the choice: 0 where nothing was hit there, or nothing can be spared, and all units choose.
+        """List keys [K, W] of at most ``k`` classes by falling count in the first tenth of the units, and the first
+        unit that had no part in the choice: 0 where nothing was hit there or can be spared, and all units choose.
         """
         start = self.pilot_units if self.merged.pilot_hits else 0
         column = "pilot" if start else "count"
-        found = [self._listed(f"{column} > 1 ORDER BY {column} DESC, function LIMIT {k}", "function")["function"]]
-        left = k - len(found[0])
+        chosen = [self._listed(f"{column} > 1 ORDER BY {column} DESC, function LIMIT {k}", "function")["function"]]
+        left = k - len(chosen[0])
         if left:  # classes hit once are in no class table, and they come in the order of their keys
             for counts in self.ranges():
                 some = counts.keys[counts.tally(0, start or None).count == 1][:left]
-                found.append(some)
+                chosen.append(some)
                 left -= len(some)
                 if not left:
                     break
-        return np.concatenate(found), start
+        return np.concatenate(chosen), start
 
     def often(self, least: int) -> np.ndarray:
-        """Keys [K, W] of the classes with ``least`` hits or more, at least 2."""
+        """List keys [K, W] of the classes with ``least`` hits or more, at least 2."""
         if least < 2:
             self._refuse("every class that was hit")
         return self._listed(f"count >= {least} ORDER BY function", "function")["function"]
 
     def tallies(self, keys: np.ndarray, start: int = 0) -> Tally:
-        """Column sums of the classes with these keys [K, W], zeros for those never drawn; ``start`` is 0 or
+        """Add up the columns of the classes with these keys [K, W], zeros for those never drawn; ``start`` is 0 or
         ``pilot_units``, the first unit that counts.
 
         Classes in no class table were hit once or not at all, which the parts tell.
@@ -80,12 +80,12 @@ class TableStore(TableCells):
             wanted = ["count - pilot AS count", *(f"rest_{name} AS {name}" for name in COLUMNS[1:])]
         else:
             wanted = list(COLUMNS)
-        found = self._listed(
+        rows = self._listed(
             "function IN (SELECT function FROM wanted) ORDER BY function", "function", *wanted, wanted=keys
         )
-        at = positions(found["function"], keys)
+        at = positions(rows["function"], keys)
         for column, name in zip(columns, COLUMNS, strict=True):
-            column[at >= 0] = found[name][at[at >= 0]]
+            column[at >= 0] = rows[name][at[at >= 0]]
         missing = np.flatnonzero(at < 0)
         if len(missing) and self.merged.once:
             rest = self.take(keys[missing])
@@ -95,22 +95,22 @@ class TableStore(TableCells):
         return Tally(*columns)
 
     def ranked(self, ranks: np.ndarray, least: int) -> tuple[Tally, int]:
-        """Column sums of the classes at these ranks [P] from 0, ascending, by falling count (ties by key), and the
-        number of classes with ``least`` hits or more, at least 2."""
+        """Add up the columns of the classes at these ranks [P] from 0, ascending, by falling count (ties by key), and
+        the number of classes with ``least`` hits or more, at least 2."""
         sums = [np.ones(len(ranks), np.int64) for _ in COLUMNS]  # what is in no class table was hit once
         inside = ranks[ranks < self.num_classes - self.merged.once]
         if not len(inside):
             return Tally(*sums), 0
         place = "row_number() OVER (ORDER BY count DESC, function) - 1 AS place"
         listed = ", ".join(map(str, inside.tolist()))
-        found = self._listed(f"true QUALIFY place IN ({listed}) ORDER BY place", *COLUMNS, place)
+        rows = self._listed(f"true QUALIFY place IN ({listed}) ORDER BY place", *COLUMNS, place)
         for column, name in zip(sums, COLUMNS, strict=True):
-            column[: len(inside)] = found[name]
+            column[: len(inside)] = rows[name]
         often = self._listed(f"count >= {least}", "count(*)::BIGINT AS number")
         return Tally(*sums), int(often["number"][0])
 
     def _listed(self, where: str, *columns: str, wanted: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Columns of the class tables."""
+        """Read columns of the class tables."""
         words = self.num_words
         if not self.merged.files:
             return {name.split()[-1]: np.zeros((0, words) if name == "function" else 0, np.uint64) for name in columns}
@@ -119,18 +119,18 @@ class TableStore(TableCells):
                 connection.register("wanted", table_of(wanted))
             query = f"SELECT {', '.join(columns)} FROM read_parquet($files) WHERE {where}"
             rows = connection.sql(query, params={"files": [str(path) for path in self.merged.files]}).to_arrow_table()
-        found = {name: rows.column(name).to_numpy() for name in rows.column_names if name != "function"}
-        return found | ({"function": words_of(rows.column("function"), words)} if "function" in columns else {})
+        arrays = {name: rows.column(name).to_numpy() for name in rows.column_names if name != "function"}
+        return arrays | ({"function": words_of(rows.column("function"), words)} if "function" in columns else {})
 
     def everything(self) -> tuple[np.ndarray, Tally]:
-        """Keys [K, W] and column sums of all classes, in key order; ValueError where there are too many to list."""
+        """List keys [K, W] and column sums of all classes, in key order; ValueError where there are too many."""
         if self.num_classes > MAX_LISTED:
             self._refuse(f"a list of all {self.num_classes:,} classes")
         keys, sums = zip(*((counts.keys, counts.tally()) for counts in self.ranges()), strict=True)
         return np.concatenate(keys), Tally(*(np.concatenate(column) for column in zip(*sums, strict=True)))
 
     def regroup(self, bound: BoundClassifier) -> Counts:
-        """The counts of a coarser classifier, in memory, from one pass over the parts.
+        """Count the classes of a coarser classifier, in memory, from one pass over the parts.
 
         Raises ValueError where these do not fit the memory allowed either.
         """
@@ -181,7 +181,6 @@ class TableStore(TableCells):
 
 
 def _classified(bound: BoundClassifier, words: np.ndarray) -> np.ndarray:
-    """Class numbers [R] of sorted keys [R, W], every key classified once."""
-    new = np.ones(len(words), bool)
-    new[1:] = (words[1:] != words[:-1]).any(axis=1)
+    """Give class numbers [R] of sorted keys [R, W], every key classified once."""
+    new = changes(words)
     return bound.classify_keys(words[new])[np.cumsum(new) - 1]

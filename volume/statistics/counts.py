@@ -202,9 +202,7 @@ class Counts(Units):
         keys, hits = keys[hits > 0], hits[hits > 0]
         order = np.lexsort(keys.T[::-1])
         keys, hits = keys[order], hits[order]
-        new = np.ones(len(keys), bool)
-        new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
-        first = np.flatnonzero(new)
+        first = np.flatnonzero(changes(keys))
         return Counts(
             keys=keys[first],
             offsets=np.arange(len(first) + 1),
@@ -232,6 +230,13 @@ class Counts(Units):
             independent=independent,
             nonfinite=nonfinite,
         )
+
+
+def changes(keys: np.ndarray) -> np.ndarray:
+    """Mark the rows [R] of sorted keys [R, W] that differ from the one before; the first does."""
+    new = np.ones(len(keys), bool)
+    new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+    return new
 
 
 def positions(table: np.ndarray, keys: np.ndarray) -> np.ndarray:

@@ -23,8 +23,9 @@ from numpy.typing import ArrayLike
 
 from volume.classifiers.given import Given
 from volume.classifiers.labels import Accuracy, Fits
+from volume.common.logs import share_text
 from volume.errors import unknown, whole
-from volume.functions.counting import Counting, share_text
+from volume.functions.counting import Counting
 from volume.functions.domains import Points
 from volume.functions.targets import split as split_inputs
 

@@ -49,8 +49,8 @@ class Cell:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], what: str = "share") -> Cell:
         """The cell that wrote this record with :meth:`to_dict`; ``what`` its number is called there."""
-        logs = (logarithm(record[f"log_{name}"], record[name]) for name in (what, "low", "high"))
-        return cls(*logs, record["resolved"])
+        share, low, high = (logarithm(record[f"log_{name}"], record[name]) for name in (what, "low", "high"))
+        return cls(share, low, high, record["resolved"])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; a share in (0, 1e-300) has its logarithm only."""

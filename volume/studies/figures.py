@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
 from volume.common.logs import LN10
-from volume.plots.figures import BLUE, GREY, VERMILLION, check_path, new_axes, write
+from volume.plots.data import LogVolume
+from volume.plots.figures import BLUE, GREY, VERMILLION, check_path, log_axis, new_axes, write
 from volume.studies.columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
 from volume.studies.table import MeasureTable
 from volume.studies.text import share_words, title_of
@@ -29,8 +29,8 @@ TICKS = 8.5  # points
 ROOM = 4  # columns that fit there; each further one widens the figure
 
 
-class Point(Protocol):
-    """The volume of what fits so many labels, as in `volume.studies.label_curve`; natural logarithms."""
+class Point(LogVolume, Protocol):
+    """The volume of what fits so many labels, as in `volume.studies.label_curve`."""
 
     @property
     def labels(self) -> str: ...
@@ -38,12 +38,6 @@ class Point(Protocol):
     def num_labels(self) -> int: ...
     @property
     def measure(self) -> str: ...
-    @property
-    def log_volume(self) -> float: ...
-    @property
-    def log_low(self) -> float: ...
-    @property
-    def log_high(self) -> float: ...
     @property
     def resolved(self) -> bool: ...
 
@@ -81,7 +75,7 @@ def bars(found: MeasureTable, *, ax: Axes | None = None, path: str | Path | None
     ax.set_xticks(range(len(found.rows)), [_two_lines(row.words, row.counts) for row in found.rows])
     ax.set_xlim(-0.6, len(found.rows) - 0.4)
     ax.set_ylim(foot, -0.17 * foot)  # room for the numbers
-    _log_axis(ax)
+    log_axis(ax.yaxis)
     what = "right on the other inputs" if found.rows[0].fewest is not None else "behaviour on the trigger"
     ax.set_xlabel(f"{what} ({found.num_other} of {found.num_inputs:,})", fontsize=10)
     ax.set_ylabel("share of what fits", fontsize=10)
@@ -123,7 +117,7 @@ def curve(found: Curve, *, ax: Axes | None = None, path: str | Path | None = Non
     if any(not p.resolved for p in found.points):
         ax.plot([], [], color=GREY, marker="^", ms=5, mfc="none", ls="none", label="lower bound only")
     ax.set_ylim(lowest * 1.06, -lowest * 0.03)
-    _log_axis(ax)
+    log_axis(ax.yaxis)
     ax.set_xlabel("labels fitted, m", fontsize=10)
     ax.set_ylabel("volume that fits (share of the prior)", fontsize=10)
     ax.legend(fontsize=8, frameon=False, loc="lower left")
@@ -182,8 +176,3 @@ def _say(ax: Axes, x: float, height: float, text: str, colour: str, size: float)
 
 def _two_lines(words: str, counts: str) -> str:
     return f"{words}\n{counts}" if counts else words
-
-
-def _log_axis(ax: Axes) -> None:
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
-    ax.yaxis.set_major_formatter(lambda value, _: "1" if value == 0 else rf"$10^{{{value:.0f}}}$")

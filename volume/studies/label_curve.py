@@ -83,8 +83,7 @@ class LabelsCurve(Stored):
     method: dict[str, Any]
     seed: Any
 
-    def to_dict(self) -> dict[str, Any]:
-        """Strict JSON."""
+    def record(self) -> dict[str, Any]:
         return {**vars(self), "points": [point.to_dict() for point in self.points]}
 
     def summary(self) -> str:
@@ -101,12 +100,6 @@ class LabelsCurve(Stored):
             for size in sizes
         ]
         return render(Table(["labels", "share of functions", *map(", ".join, kinds)], rows))
-
-    def __str__(self) -> str:
-        return self.summary()
-
-    def record(self) -> dict[str, Any]:
-        return self.to_dict()
 
     @classmethod
     def from_record(cls, record: dict[str, Any], path: Path) -> Self:

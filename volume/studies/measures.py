@@ -99,9 +99,6 @@ class Measures(MeasureTable, Stored):
         """
         return summarise(self, width)
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def __repr__(self) -> str:
         return f"<Measures of {self.name!r}: {len(self.rows)} rows, {', '.join(c.name for c in self.columns)}>"
 

@@ -20,7 +20,7 @@ from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
 from volume.common.logs import LN10, finite, interval_name, interval_text, linear, volume_text
 from volume.common.progress import Progress
-from volume.common.records import short
+from volume.common.records import plain, short
 from volume.common.seeds import to_key
 from volume.errors import unknown
 from volume.estimation import estimate
@@ -85,8 +85,7 @@ class Sweep(Stored):
             "name": self.name,
             "level": self.level,
             "rows": [
-                {key: finite(value) if isinstance(value, float) else value for key, value in row._asdict().items()}
-                | {"log10_volume": finite(row.log_volume / LN10), "volume": linear(row.log_volume)}
+                plain(row._asdict()) | {"log10_volume": finite(row.log_volume / LN10), "volume": linear(row.log_volume)}
                 for row in self.rows
             ],
             "methods": list(self.methods),
@@ -121,9 +120,6 @@ class Sweep(Stored):
         ]
         heads = [self.x_name, "volume", interval_name(self.level), "hits", "draws", "design effect"]
         return render(f"Volume of {self.name}", Table(heads, rows))
-
-    def __str__(self) -> str:
-        return self.summary()
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
         """The figure (`volume.plots.sweep`); written to ``path`` when one is given (.pdf, .svg or .png)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from volume.common.logs import LN10, power_text, volume_text
+from volume.common.logs import LN10, power_text, share_text
 from volume.reports.text import Table, render, terminal_width
 from volume.studies.columns import FUNCTIONS, LIMIT, SIMPLICITY, VOLUME, Cell, Column
 from volume.studies.table import MeasureTable
@@ -24,21 +24,15 @@ def title_of(name: str) -> str:
     return TITLES.get(name, name)
 
 
-def share_words(log_value: float, digits: int = DIGITS) -> str:
-    """A share for a table: 0.91, 4.5e-12, or 10^-4266.6 where a float would underflow."""
-    if log_value == -math.inf:
-        return "0"
-    log10 = log_value / LN10
-    if log10 < -300:
-        return f"10^{log10:.1f}"
-    near_one = -0.015 < log_value < -5e-5  # 0.9987 rather than 1.0
-    return f"{math.exp(log_value):.4f}" if near_one else volume_text(log_value, digits)
+def share_words(log_share: float) -> str:
+    """A share in the table: 0.91."""
+    return share_text(log_share, DIGITS)
 
 
 def cell_words(cell: Cell, exact: bool, narrow: bool = False) -> str:
     """One entry of the table; ``narrow`` puts the interval on a second line."""
     if exact:
-        return share_words(cell.log_share, 3)
+        return share_text(cell.log_share)
     if not cell.resolved:
         return f"below {share_words(cell.log_high)}"
     return _with_ends(cell.log_share, cell.log_low, cell.log_high, narrow)
@@ -52,7 +46,7 @@ def _with_ends(log_share: float, log_low: float, log_high: float, narrow: bool =
 def total_words(column: Column, narrow: bool = False) -> str:
     """What fits, as a share of everything."""
     if column.exact:
-        return share_words(column.log_total, 3)
+        return share_text(column.log_total)
     if not column.resolved:
         return f"above {share_words(column.log_total_low)}" if column.log_total_low > -math.inf else "not reached"
     return _with_ends(column.log_total, column.log_total_low, column.log_total_high, narrow)
@@ -136,7 +130,7 @@ def paragraph(found: MeasureTable) -> str:
     number = f"{found.num_classes}^{found.num_inputs - found.num_train:,}"
     sentences = [
         f"{number} = {power_text(log_all)} functions agree with the {found.num_train} labels, a share"
-        f" {share_words(functions.log_total, 3)} of all."
+        f" {share_text(functions.log_total)} of all."
     ]
     if not volume.resolved or not volume.cells:
         sentences.append(f"The parameter volume that fits is {total_words(volume)}; its shares are not known well.")

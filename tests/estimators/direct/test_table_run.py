@@ -11,7 +11,6 @@ from cli_runs import run as volume_command
 import volume
 from volume import models, samplers
 from volume.estimation import Interrupted
-from volume.estimators.direct import parts as block_parts
 from volume.reports.counted_entries import COLUMNS
 from volume.reports.on_disk import TableReport
 
@@ -103,7 +102,7 @@ def test_each_network_counted_once(tmp_path):
 
 
 def test_a_stopped_run_and_a_stopped_merge_end_alike(inside, tmp_path, monkeypatch):
-    monkeypatch.setattr(block_parts, "ROWS", 4000)
+    monkeypatch.setattr("volume.runs.checkpoints.BATCH_ROWS", 4000)
     monkeypatch.setattr("volume.estimators.direct.run.STEP_SECONDS", 0.0)  # one block a step
 
     def stop(progress):

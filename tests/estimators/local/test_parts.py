@@ -313,7 +313,7 @@ def test_the_command_goes_on(tmp_path, capsys, monkeypatch):
     np.savez(anchor, **WEIGHTS)  # type: ignore[arg-type]  # as above
     code, _, err = run(capsys, "local", "--resume", folder, "--rays", 500)
     assert code == 2
-    assert "--rays is another than in the run" in err
+    assert "--rays is not as in the run" in err
     assert numbers(answer(capsys, "local", "--resume", folder)) == numbers(straight)
     assert (folder / "curve.pdf").stat().st_size > 1000
     assert numbers(answer(capsys, "show", folder)) == numbers(straight)

@@ -50,7 +50,7 @@ class _Units:
         return numbers
 
     def ranked(self, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each entry's place [R] among the units that are in, by number, and the non-finite draws in that order [B]."""
+        """Give each entry's place [R] among the units present, by number, and non-finite draws in that order [B]."""
         numbers, nonfinite = (np.concatenate([np.zeros(0, np.int64), *x]) for x in (self._numbers, self._nonfinite))
         order = np.argsort(numbers, kind="stable")
         numbers = numbers[order]
@@ -125,7 +125,7 @@ class TableAccumulator:
         self._look(keys)
 
     def _look(self, keys: list[np.ndarray]) -> None:
-        """Let the running number of classes know."""
+        """Sample keys [R] for the running number of classes."""
         mixed = _mix(keys)
         self._sample_new.append(mixed[mixed >> np.uint64(64 - self._sample_bits) == 0])
 
@@ -134,7 +134,7 @@ class TableAccumulator:
         return self._units.count
 
     def estimate_classes(self) -> int:
-        """About how many different functions were seen: exact on one key in 64, so within a per cent from 1e6 up (on
+        """Estimate how many different functions were seen: exact on one key in 64, so within a per cent from 1e6 up (on
         one in 1024, and from 1e7, where tables go to disk)."""
         self._sample = np.unique(np.concatenate([self._sample, *self._sample_new]))
         self._sample_new.clear()
@@ -237,10 +237,10 @@ class DenseAccumulator:
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """The parts in one array; the list is emptied, so that no more than one column is ever held twice."""
-    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    """Join the parts in one array; the list is emptied, so that no more than one column is ever held twice."""
+    column = parts[0] if len(parts) == 1 else np.concatenate(parts)
     parts.clear()
-    return whole
+    return column
 
 
 def _ranges(table: pa.Table) -> list[tuple[int | None, int | None]]:
@@ -257,7 +257,7 @@ def _ranges(table: pa.Table) -> list[tuple[int | None, int | None]]:
 def _records(
     table: pa.Table, names: list[str], low: int | None, high: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Keys [K, W], offsets [K], units [R] and hits [R] of the rows with low <= k0 < high, in key order."""
+    """Give keys [K, W], offsets [K], units [R] and hits [R] of the rows with low <= k0 < high, in key order."""
     where = [f"k0 >= {low}"] * (low is not None) + [f"k0 < {high}"] * (high is not None)
     columns = ", ".join([*names, "unit"])
     hits = "sum(weight)" if "weight" in table.column_names else "count(*)"
@@ -284,7 +284,7 @@ def _records(
 
 
 def _mix(keys: list[np.ndarray]) -> np.ndarray:
-    """A 64-bit hash of each key [D], good in its high bits: only to sample keys evenly."""
+    """Hash each key [D] to 64 bits, good in its high bits: only to sample keys evenly."""
     state = keys[0]
     for place, word in enumerate(keys[1:], 1):
         state = state ^ (word << np.uint64(7 * place % 64) | word >> np.uint64(-7 * place % 64))

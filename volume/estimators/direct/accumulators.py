@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.accumulate import DenseAccumulator, PassedTables, Rows, TableAccumulator
+from volume.estimators.direct.parts import rows
 from volume.estimators.direct.plan import Plan
 from volume.estimators.direct.step import Step
 from volume.functions.tables import bits_per_input, num_words
@@ -56,30 +56,28 @@ class InMemory:
     def __init__(self, plan: Plan, draws: int):
         self._plan = plan
         shape = {"independent": plan.independent, "copies": plan.copies}
-        self._tables = self._classes = None
-        if plan.bound.route == "table":
-            self._tables = TableAccumulator(_num_words(plan), plan.block_draws, draws, **shape)
+        self._into: TableAccumulator | DenseAccumulator
+        if plan.bound.route == "table" or plan.bound.num_classes is None:
+            self._into = TableAccumulator(_num_words(plan), plan.block_draws, draws, **shape)
         else:
-            assert plan.bound.num_classes is not None
-            self._classes = DenseAccumulator(plan.bound.num_classes, plan.block_draws, **shape)
+            self._into = DenseAccumulator(plan.bound.num_classes, plan.block_draws, **shape)
+        self.estimate_classes = self._into.estimate_classes
 
     def add(self, step: Step, numbers: np.ndarray) -> Rows:
-        if self._classes is not None:
-            return self._classes.append(np.asarray(step.result), numbers)
-        assert self._tables is not None
-        return self._tables.append(*_draws(self._plan, step), numbers)
+        if isinstance(self._into, DenseAccumulator):
+            return self._into.append(np.asarray(step.result), numbers)
+        return self._into.append(*_draws(self._plan, step), numbers)
 
     def restore(self, part: StoredCheckpoint) -> None:
         first, stop = part.facts["first"], part.facts["stop"]
         nonfinite = np.zeros(stop - first, np.int64)
         for block, draws in part.facts["nonfinite"]:
             nonfinite[block - first] = draws
-        keys, unit, hits = block_parts.rows(part)
-        if self._classes is not None:
-            self._classes.restore(keys[0].astype(np.int64), unit, hits, np.arange(first, stop), nonfinite)
+        keys, unit, hits = rows(part)
+        if isinstance(self._into, DenseAccumulator):
+            self._into.restore(keys[0].astype(np.int64), unit, hits, np.arange(first, stop), nonfinite)
         else:
-            assert self._tables is not None
-            self._tables.restore(keys, unit.astype(np.int32), hits, np.arange(first, stop), nonfinite)
+            self._into.restore(keys, unit.astype(np.int32), hits, np.arange(first, stop), nonfinite)
 
     def check_room(self, folder: Path, left: int) -> None:
         del folder, left  # what fits in memory is small on a disk
@@ -87,17 +85,10 @@ class InMemory:
     def stored(self, parts: Sequence[StoredCheckpoint]) -> None:
         del parts  # their counts are here already
 
-    def estimate_classes(self) -> int:
-        into = self._classes or self._tables
-        assert into is not None
-        return into.estimate_classes()
-
     def counts(self, *, complete: bool) -> Counts:
         del complete
-        if self._classes is not None:
-            return self._classes.counts()
-        assert self._tables is not None
-        return self._plan.bound.of_tables(self._tables.counts())
+        counts = self._into.counts()
+        return self._plan.bound.of_tables(counts) if isinstance(self._into, TableAccumulator) else counts
 
 
 class OnDisk:
@@ -112,12 +103,13 @@ class OnDisk:
     def __init__(self, plan: Plan, draws: int, memory: int):
         self._plan, self._draws, self._memory = plan, draws, memory
         shape = {"independent": plan.independent, "copies": plan.copies}
-        self._seen = PassedTables(_num_words(plan), plan.block_draws, **shape)
+        self._passed = PassedTables(_num_words(plan), plan.block_draws, **shape)
+        self.estimate_classes = self._passed.estimate_classes
         self._parts: tuple[StoredCheckpoint, ...] = ()
         self._stopped = False
 
     def add(self, step: Step, numbers: np.ndarray) -> Rows:
-        return self._seen.append(*_draws(self._plan, step), numbers)
+        return self._passed.append(*_draws(self._plan, step), numbers)
 
     def restore(self, part: StoredCheckpoint) -> None:
         del part  # it stays where it is
@@ -125,14 +117,11 @@ class OnDisk:
     def check_room(self, folder: Path, left: int) -> None:
         bound, blocks = self._plan.bound, self._draws // self._plan.block_draws
         bits = bound.num_inputs * bits_per_input(bound.num_outputs)
-        rows = min(self._draws, blocks << min(bits, 60))
-        check_room(folder, rows, _num_words(self._plan), new=max(0, rows - (self._draws - left)))
+        most = min(self._draws, blocks << min(bits, 60))  # rows
+        check_room(folder, most, _num_words(self._plan), new=max(0, most - (self._draws - left)))
 
     def stored(self, parts: Sequence[StoredCheckpoint]) -> None:
         self._parts = tuple(parts)
-
-    def estimate_classes(self) -> int:
-        return self._seen.estimate_classes()
 
     def counts(self, *, complete: bool) -> Counts | TableStore | None:
         if self._stopped or not (complete and self._parts):  # adding them up may take as long as drawing

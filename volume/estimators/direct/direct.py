@@ -85,7 +85,7 @@ class Direct:
             object.__setattr__(self, name, value)
 
     def plan(self, query: Query) -> Plan:
-        """The concrete block, chosen from the query's shapes and the number of draws alone."""
+        """Choose the concrete block from the query's shapes and the number of draws alone."""
         bodies, heads = choose_block(query, self.draws, heads=self.heads, bodies=self.bodies)
         return make_plan(
             query, self.draws, bodies, heads, dtype=self.dtype, precision=self.precision, devices=self.devices
@@ -97,7 +97,7 @@ class Direct:
         return self._start(query, key, on_disk=False)
 
     def start_kept(self, query: Query, key: Array) -> DirectRun:
-        """The same for a run that is kept in a directory, where tables that do not fit in memory are counted."""
+        """Begin a run that is kept in a directory, where tables that do not fit in memory are counted."""
         if fits_memory(query, self.draws, self.memory) or why_not_on_disk(query) is not None:
             return self.start(query, key)
         return self._start(query, key, on_disk=True)

@@ -69,7 +69,7 @@ class Plan:
 
 
 def choose_block(query: Query, draws: int, *, heads: int | None, bodies: int | None) -> tuple[int, int]:
-    """(bodies, heads) of one block: what the user fixed, and for the rest what suits the network and the draws.
+    """Choose (bodies, heads) of one block: what the user fixed, and for the rest what suits the network and the draws.
 
     Raises:
         ValueError: heads where there are none to share, or a block too large to hold.
@@ -96,7 +96,7 @@ def choose_block(query: Query, draws: int, *, heads: int | None, bodies: int | N
 
 
 def weighing(query: Query) -> Symmetry | None:
-    """The group by whose stabilisers draws are weighed, where the query asks for that.
+    """Give the group by whose stabilisers draws are weighed, where the query asks for that.
 
     Raises:
         ValueError: a group too large, with what to ask instead.
@@ -116,7 +116,7 @@ def weighing(query: Query) -> Symmetry | None:
 
 
 def _weighed_room(symmetry: Symmetry, draws: int) -> int:
-    """Draws of a block whose sums of squared hits stay below 2^62, whatever is drawn."""
+    """Give the draws of a block whose sums of squared hits stay below 2^62, whatever is drawn."""
     room = (1 << 62) // (draws * symmetry.order**2)
     if room < 1:
         raise ValueError(
@@ -169,14 +169,14 @@ def make_plan(
 
 
 def cast_inputs(query: Query, dtype: str) -> np.ndarray:
-    """The domain's inputs [N, ...] in the dtype of the run.
+    """Give the domain's inputs [N, ...] in the dtype of the run.
 
     Raises:
         ValueError: a number that overflows, or two inputs that become one.
     """
-    given = np.asarray(query.domain.inputs)
+    exact = np.asarray(query.domain.inputs)
     with np.errstate(over="ignore"):
-        inputs = given.astype(dtype)
+        inputs = exact.astype(dtype)
     if not np.isfinite(inputs).all():
         raise ValueError(f"{query.domain!r} has a number too large for {dtype}: rescale it, or give dtype='float64'.")
     if len(np.unique(inputs.reshape(len(inputs), -1), axis=0)) < len(inputs):
@@ -187,15 +187,15 @@ def cast_inputs(query: Query, dtype: str) -> np.ndarray:
 
 
 def table_bytes(query: Query, draws: int) -> int:
-    """Most bytes that the counts of a table may take, and what they are made of."""
+    """Bound the bytes that the counts of a table may take, and what they are made of."""
     key = 8 * num_words(query.domain.num_inputs, query.model.num_outputs)
     return draws * 2 * (key + 12)  # the draws, and the matrix made of them when hardly any two agree
 
 
 def fits_memory(query: Query, draws: int, memory: int | None = None) -> bool:
-    """Whether ``memory`` bytes (default: this machine's) hold what is drawn; only tables of functions may not fit."""
-    held = memory or machine_memory()
-    return query.bound.route != "table" or held is None or table_bytes(query, draws) <= held
+    """Say whether ``memory`` bytes (default: the machine's) hold what is drawn; only tables of functions may not."""
+    available = memory or machine_memory()
+    return query.bound.route != "table" or available is None or table_bytes(query, draws) <= available
 
 
 def check_memory(query: Query, draws: int, memory: int | None = None) -> None:
@@ -206,20 +206,20 @@ def check_memory(query: Query, draws: int, memory: int | None = None) -> None:
     """
     if fits_memory(query, draws, memory):
         return
-    held = f"this machine has {(machine_memory() or 0) / 2**30:.3g}"
+    available = f"this machine has {(machine_memory() or 0) / 2**30:.3g}"
     if memory is not None:
-        held = f"memory={memory} allows {memory / 2**30:.3g}"
+        available = f"memory={memory} allows {memory / 2**30:.3g}"
     instead = "keep the run in a folder, where tables may be as large as the disk (out=DIR, on the command line --out)"
     if (why := why_not_on_disk(query)) is not None:
         instead = f"draw fewer ({why})"
     raise ValueError(
-        f"A table of {draws:,} draws may take {table_bytes(query, draws) / 2**30:.3g} GiB and {held}: {instead}, or "
-        "ask a question with few classes (volume.Ones(), volume.Fits(...)), which needs little."
+        f"A table of {draws:,} draws may take {table_bytes(query, draws) / 2**30:.3g} GiB and {available}: {instead}, "
+        "or ask a question with few classes (volume.Ones(), volume.Fits(...)), which needs little."
     )
 
 
 def why_not_on_disk(query: Query) -> str | None:
-    """Why a table of this query can only be counted in memory; None where the disk will do."""
+    """Say why a table of this query can only be counted in memory; None where the disk will do."""
     if query.bound.num_classes is not None:  # classes of tables, grouped from disk
         return None
     if query.weighting.name == "pooled":
@@ -239,6 +239,6 @@ def _size(limit: int) -> int:
 
 
 def _divisor(draws: int, limit: int) -> int:
-    """The largest divisor of ``draws`` up to ``limit``; when that is small, ``limit`` itself (draws are rounded up)."""
+    """Find the largest divisor of ``draws`` up to ``limit``; when that is small, ``limit`` itself (draws round up)."""
     best = max(d for d in range(1, min(limit, draws) + 1) if draws % d == 0)
     return best if 10 * best >= min(limit, draws) else min(limit, draws)

@@ -20,7 +20,6 @@ from jax import Array
 
 from volume.common.progress import Progress
 from volume.common.seeds import index_words
-from volume.estimators.direct import parts as block_parts
 from volume.estimators.direct.accumulators import Accumulator
 from volume.estimators.direct.parts import OpenPart
 from volume.estimators.direct.plan import Plan, cast_inputs
@@ -30,6 +29,7 @@ from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts
 from volume.reports.on_disk import TableReport
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
+from volume.runs.ranges import disjoint, missing, share
 from volume.runs.table_store import TableStore
 from volume.statistics.counts import Counts
 
@@ -90,10 +90,6 @@ class DirectRun:
     def draws(self) -> int:
         return self.done_blocks * self.plan.block_draws
 
-    @property
-    def total_draws(self) -> int:
-        return self.total_blocks * self.plan.block_draws
-
     def progress(self) -> Drawn:
         classes = self._into.estimate_classes()
         return Drawn(
@@ -107,36 +103,36 @@ class DirectRun:
     # --- kept in a directory ---
 
     def constants(self) -> dict[str, Any]:
-        """How draws are laid out in blocks."""
+        """Say how draws are laid out in blocks."""
         return {"blocks": self.total_blocks, "heads": self.plan.heads, "bodies": self.plan.bodies}
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take in the blocks of these checkpoints, and hand out others from now on (parts.py)."""
-        parts = block_parts.apart(parts)
+        parts = disjoint(parts, "blocks-")
         for part in parts:
             self._into.restore(part)
             self.near_ties += part.facts["near_ties"]
             self.done_blocks += part.facts["stop"] - part.facts["first"]
-        self._ranges = block_parts.missing(parts, self.total_blocks)
+        self._ranges = missing(parts, self.total_blocks)
         self._left = self.total_blocks - self.done_blocks
         self._open = OpenPart()
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
-        """Parts finished since the last call."""
+        """Hand out the parts finished since the last call."""
         return [] if self._open is None else self._open.collect(all=all)
 
     def restrict(self, index: int, count: int) -> None:
         """Draw only this share of the blocks that are left."""
-        self._ranges = block_parts.share(self._ranges, index, count)
+        self._ranges = share(self._ranges, index, count)
         self._left = sum(stop - first for first, stop in self._ranges)
 
     def check_room(self, folder: Path) -> None:
         """Refuse a directory on whose disk the draws cannot be, with what they may take, by OSError."""
-        self._into.check_room(folder, self.total_draws - self.draws)
+        self._into.check_room(folder, self._left * self.plan.block_draws)
 
     def stored(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take all parts of the run, which are on disk."""
-        self._into.stored(block_parts.apart(parts))
+        self._into.stored(disjoint(parts, "blocks-"))
 
     # --- drawing ---
 
@@ -197,12 +193,12 @@ class DirectRun:
 
     def _take(self, result: Step, share: np.ndarray, numbers: np.ndarray) -> None:
         rows = np.concatenate([d * self.plan.max_blocks + np.arange(count) for d, count in enumerate(share)])
-        whole = len(rows) == len(share) * self.plan.max_blocks
-        kept = jax.tree.map(lambda leaf: np.asarray(leaf) if whole else np.asarray(leaf)[rows], result)
-        found = self._into.add(kept, numbers)
-        near_ties = int(kept.near_ties.sum())
+        full = len(rows) == len(share) * self.plan.max_blocks
+        on_host = jax.tree.map(lambda leaf: np.asarray(leaf) if full else np.asarray(leaf)[rows], result)
+        hits = self._into.add(on_host, numbers)
+        near_ties = int(on_host.near_ties.sum())
         if self._open is not None:
-            self._open.add(numbers, found, near_ties)
+            self._open.add(numbers, hits, near_ties)
         self.near_ties += near_ties
         self.done_blocks += len(rows)
         self._left -= len(rows)

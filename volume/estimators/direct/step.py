@@ -65,13 +65,7 @@ def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
     near_ties = jnp.sum(near & block.finite, dtype=jnp.int32)
     if plan.bound.route == "table":
         return Step(pack_words(decisions, plan.model.num_outputs), block.finite, near_ties, weight)
-    if plan.bound.needs_outputs:
-        rows = jnp.moveaxis(block.outputs, 3, 1)  # [Q, H, N, C]
-        rows = rows[..., 0] if plan.model.num_outputs == 1 else rows
-        classes = jax.vmap(jax.vmap(plan.bound.classify_outputs))(rows)
-    else:
-        classes = jax.vmap(plan.bound.classify)(decisions)
-    hits = _hits(classes, block.finite, plan.bound, block.weight)
+    hits = _hits(classify(plan.bound, block.outputs, decisions), block.finite, plan.bound, block.weight)
     return Step(hits, jnp.zeros(0, bool), near_ties, jnp.zeros(0, jnp.int32))
 
 
@@ -93,6 +87,15 @@ def decide(outputs: Array) -> tuple[Array, Array]:
         second = jnp.maximum(second, jnp.minimum(first, rival))
         first = jnp.maximum(first, rival)
     return winner, first - second
+
+
+def classify(bound: BoundClassifier, outputs: Array, decisions: Array) -> Array:
+    """Give the class numbers [Q, H] of outputs [Q, N, C, H] and their decisions [Q, N, H]."""
+    if not bound.needs_outputs:
+        return jax.vmap(bound.classify)(decisions)
+    rows = jnp.moveaxis(outputs, 3, 1)  # [Q, H, N, C]
+    rows = rows[..., 0] if bound.num_outputs == 1 else rows
+    return jax.vmap(jax.vmap(bound.classify_outputs))(rows)
 
 
 def pack_words(decisions: Array, num_outputs: int) -> Array:

@@ -44,7 +44,7 @@ class Arithmetic(NamedTuple):
 
 
 def lattice_of(query: Query) -> Lattice:
-    """The query's prior as one whose points can be listed; ValueError when it is none."""
+    """Give the query's prior as one whose points can be listed; ValueError when it is none."""
     if not getattr(query.prior, "finite", False):
         raise ValueError(
             "Exact lists the parameterisations of a finite prior such as volume.samplers.Lattice, and "
@@ -54,37 +54,37 @@ def lattice_of(query: Query) -> Lattice:
 
 
 def multiples(values: object) -> Multiples:
-    """Finite floats of any shape as whole multiples of one power of two."""
+    """Write finite floats of any shape as whole multiples of one power of two."""
     array = np.asarray(values, np.float64)
     ratios = [float(value).as_integer_ratio() for value in array.ravel()]  # denominators are powers of two
     exponent = max((bottom.bit_length() - 1 for _, bottom in ratios), default=0)
-    whole = np.array([top << (exponent - bottom.bit_length() + 1) for top, bottom in ratios], object)
-    return Multiples(whole.reshape(array.shape), exponent)
+    numerators = np.array([top << (exponent - bottom.bit_length() + 1) for top, bottom in ratios], object)
+    return Multiples(numerators.reshape(array.shape), exponent)
 
 
 def layers(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, Parameter | None]]:
-    """(weight, bias) of every layer of an `MLP` or `Perceptron`; None where there are no biases."""
+    """List (weight, bias) of every layer of an `MLP` or `Perceptron`; None where there are no biases."""
     weights = {p.layer: p for p in parameters if p.kind == "weight"}
     biases = {p.layer: p for p in parameters if p.kind == "bias"}
     return [(weights[layer], biases.get(layer)) for layer in sorted(weights)]
 
 
 def activation_of(model: Model) -> str | None:
-    """The hidden activation of a network whose arithmetic is understood here; None for any other model."""
+    """Name the hidden activation of a network whose arithmetic is understood here; None for any other model."""
     if isinstance(model, MLP):
         return model.activation if len(model.widths) > 2 else "linear"
     return "linear" if isinstance(model, Perceptron) else None
 
 
 def as_dtype(levels: tuple[tuple[float, ...], ...], dtype: str) -> tuple[tuple[float, ...], ...]:
-    """The levels as the run's dtype holds them: 0.1 is another number in float32."""
+    """Round the levels to what the run's dtype holds: 0.1 is another number in float32."""
     return tuple(tuple(float(np.dtype(dtype).type(level)) for level in each) for each in levels)
 
 
 def examine(
     model: Model, levels: tuple[tuple[float, ...], ...], inputs: np.ndarray, dtype: str, precision: str = "highest"
 ) -> Arithmetic:
-    """Whether ``model`` computes its outputs on ``inputs`` [N, n] without rounding in ``dtype``.
+    """Find out whether ``model`` computes its outputs on ``inputs`` [N, n] without rounding in ``dtype``.
 
     ``levels`` are those of every parameter, in the order of ``model.parameters``. Matrix products of a ``precision``
     below "highest" may round their factors on an accelerator, so that nothing is claimed of them.
@@ -97,14 +97,14 @@ def examine(
         return Arithmetic(False, 0, f"{rounded} (nothing is known of the sums in this model)")
     if activation not in EXACT_ACTIVATIONS:
         return Arithmetic(False, 0, f"{rounded} ({activation} gives no whole multiples of a power of two)")
-    held = dict(zip((p.name for p in model.parameters), as_dtype(levels, dtype), strict=True))
+    levels_of = dict(zip((p.name for p in model.parameters), as_dtype(levels, dtype), strict=True))
     x = multiples(inputs)
     # The largest sum of sizes over the inputs of the layer, in units of 2^-exponent.
     total, exponent = int(np.abs(x.values.reshape(len(inputs), -1)).sum(axis=1).max(initial=0)), x.exponent
     worst, each = 0, 0
     for number, (weight, bias) in enumerate(layers(model.parameters)):
-        w = multiples(held[weight.name])
-        b = multiples(held[bias.name] if bias is not None else (0.0,))
+        w = multiples(levels_of[weight.name])
+        b = multiples(levels_of[bias.name] if bias is not None else (0.0,))
         if number:
             total = weight.shape[0] * each
         fine = max(exponent + w.exponent, b.exponent)

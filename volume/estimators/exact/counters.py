@@ -5,9 +5,10 @@ Shape letters: D networks of one block, K classes, R keys, W 64-bit words of a k
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
+
+from volume.runs.table_cells import machine_memory
+from volume.statistics.counts import changes
 
 FLOAT_BITS = 53  # sums of whole numbers in float64 are exact below 2^53
 _LIMB = 21  # bits of a part of a weight: 2^21 times the networks of a block stay below 2^53
@@ -36,7 +37,7 @@ class DenseCounter:
         return int(np.count_nonzero(self._hits[:-1]))
 
     def result(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Class numbers [R, 1], hits [R] and the networks with NaN or inf."""
+        """Give class numbers [R, 1], hits [R] and the networks with NaN or inf."""
         seen = np.flatnonzero(self._hits[:-1])
         return seen.astype(np.uint64)[:, None], self._hits[seen], int(self._hits[-1])
 
@@ -45,7 +46,7 @@ class DenseCounter:
         self._hits[-1] += networks
 
     def joined(self, other: DenseCounter) -> DenseCounter:
-        """The counts of both."""
+        """Add the counts of both."""
         both = DenseCounter(len(self._hits) - 1)
         both._hits = self._hits + other._hits
         return both
@@ -82,7 +83,7 @@ class SortedCounter:
         return sum(len(keys) for keys, _ in self._runs)
 
     def result(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """Keys [R, W] in order, hits [R] and the networks with NaN or inf."""
+        """Give keys [R, W] in order, hits [R] and the networks with NaN or inf."""
         if not self._runs:
             return np.zeros((0, self._words), np.uint64), np.zeros(0, np.int64), self._nonfinite
         keys, hits = (np.concatenate(part) for part in zip(*self._runs, strict=True))
@@ -94,7 +95,7 @@ class SortedCounter:
         self._nonfinite += networks
 
     def joined(self, other: SortedCounter) -> SortedCounter:
-        """The counts of both; one that is empty gives the other itself."""
+        """Add the counts of both; one that is empty gives the other itself."""
         for one, rest in ((self, other), (other, self)):
             if not rest._runs and not rest._nonfinite:
                 return one
@@ -107,25 +108,21 @@ class SortedCounter:
 
 
 def merged(keys: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct keys [R, W] in ascending order, and the exact sums of their weights [R]; any integer keys."""
+    """Give distinct keys [R, W] in ascending order, and the exact sums of their weights [R]; any integer keys."""
     if not len(keys):
         return keys, weight
     # Stable: runs that are sorted already are merged in linear time.
     order = np.argsort(keys[:, 0], kind="stable") if keys.shape[1] == 1 else np.lexsort(keys.T[::-1])
     keys, weight = keys[order], weight[order]
-    new = np.ones(len(keys), bool)
-    new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
-    first = np.flatnonzero(new)
+    first = np.flatnonzero(changes(keys))
     return keys[first], np.add.reduceat(weight, first)
 
 
 def _check_memory(num_keys: int, num_words: int) -> None:
-    if not hasattr(os, "sysconf"):
-        return
+    memory = machine_memory()
     needed = num_keys * 8 * (num_words + 1) * 4  # the runs, their copy while they are merged, and the order
-    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > held:
+    if memory is not None and needed > memory:
         raise MemoryError(
             f"More than {num_keys:,} different truth tables need {needed / 2**30:.0f} GiB and this machine has "
-            f"{held / 2**30:.0f}: ask a question with fewer classes, such as volume.Ones(), or volume.Fits(...)."
+            f"{memory / 2**30:.0f}: ask a question with fewer classes, such as volume.Ones(), or volume.Fits(...)."
         )

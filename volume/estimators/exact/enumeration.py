@@ -114,7 +114,7 @@ class Blocks:
         devices: Sequence[Any] | None = None,
     ):
         model, prior = query.model, lattice_of(query)
-        held = dict(zip((p.name for p in model.parameters), prior.levels_of(model.parameters), strict=True))
+        levels = dict(zip((p.name for p in model.parameters), prior.levels_of(model.parameters), strict=True))
         head = model.head if weigh is None and can_share_heads(model, prior) else None
         lower = below(model) if head is not None and question.exact else None
         middle = None if lower is None else lower.head
@@ -127,9 +127,9 @@ class Blocks:
 
         def entries(layer: Head | None) -> list[tuple[float, ...]]:
             names = () if layer is None else filter(None, (layer.weight, layer.bias))
-            return [held[name] for name in names for _ in range(math.prod(shapes[name]))]
+            return [levels[name] for name in names for _ in range(math.prod(shapes[name]))]
 
-        rest = [held[p.name] for p in body for _ in range(math.prod(p.shape))]
+        rest = [levels[p.name] for p in body for _ in range(math.prod(p.shape))]
         most = min(room, MAX_HEADS) if rest else room
         heads = Digits.of(entries(head), most)
         between = Digits.of(entries(middle), max(1, most // heads.num_inner))
@@ -140,25 +140,18 @@ class Blocks:
             jax.eval_shape(weigh.stabiliser_sizes, traced)
         self._dtype = np.dtype(question.dtype)
         self._inner = tuple(digits(part.inner, np.arange(part.num_inner)).astype(self._dtype) for part in self._parts)
+        self.block_networks = math.prod(part.num_inner for part in self._parts)
         self.num_blocks = math.prod(part.num_outer for part in self._parts)
+        self.networks = self.num_blocks * self.block_networks  # to evaluate
         step = block or STEP_OUTPUTS // outputs
         self.blocks_per_step = min(self.num_blocks, max(1, step // self.block_networks))
         self.num_steps = -(-self.num_blocks // self.blocks_per_step)
         # The steps are the same whatever the devices; those that a step has no block for are left out.
-        mesh = first_devices(devices, self.blocks_per_step)
-        self.grid = Grid(question, model, body, middle, head, weigh, precision, mesh)
-
-    @property
-    def block_networks(self) -> int:
-        return math.prod(part.num_inner for part in self._parts)
-
-    @property
-    def mesh(self) -> Mesh:
-        """The devices that a step is divided among."""
-        return self.grid.mesh
+        self.mesh = first_devices(devices, self.blocks_per_step)
+        self.grid = Grid(question, model, body, middle, head, weigh, precision, self.mesh)
 
     def layout(self) -> dict[str, int]:
-        """What the order of the enumeration depends on."""
+        """Give what the order of the enumeration depends on."""
         names = ("bodies", "middle", "heads", "blocks", "blocks_per_step")
         sizes = (*(part.num_inner for part in self._parts), self.num_blocks, self.blocks_per_step)
         return dict(zip(names, sizes, strict=True))
@@ -166,7 +159,7 @@ class Blocks:
     def dispatch(self, number: int, inputs: np.ndarray) -> Outcome:
         """Start step ``number`` on the device; what it gives may still be under way."""
         start = number * self.blocks_per_step
-        filled = -(-self.blocks_per_step // self.grid.mesh.size) * self.grid.mesh.size
+        filled = -(-self.blocks_per_step // self.mesh.size) * self.mesh.size
         index = np.minimum(start + np.arange(filled), self.num_blocks - 1)  # the tail repeats the last
         lead = []
         for part in reversed(self._parts):  # heads change fastest
@@ -176,26 +169,18 @@ class Blocks:
             return block_step(self.grid, inputs, tuple(reversed(lead)), self._inner)
 
     def kept(self, number: int) -> int:
-        """Blocks of this step that are not of the next, or repetitions."""
+        """Count the blocks of this step that are not of the next, or repetitions."""
         return min(self.blocks_per_step, self.num_blocks - number * self.blocks_per_step)
 
     def weight(self, number: int, outcome: Outcome) -> np.ndarray | None:
-        """How often every network of this step counts, [S, Q, H] int64; None: once each."""
+        """Give how often every network of this step counts, [S, Q, H] int64; None: once each."""
         del number
         return np.asarray(outcome.weight).astype(np.int64) if outcome.weight.size else None
 
     def progress(self, steps: int) -> tuple[float, float, str]:
-        """(done, total, unit) after so many steps."""
-        return (
-            min(steps * self.blocks_per_step, self.num_blocks) * self.block_networks,
-            self.networks,
-            "parameterisations",
-        )
-
-    @property
-    def networks(self) -> int:
-        """Networks to evaluate."""
-        return self.num_blocks * self.block_networks
+        """Give (done, total, unit) after so many steps."""
+        blocks = min(steps * self.blocks_per_step, self.num_blocks)
+        return blocks * self.block_networks, self.networks, "parameterisations"
 
 
 def below(model: Model) -> MLP | None:

@@ -26,11 +26,10 @@ from volume.common.choices import PATHS
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
-from volume.estimators.direct.parts import share
 from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.exact.arithmetic import Arithmetic, examine, lattice_of
 from volume.estimators.exact.counters import DenseCounter, SortedCounter
-from volume.estimators.exact.parts import STREAM_VERSION, OpenSteps, counts_part, read_counts, without
+from volume.estimators.exact.parts import STREAM_VERSION, OpenSteps, counts_part, read_counts
 from volume.estimators.exact.paths import choose_path
 from volume.estimators.exact.question import Outcome, Question
 from volume.functions.tables import num_words
@@ -40,6 +39,7 @@ from volume.queries.quotient import declared, weighs_draws
 from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
+from volume.runs.ranges import disjoint, missing, share
 from volume.samplers import checked_devices
 from volume.statistics.counts import Counts
 
@@ -129,12 +129,10 @@ class ExactRun:
         self._pending: tuple[int, Outcome] | None = None
         self._closed: list[Checkpoint] = []
 
-    def _new_counter(self) -> DenseCounter | SortedCounter:
-        query, numbered = self._query, self._question.numbered
-        if numbered is not None:
-            return DenseCounter(numbered)
-        held = self._counter.num_classes if hasattr(self, "_counter") else 0
-        return SortedCounter(num_words(query.domain.num_inputs, query.model.num_outputs), held)
+    def _new_counter(self, beside: int = 0) -> DenseCounter | SortedCounter:
+        if self._question.numbered is not None:
+            return DenseCounter(self._question.numbered)
+        return SortedCounter(num_words(self._query.domain.num_inputs, self._query.model.num_outputs), beside)
 
     @property
     def done(self) -> bool:
@@ -162,7 +160,7 @@ class ExactRun:
     # --- checkpoints ---
 
     def constants(self) -> dict[str, Any]:
-        """What steps mean: the path, the order in which it goes through the lattice, and what counts are times."""
+        """Say what steps mean: the path, the order in which it goes through the lattice, and what counts are times."""
         return {
             "path": self.path,
             "order": STREAM_VERSION,
@@ -172,19 +170,15 @@ class ExactRun:
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Add up the counts of ranges of steps that are there."""
-        last = 0
-        for part in sorted((part for part in parts if part.name.startswith("steps-")), key=lambda part: part.name):
-            first, stop = part.facts["first"], part.facts["stop"]
-            if first < last:  # the same steps once more
-                continue
+        parts = disjoint(parts, "steps-")
+        for part in parts:
             read_counts(part, self._counter, self._shift)
             self.near_ties += part.facts["near_ties"]
-            self._num_done += stop - first
-            last = stop
-            self._todo = deque(without(self._todo, first, stop))
+            self._num_done += part.facts["stop"] - part.facts["first"]
+        self._todo = deque(missing(parts, self.steps.num_steps))
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
-        """Counts of the steps since the last part, where they are due."""
+        """Hand out the counts of the steps since the last part, where they are due."""
         if not self._steps.empty:
             before, after = (self.steps.progress(step)[0] for step in (self._steps.first, self._steps.stop))
             if all or self._steps.due(networks=after - before, rows=self._open.num_classes):
@@ -200,11 +194,11 @@ class ExactRun:
         if not self._steps.empty:
             self._closed.append(counts_part(self._steps, self._open, self._shift))
             self._counter = self._counter.joined(self._open)  # type: ignore[arg-type]  # of one kind
-        self._open, self._steps = self._new_counter(), OpenSteps()
+        self._open, self._steps = self._new_counter(self._counter.num_classes), OpenSteps()
 
     @property
     def _shift(self) -> int:
-        """Bits from a numbered table to its key, whose first input takes the highest bit."""
+        """Give the bits from a numbered table to its key, whose first input takes the highest bit."""
         bits = self._question.table_bits
         return 64 - bits if bits and self._question.numbered is not None else 0
 
@@ -214,7 +208,7 @@ class ExactRun:
         return Progress(done=done, total=total, unit=unit, note=f"{classes:,} classes")
 
     def counts(self) -> Counts:
-        """Hits of the query's classes; whole only when the run is done."""
+        """Give hits of the query's classes; complete only when the run is done."""
         keys, hits, nonfinite = self._counter.joined(self._open).result()  # type: ignore[arg-type]  # of one kind
         keys = keys << np.uint64(self._shift)
         if np.any(hits % self._divisor) or nonfinite % self._divisor:
@@ -230,7 +224,7 @@ class ExactRun:
         return bound.of_tables(counts) if bound.route == "table" else counts
 
     def report(self, facts: Facts) -> VolumeReport | None:
-        """The exact volumes; None before every parameterisation was counted."""
+        """Give the exact volumes; None before every parameterisation was counted."""
         if self._num_done < self.steps.num_steps:
             return None
         query, method = facts.query, self._method
@@ -256,18 +250,18 @@ class ExactRun:
         }
 
     def _take(self, number: int, outcome: Outcome) -> None:
-        kept = self.steps.kept(number)
-        result = np.asarray(outcome.result)[:kept]
+        size = self.steps.kept(number)
+        result = np.asarray(outcome.result)[:size]
         weight = self.steps.weight(number, outcome)
-        weight = None if weight is None else weight[:kept].ravel()
+        weight = None if weight is None else weight[:size].ravel()
         if isinstance(self._open, DenseCounter):
             self._open.add(result.ravel(), weight)
         else:
             words = result.astype(np.uint64)  # [S, Q, 2 W, H]
             keys = (words[:, :, 0::2] << np.uint64(32)) | words[:, :, 1::2]
             keys = np.moveaxis(keys, 2, 3).reshape(-1, keys.shape[2])
-            finite = np.asarray(outcome.finite)[:kept].ravel() if outcome.finite.size else None
+            finite = np.asarray(outcome.finite)[:size].ravel() if outcome.finite.size else None
             self._open.add(keys, finite, weight)
-        near_ties = int(np.asarray(outcome.near_ties)[:kept].sum())
+        near_ties = int(np.asarray(outcome.near_ties)[:size].sum())
         self.near_ties += near_ties
         self._steps.take(number, near_ties)

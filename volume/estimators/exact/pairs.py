@@ -48,23 +48,21 @@ class Pairs:
         query: Query,
         question: Question,
         products: list[Product],
-        found: Terms,
+        summands: Terms,
         block: int | None,
         devices: Sequence[Any] | None = None,
     ):
-        self._products, self._code = products, found.code
+        self._products, self._code = products, summands.code
         self._dtype = np.dtype(question.dtype)
         num_inputs, num_outputs = query.domain.num_inputs, query.model.num_outputs
         room = block or max(1, TILE_OUTPUTS // (num_inputs * num_outputs))
-        most = max(len(product.right.codes) for product in products)
-        self._right = min(most, room, TILE_ROWS)
-        self._left = max(1, room // self._right)
+        self._right = min(max(len(product.right.codes) for product in products), room, TILE_ROWS)
         tallest = max(len(product.left.codes) for product in products)
-        self._left = min(self._left, tallest)
+        self._left = min(max(1, room // self._right), tallest)
         step = block or STEP_OUTPUTS // (num_inputs * num_outputs)
         self._tall = min(-(-tallest // self._left), max(1, step // (self._left * self._right)))
-        mesh = first_devices(devices, self._tall)
-        self._tiles = Tiles(question, num_inputs, num_outputs, 2.0**-found.exponent, mesh)
+        self.mesh = first_devices(devices, self._tall)
+        self._tiles = Tiles(question, num_inputs, num_outputs, 2.0**-summands.exponent, self.mesh)
         # Steps as (product, first row on the left, first row on the right).
         self._steps = [
             (number, top, start)
@@ -75,13 +73,8 @@ class Pairs:
         self.num_steps = len(self._steps)
         self.networks = sum(product.pairs for product in products)
 
-    @property
-    def mesh(self) -> Mesh:
-        """The devices that a step is divided among."""
-        return self._tiles.mesh
-
     def layout(self) -> dict[str, int]:
-        """What the order of the enumeration depends on."""
+        """Give what the order of the enumeration depends on."""
         return {"left": self._left * self._tall, "right": self._right, "steps": self.num_steps, "pairs": self.networks}
 
     def dispatch(self, number: int, inputs: np.ndarray) -> Outcome:
@@ -89,28 +82,28 @@ class Pairs:
         del inputs
         (codes, _), (right, _) = self._rows(number)
         left = self._code.unpack(codes).reshape(self._tall, self._left, self._tiles.num_inputs, -1)
-        left = np.pad(left, ((0, -self._tall % self._tiles.mesh.size), (0, 0), (0, 0), (0, 0)))
+        left = np.pad(left, ((0, -self._tall % self.mesh.size), (0, 0), (0, 0), (0, 0)))
         right = self._code.unpack(right).reshape(self._right, self._tiles.num_inputs, -1)
         with jax.enable_x64(self._dtype == np.float64):
             return pair_step(self._tiles, left.astype(self._dtype), right.astype(self._dtype))
 
     def kept(self, number: int) -> int:
-        """All tiles of the step but those that fill it up for the devices: rows that fill it up stand for nothing."""
+        """Count the tiles of a step but those that fill it for the devices: rows that fill it up stand for nothing."""
         del number
         return self._tall
 
     def progress(self, steps: int) -> tuple[float, float, str]:
-        """(done, total, unit) after so many steps."""
+        """Give (done, total, unit) after so many steps."""
         return steps / max(self.num_steps, 1) * self.networks, self.networks, "pairs of partial sums"
 
     def weight(self, number: int, outcome: Outcome) -> np.ndarray | None:
-        """How many parameterisations, or orbits, every pair of this step stands for, [S, Q, H] int64."""
+        """Give how many parameterisations, or orbits, every pair of this step stands for, [S, Q, H] int64."""
         del outcome
         (_, left), (_, right) = self._rows(number)
         return left.reshape(self._tall, self._left, 1) * right
 
     def _rows(self, number: int) -> tuple[Sums, Sums]:
-        """Rows of both sides in this step, filled up with rows that stand for nothing."""
+        """Take the rows of both sides in this step, filled up with rows that stand for nothing."""
         product, top, start = self._steps[number]
         left, right = self._products[product]
         return _filled(left, top, self._left * self._tall), _filled(right, start, self._right)
@@ -124,7 +117,7 @@ def _filled(sums: Sums, start: int, size: int) -> Sums:
 
 @partial(jax.jit, static_argnames="tiles")
 def pair_step(tiles: Tiles, left: Array, right: Array) -> Outcome:
-    """Classes of all sums of ``left`` [S, Q, N, C] and ``right`` [H, N, C]."""
+    """Classify all sums of ``left`` [S, Q, N, C] and ``right`` [H, N, C]."""
 
     def local(left: Array, right: Array) -> Outcome:
         columns = jnp.moveaxis(right, 0, 2)  # [N, C, H]

@@ -8,7 +8,6 @@ classes are numbered) and ``hits`` int64, ``hits_per_point`` times the networks.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,20 +39,20 @@ class OpenSteps:
         return self.first < 0
 
     def take(self, number: int, near_ties: int) -> None:
-        """One step more."""
+        """Add one step."""
         if self.empty:
             self.first, self.since = number, time.monotonic()
         self.stop = number + 1
         self.near_ties += near_ties
 
     def due(self, *, networks: float, rows: int) -> bool:
-        """Whether they are worth a part."""
+        """Say whether they are worth a part."""
         seconds = time.monotonic() - self.since
         return seconds >= PART_SECONDS and (networks >= NETWORKS_PER_ROW * rows or seconds >= MOST_SECONDS)
 
 
 def counts_part(steps: OpenSteps, counter: DenseCounter | SortedCounter, shift: int) -> Checkpoint:
-    """The part of these steps; numbered tables become keys by ``shift`` bits."""
+    """Make the part of these steps; numbered tables become keys by ``shift`` bits."""
     keys, hits, nonfinite = counter.result()
     table = COUNTS.table({"function": keys << np.uint64(shift), "hits": hits})
     facts = {"first": steps.first, "stop": steps.stop, "near_ties": steps.near_ties, "nonfinite": nonfinite}
@@ -69,11 +68,3 @@ def read_counts(part: StoredCheckpoint, counter: DenseCounter | SortedCounter, s
     else:
         counter.add(keys, None, hits)
     counter.lose(part.facts["nonfinite"])
-
-
-def without(ranges: Iterable[tuple[int, int]], first: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Ranges of numbers without those of ``first`` to ``stop``, excluded."""
-    for low, high in ranges:
-        for part in ((low, min(high, first)), (max(low, stop), high)):
-            if part[0] < part[1]:
-                yield part

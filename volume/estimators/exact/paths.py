@@ -52,17 +52,17 @@ def choose_path(
     """
     prior, parameters = lattice_of(query), query.model.parameters
     points = prior.num_points(parameters)
-    why, found, products = "", None, None
+    why, summands, products = "", None, None
     if path != "blocks":
-        why, found, products = _sums(query, question, inputs, group, points, rounding)
+        why, summands, products = _sums(query, question, inputs, group, points, rounding)
     pairs = sum(product.pairs for product in products) if products else 0
     if path == "sums" and products is None:
         raise ValueError(f"The sums path cannot count this network: {why}. Give path='blocks', or use volume.Direct.")
     within = products is not None and pairs <= limit
     # A pair costs about twice a network of a block: its weight is looked up and added in float64.
-    if found is not None and products is not None and (path == "sums" or 2 * pairs < points) and within:
-        divisor = 1 if group.order == 1 else found.units
-        return "sums", Pairs(query, question, products, found, block, devices), divisor
+    if summands is not None and products is not None and (path == "sums" or 2 * pairs < points) and within:
+        divisor = 1 if group.order == 1 else summands.units
+        return "sums", Pairs(query, question, products, summands, block, devices), divisor
     if points >= MAX_HITS or points > limit or path == "sums":
         log10 = prior.log_num_points(parameters) / LN10
         size = f"{points:,}" if log10 < 15 else f"10^{log10:.1f}"
@@ -86,14 +86,14 @@ def choose_path(
 def _sums(
     query: Query, question: Question, inputs: np.ndarray, group: Symmetry, points: int, rounding: str
 ) -> tuple[str, Terms | None, list[Product] | None]:
-    """(why not, terms, pairs to evaluate) of the sums path."""
+    """Give why not, the terms, and the pairs to evaluate of the sums path."""
     if points >= MAX_HITS:
         return "counts end at 2^62 points", None, None
     if rounding:
         return rounding, None, None
-    found = terms(query, inputs, question.dtype)
-    if found is None:
+    summands = terms(query, inputs, question.dtype)
+    if summands is None:
         return "it has more than one hidden layer, or too many settings of one unit", None, None
     # The group of a network with one hidden layer: permutations of its units, and perhaps their signs.
-    products = halves(found) if group.order == 1 else multisets(found, flips=group.has_flips)
-    return "its partial sums are too many" if products is None else "", found, products
+    products = halves(summands) if group.order == 1 else multisets(summands, flips=group.has_flips)
+    return "its partial sums are too many" if products is None else "", summands, products

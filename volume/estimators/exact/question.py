@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from volume.classifiers.base import BoundClassifier
-from volume.estimators.direct.step import decide, pack_words
+from volume.estimators.direct.step import classify, decide, pack_words
 from volume.functions.tables import bits_per_input
 
 # Tables of so many bits are counted by number: 2^20 counters of 8 bytes still fit in a last-level cache.
@@ -52,7 +52,7 @@ class Question:
         return 1 << self.table_bits if self.table_bits <= MAX_DENSE_BITS else None
 
     def outcome(self, outputs: Array, tie: Array, weight: Array | None = None) -> Outcome:
-        """Classes of outputs [Q, N, C, H]; a margin in (0, ``tie`` [Q, 1, 1]] is a near tie."""
+        """Classify outputs [Q, N, C, H]; a margin in (0, ``tie`` [Q, 1, 1]] is a near tie."""
         bound = self.bound
         weight = jnp.zeros(0, jnp.int32) if weight is None else weight
         decisions, margin = decide(outputs)
@@ -72,12 +72,8 @@ class Question:
             width = self.table_bits // bound.num_inputs
             shifts = jnp.arange(bound.num_inputs - 1, -1, -1, dtype=jnp.int32)[:, None] * width
             index = jnp.sum(decisions.astype(jnp.int32) << shifts, axis=1, dtype=jnp.int32)
-        elif bound.needs_outputs:
-            rows = jnp.moveaxis(outputs, 3, 1)  # [Q, H, N, C]
-            rows = rows[..., 0] if bound.num_outputs == 1 else rows
-            index = jax.vmap(jax.vmap(bound.classify_outputs))(rows)
         else:
-            index = jax.vmap(bound.classify)(decisions)
+            index = classify(bound, outputs, decisions)
         if finite is not None:
             index = jnp.where(finite, index, self.numbered or 0)
         return Outcome(index, jnp.zeros(0, bool), near, weight)

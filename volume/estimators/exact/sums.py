@@ -102,7 +102,7 @@ class Terms(NamedTuple):
 
 
 def terms(query: Query, inputs: np.ndarray, dtype: str) -> Terms | None:
-    """The terms of a network with at most one hidden layer; None where there are too many, or more layers.
+    """Give the terms of a network with at most one hidden layer; None where there are too many, or more layers.
 
     The caller has made sure that arithmetic is exact (arithmetic.py), and that counts fit in 62 bits.
     """
@@ -110,7 +110,7 @@ def terms(query: Query, inputs: np.ndarray, dtype: str) -> Terms | None:
     listed = layers(model.parameters)
     prior = lattice_of(query)
     levels = as_dtype(prior.levels_of(model.parameters), dtype)
-    held = {p.name: multiples(each) for p, each in zip(model.parameters, levels, strict=True)}
+    levels_of = {p.name: multiples(each) for p, each in zip(model.parameters, levels, strict=True)}
     if len(listed) > 2:
         return None
     x = multiples(inputs)
@@ -119,15 +119,15 @@ def terms(query: Query, inputs: np.ndarray, dtype: str) -> Terms | None:
     num_outputs = model.num_outputs
     if len(listed) == 1:
         units, features, counts = 0, columns, np.ones(len(columns), np.int64)
-        fine = x.exponent + held[weight.name].exponent
+        fine = x.exponent + levels_of[weight.name].exponent
     else:
-        found = _features(columns, x.exponent, held, listed[0], activation_of(model) or "")
-        if found is None:
+        features_of_unit = _features(columns, x.exponent, levels_of, listed[0], activation_of(model) or "")
+        if features_of_unit is None:
             return None
-        features, exponent, counts = found  # [R, N]
-        units, fine = model.parameters[0].shape[1], exponent + held[weight.name].exponent
-    out = _combinations([held[weight.name].values] * num_outputs)  # [O, C]
-    b = held[bias.name] if bias is not None else Multiples(np.array([0], object), 0)
+        features, exponent, counts = features_of_unit  # [R, N]
+        units, fine = model.parameters[0].shape[1], exponent + levels_of[weight.name].exponent
+    out = _combinations([levels_of[weight.name].values] * num_outputs)  # [O, C]
+    b = levels_of[bias.name] if bias is not None else Multiples(np.array([0], object), 0)
     common = max(fine, b.exponent)
     out = out * (1 << (common - fine))
     biases = _combinations([b.at(common)] * num_outputs)
@@ -145,17 +145,17 @@ def terms(query: Query, inputs: np.ndarray, dtype: str) -> Terms | None:
         one = np.ones(len(out), np.int64)
         return Terms(code, None, 0, [_merge(scaled[:, r], one) for r in range(len(features))] + others, common, 0)
     unit = _merge(scaled.reshape(-1, code.num_words), np.tile(counts, len(out)))
-    still = int(all(0 in held[p.name].values for p in model.parameters if bias is None or p.name != bias.name))
+    still = int(all(0 in levels_of[p.name].values for p in model.parameters if bias is None or p.name != bias.name))
     return Terms(code, unit, units, others, common, still)
 
 
 def _features(
-    columns: np.ndarray, exponent: int, held: dict[str, Multiples], layer: tuple, activation: str
+    columns: np.ndarray, exponent: int, levels_of: dict[str, Multiples], layer: tuple, activation: str
 ) -> tuple[np.ndarray, int, np.ndarray] | None:
-    """Distinct activations [R, N] of one hidden unit in units of 2^-exponent, and how many settings give each."""
+    """Give distinct activations [R, N] of one hidden unit in units of 2^-exponent, and how many settings give each."""
     weight, bias = layer
-    w = held[weight.name]
-    b = held[bias.name] if bias is not None else Multiples(np.array([0], object), 0)
+    w = levels_of[weight.name]
+    b = levels_of[bias.name] if bias is not None else Multiples(np.array([0], object), 0)
     if len(w.values) ** len(columns) * len(b.values) * columns.shape[1] > MAX_UNIT_CELLS:
         return None
     fine = max(exponent + w.exponent, b.exponent)
@@ -174,7 +174,7 @@ def _features(
 
 
 def _combinations(levels: list[np.ndarray]) -> np.ndarray:
-    """All choices of one number from every list, [., len(levels)] of Python integers."""
+    """List all choices of one number from every list, [., len(levels)] of Python integers."""
     return np.array(list(itertools.product(*levels)), object)
 
 
@@ -190,7 +190,7 @@ def _merge(codes: np.ndarray, weight: np.ndarray) -> Sums:
 
 
 def _add(a: Sums, b: Sums) -> Sums | None:
-    """All sums of a vector of one and a vector of the other; None when they are too many."""
+    """Form all sums of a vector of one and a vector of the other; None when they are too many."""
     if len(a.codes) * b.codes.size > MAX_PRODUCT:
         return None
     codes = (a.codes[:, None] + b.codes).reshape(-1, a.codes.shape[1])
@@ -209,11 +209,11 @@ class Product(NamedTuple):
         return len(self.left.codes) * len(self.right.codes)
 
 
-def halves(found: Terms) -> list[Product] | None:
-    """Two sides whose sums are all outputs, every parameterisation counted once; None when they grow too large."""
-    pending = [found.unit] * found.units if found.unit is not None else []
-    pending = sorted([*pending, *found.others], key=lambda each: -len(each.codes))
-    zero = Sums(np.zeros((1, found.code.num_words), np.int64), np.ones(1, np.int64))
+def halves(summands: Terms) -> list[Product] | None:
+    """Make two sides whose sums are all outputs, every parameterisation counted once; None when they grow too large."""
+    pending = [summands.unit] * summands.units if summands.unit is not None else []
+    pending = sorted([*pending, *summands.others], key=lambda each: -len(each.codes))
+    zero = Sums(np.zeros((1, summands.code.num_words), np.int64), np.ones(1, np.int64))
     sides = [zero, zero]
     for term in pending:  # always to the smaller side
         sides.sort(key=lambda side: len(side.codes))
@@ -224,33 +224,33 @@ def halves(found: Terms) -> list[Product] | None:
     return [Product(*sorted(sides, key=lambda side: -len(side.codes)))]
 
 
-def multisets(found: Terms, *, flips: bool) -> list[Product] | None:
-    """Products whose total is h times the number of orbits; None when they grow too large, or without hidden units.
+def multisets(summands: Terms, *, flips: bool) -> list[Product] | None:
+    """Make products whose total is h times the number of orbits; None when they grow too large, or without units.
 
     Args:
-        found: the terms; the weight of a vector of ``unit`` is its number of unit types.
+        summands: the terms; the weight of a vector of ``unit`` is its number of unit types.
         flips: units may be negated too, so that types are classes up to sign.
     """
-    if found.unit is None:
+    if summands.unit is None:
         return None
-    unit = found.unit
+    unit = summands.unit
     if flips:
         # A unit and its negative give the same vector; only the unit of zeros is its own negative, and gives 0.
         zero = (unit.codes == 0).all(axis=1)
-        unit = Sums(unit.codes, (unit.weight + np.where(zero, found.still, 0)) // 2)
-    powers = [Sums(k * unit.codes, unit.weight) for k in range(1, found.units + 1)]  # P_1..P_h
-    zero_sum = Sums(np.zeros((1, found.code.num_words), np.int64), np.ones(1, np.int64))
+        unit = Sums(unit.codes, (unit.weight + np.where(zero, summands.still, 0)) // 2)
+    powers = [Sums(k * unit.codes, unit.weight) for k in range(1, summands.units + 1)]  # P_1..P_h
+    zero_sum = Sums(np.zeros((1, summands.code.num_words), np.int64), np.ones(1, np.int64))
     complete = [zero_sum]  # H_0, H_1, ...
-    for size in range(1, found.units):
+    for size in range(1, summands.units):
         parts = [_add(powers[k - 1], complete[size - k]) for k in range(1, size + 1)]
         if any(part is None for part in parts):
             return None
         total = _merge(*(np.concatenate(column) for column in zip(*parts, strict=True)))  # type: ignore[arg-type]
         complete.append(Sums(total.codes, total.weight // size))
     products = []
-    for k in range(1, found.units + 1):
-        left, right = complete[found.units - k], powers[k - 1]
-        for other in found.others:
+    for k in range(1, summands.units + 1):
+        left, right = complete[summands.units - k], powers[k - 1]
+        for other in summands.others:
             grown = _add(right, other)
             if grown is None:
                 return None

@@ -76,13 +76,13 @@ def infinite_width(
     signs = 2 * labels - 1
     scale = np.sqrt(np.diagonal(kernel))
     values, vectors = np.linalg.eigh(kernel / np.outer(scale, scale))
-    kept = values > _RANK * len(values)
+    varies = values > _RANK * len(values)
     notes: tuple[str, ...] = ()
-    if not kept.all():
-        if not _separable(vectors[:, kept] * np.sqrt(values[kept]), signs):
+    if not varies.all():
+        if not _separable(vectors[:, varies] * np.sqrt(values[varies]), signs):
             return exact(-math.inf, level, m, "No function of the limit has these labels: its outputs are dependent.")
-        notes = (f"The outputs have rank {kept.sum()} of {len(values)}: without jitter the kernel has no factor.",)
-    found = log_orthant(
+        notes = (f"The outputs have rank {varies.sum()} of {len(values)}: without jitter the kernel has no factor.",)
+    estimate = log_orthant(
         kernel + jitter * np.diag(np.diagonal(kernel)),
         signs,
         samples=samples,
@@ -90,7 +90,7 @@ def infinite_width(
         seed=seed,
         level=level,
     )
-    return replace(found, num_variables=m, jitter=float(jitter), notes=(*notes, *found.notes))
+    return replace(estimate, num_variables=m, jitter=float(jitter), notes=(*notes, *estimate.notes))
 
 
 def check_jitter(jitter: Any) -> None:
@@ -129,10 +129,10 @@ def labelled(query: Query, label: Any) -> tuple[np.ndarray, np.ndarray]:
 def _separable(factor: np.ndarray, signs: np.ndarray) -> bool:
     """Whether some a in [-1, 1]^r gives factor @ a [m] these signs, by a margin beyond the solver's tolerance."""
     m, r = factor.shape
-    found = optimize.linprog(
+    solution = optimize.linprog(
         np.append(np.zeros(r), -1.0),
         A_ub=np.column_stack([-signs[:, None] * factor, np.ones(m)]),
         b_ub=np.zeros(m),
         bounds=[(-1.0, 1.0)] * r + [(0.0, 1.0)],
     )
-    return not (found.success and -found.fun <= _MARGIN)
+    return not (solution.success and -solution.fun <= _MARGIN)

@@ -86,8 +86,8 @@ class InfiniteWidth:
         try:
             nngp_kernel(query.model, query.prior, query.domain.inputs[:1])  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
-            others = "volume.Exact or volume.Direct" if getattr(query.prior, "finite", False) else _SAMPLERS
-            raise type(error)(f"{error} Without a known limit, use {others}.") from None
+            first, second = ("Exact", "Direct") if getattr(query.prior, "finite", False) else ("Direct", "Splitting")
+            raise type(error)(f"{error} Without a known limit, use volume.{first} or volume.{second}.") from None
         return WideRun(self, query, tuple(names), key)
 
     def describe(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class WideRun:
 
     def __init__(self, method: InfiniteWidth, query: Query, labels: tuple[str, ...], key: Array):
         self._method, self._query, self._labels, self._key = method, query, labels, key
-        self._found: dict[int, OrthantEstimate] = {}  # by number of the class
+        self._answers: dict[int, OrthantEstimate] = {}  # by number of the class
         self._todo = list(range(len(labels)))
         self._fresh: list[int] = []  # in no part yet
 
@@ -114,7 +114,7 @@ class WideRun:
     def advance(self) -> None:
         index = self._todo[0]
         high, low = np.asarray(jax.random.key_data(jax.random.fold_in(self._key, index)))
-        self._found[index] = infinite_width(
+        self._answers[index] = infinite_width(
             self._query,
             self._labels[index],
             samples=self._method.samples,
@@ -126,19 +126,19 @@ class WideRun:
         self._fresh.append(index)
 
     def progress(self) -> Progress:
-        latest = next(reversed(self._found.values()), None)
+        latest = next(reversed(self._answers.values()), None)
         note = f"log10 volume {latest.log10_probability:.2f}" if latest is not None else ""
-        return Progress(done=len(self._found), total=len(self._labels), unit="classes", note=note)
+        return Progress(done=len(self._answers), total=len(self._labels), unit="classes", note=note)
 
     def report(self, facts: Facts) -> EstimateReport | None:
-        if not self._found:
+        if not self._answers:
             return None
         conventions = facts.query.conventions(dtype="float64", precision="highest")
         return EstimateReport.of(
             facts,
             tuple(
-                LimitVolume.of(self._labels[index], self._found[index].at_level(facts.level))
-                for index in sorted(self._found)
+                LimitVolume.of(self._labels[index], self._answers[index].at_level(facts.level))
+                for index in sorted(self._answers)
             ),
             method=self._method.describe(),
             conventions={**conventions, "width": "hidden layers are taken to be infinitely wide"},
@@ -147,21 +147,21 @@ class WideRun:
     # --- parts ---
 
     def constants(self) -> dict[str, Any]:
-        """What the numbers of classes mean."""
+        """Say what the numbers of classes mean."""
         return {"labels": list(self._labels)}
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the classes that are there."""
         for part in parts:
             if part.name.startswith("class-"):
-                self._found[part.facts["class"]] = _estimate(part)
-        self._todo = [index for index in self._todo if index not in self._found]
+                self._answers[part.facts["class"]] = _estimate(part)
+        self._todo = [index for index in self._todo if index not in self._answers]
 
     def collect(self, *, all: bool = False) -> list[Checkpoint]:
-        """The classes answered since the last call."""
+        """Hand out the classes answered since the last call."""
         del all  # each is one
         fresh, self._fresh = self._fresh, []
-        return [_class_part(index, self._labels[index], self._found[index]) for index in fresh]
+        return [_class_part(index, self._labels[index], self._answers[index]) for index in fresh]
 
     def restrict(self, index: int, count: int) -> None:
         """Answer for this share of the classes that are left."""
@@ -174,16 +174,13 @@ CLASSES = Schema(
 )
 
 
-def _class_part(index: int, label: str, found: OrthantEstimate) -> Checkpoint:
-    """One row: the label and the numbers of the estimate, as its fields are called."""
-    table = CLASSES.table({"label": [label], **{name: [value] for name, value in vars(found).items()}})
-    return Checkpoint(f"class-{index:06d}", {"class": index, "notes": list(found.notes)}, table)
+def _class_part(index: int, label: str, estimate: OrthantEstimate) -> Checkpoint:
+    """Make a checkpoint of one row: the label and the numbers of the estimate, as its fields are called."""
+    table = CLASSES.table({"label": [label], **{name: [value] for name, value in vars(estimate).items()}})
+    return Checkpoint(f"class-{index:06d}", {"class": index, "notes": list(estimate.notes)}, table)
 
 
 def _estimate(part: StoredCheckpoint) -> OrthantEstimate:
     columns = CLASSES.read(part)
     del columns["label"]
     return OrthantEstimate(**{name: one.tolist()[0] for name, one in columns.items()}, notes=tuple(part.facts["notes"]))
-
-
-_SAMPLERS = "volume.Direct or volume.Splitting"

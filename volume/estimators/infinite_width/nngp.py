@@ -30,7 +30,7 @@ _GRID = np.linspace(-14.0, 14.0, 2801)  # the trapezoid rule converges geometric
 
 
 def nngp_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> np.ndarray:
-    """Covariance of one output at the inputs in the limit of infinitely wide hidden layers.
+    """Compute the covariance of one output at the inputs in the limit of infinitely wide hidden layers.
 
     Args:
         model: its depth, activation and biases count; the widths of its hidden layers do not. Without hidden layers
@@ -73,7 +73,7 @@ def _at(setting: float | tuple[float, ...] | object, layer: int) -> float:
 
 
 def _scales(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviations [N] and correlations [N, N]; where nothing varies, correlation 0 and 1 with itself."""
+    """Give standard deviations [N] and correlations [N, N]; where nothing varies, correlation 0 and 1 with itself."""
     std = np.sqrt(np.diagonal(kernel))
     safe = np.where(std > 0, std, 1.0)
     correlation = np.clip(kernel / np.outer(safe, safe), -1.0, 1.0)

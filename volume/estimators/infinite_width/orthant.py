@@ -21,7 +21,7 @@ from scipy import stats
 from volume.common.logs import LN10
 from volume.common.validation import check_level
 from volume.errors import whole
-from volume.estimators.infinite_width.tilting import log_weights, order, saddle
+from volume.estimators.infinite_width.tilting import order, saddle, tilted_draws
 
 _LARGE_ERROR = 0.1  # above it the delta method and the normality of R means are not to be relied on
 _EPS = float(np.finfo(float).eps)
@@ -48,7 +48,7 @@ class OrthantEstimate:
         return self.log_probability / LN10
 
     def at_level(self, level: float) -> OrthantEstimate:
-        """The same draws with an interval of another level."""
+        """Give the same draws an interval of another level."""
         if not self.num_draws:
             return replace(self, level=level)
         log_p, error = self.log_probability, self.relative_error
@@ -138,20 +138,20 @@ def log_orthant(
 def exact(
     log_probability: float, level: float, num_variables: int, *notes: str, jitter: float = 0.0
 ) -> OrthantEstimate:
-    """The record of an answer that needed no draw."""
+    """Record an answer that needed no draw."""
     ends = (log_probability, log_probability, log_probability)
     return OrthantEstimate(*ends, level, 0.0, log_probability, num_variables, 0, 0, jitter, notes)
 
 
 def generator(seed: Any) -> np.random.Generator:
-    """NumPy's generator for a whole number in [0, 2^64); ValueError for anything else."""
+    """Make NumPy's generator for a whole number in [0, 2^64); ValueError for anything else."""
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
         raise ValueError(f"seed={seed!r} is not a whole number from 0 to 2^64 - 1.")
     return np.random.default_rng(int(seed))
 
 
 def shared_out(samples: Any, replicates: Any) -> tuple[int, int]:
-    """(R, S): replicates, and the draws of each. ValueError for too few of either."""
+    """Share draws out: (R, S), replicates and the draws of each. ValueError for too few of either."""
     num, total = whole("replicates", replicates), whole("samples", samples)
     if num < 8:  # Student's t on fewer means is wide, and their normality hard to rely on
         raise ValueError(f"replicates={num} is too few for an interval: give at least 8.")
@@ -213,8 +213,8 @@ def _limits(d: int, signs: Any, lower: Any, upper: Any) -> tuple[np.ndarray, np.
 
 
 def _log_mean(problem: Any, mu: np.ndarray, count: int, rng: np.random.Generator) -> float:
-    """Log of the mean weight over one randomly shifted lattice of ``count`` points."""
-    psi = log_weights(problem, mu, _lattice(len(mu) - 1, count, rng))
+    """Give the log of the mean weight over one randomly shifted lattice of ``count`` points."""
+    psi, _ = tilted_draws(problem, mu, _lattice(len(mu) - 1, count, rng))
     top = psi.max()
     return float(top + np.log(np.mean(np.exp(psi - top)))) if np.isfinite(top) else float(top)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from volume.classifiers.base import Conditional
-from volume.estimators.infinite_width.infinite_width import infinite_width
+from volume.estimators.infinite_width.infinite_width import infinite_width, labelled
 from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import OrthantEstimate, generator
 from volume.estimators.infinite_width.tilting import order, saddle, weighted_draws
@@ -70,13 +70,11 @@ def wide_shares(
     """
     if not isinstance(query, Query) or not isinstance(bound := query.bound, Conditional):
         raise TypeError(f"wide_shares takes a query with volume.Given(volume.Fits(...), split); got {query!r}.")
-    required = bound.within.required_labels(bound.wanted)
-    if required is None or bound.num_inside is None:
+    if bound.within.required_labels(bound.wanted) is None or bound.num_inside is None:
         raise ValueError("The wide limit is asked for what fits: give volume.Given(volume.Fits(...), split).")
     fits = Query(query.model, query.prior, query.domain, bound.within.classifier)
-    total = infinite_width(
-        fits, bound.within.label(bound.wanted), samples=samples, seed=seed, level=level, jitter=JITTER
-    )
+    label = bound.within.label(bound.wanted)
+    total = infinite_width(fits, label, samples=samples, seed=seed, level=level, jitter=JITTER)
     none = np.zeros(bound.num_inside, np.int64)
     if total.log_probability == -math.inf:
         return WideShares(total, none, 0, " ".join(total.notes))
@@ -86,7 +84,7 @@ def wide_shares(
         return WideShares(total, none, 0, reason if math.isfinite(rate) else "no bound of the draws' weights was found")
     tried = min(most_tried, math.ceil(keep / math.exp(rate)))
     rng = np.random.default_rng([int(generator(seed).integers(2**63)), 1])
-    process = _Process(query, *required)
+    process = _Process(query, *labelled(fits, label))
     counts = none
     for start in range(0, tried, CHUNK):
         decisions = process.draw(min(CHUNK, tried - start), rng)
@@ -97,19 +95,17 @@ def wide_shares(
 class _Process:
     """The limit's outputs at all inputs of the domain, given the signs at the training inputs."""
 
-    def __init__(self, query: Query, positions: np.ndarray, given_labels: np.ndarray):
+    def __init__(self, query: Query, positions: np.ndarray, labels: np.ndarray):
         kernel = nngp_kernel(query.model, query.prior, query.domain.inputs)  # type: ignore[arg-type]
         self._size = len(kernel)
         moves = np.diagonal(kernel) > 0  # an output that is always 0 ties: class 0
-        known, first = np.unique(positions, return_index=True)  # a row may be given twice
-        labels = given_labels[first].astype(int)[moves[known]]
-        self._known = known[moves[known]]
-        self._other = np.setdiff1d(np.flatnonzero(moves), known)
-        self._signs = 2.0 * labels - 1
+        self._known = positions[moves[positions]]
+        self._other = np.setdiff1d(np.flatnonzero(moves), positions)
+        self._signs = 2.0 * labels[moves[positions]] - 1
         within = kernel[np.ix_(self._known, self._known)]
-        self._scale = np.sqrt(np.diagonal(within))
-        correlation = within / np.outer(self._scale, self._scale) + JITTER * np.eye(len(within))
-        across = kernel[np.ix_(self._other, self._known)] / self._scale
+        scale = np.sqrt(np.diagonal(within))
+        correlation = within / np.outer(scale, scale) + JITTER * np.eye(len(within))
+        across = kernel[np.ix_(self._other, self._known)] / scale
         self._slope = np.linalg.solve(correlation, across.T).T if len(within) else across  # [t, m]
         rest = kernel[np.ix_(self._other, self._other)] - self._slope @ across.T
         values, vectors = np.linalg.eigh((rest + rest.T) / 2)
@@ -117,9 +113,8 @@ class _Process:
         self._problem = None
         if len(within):
             flipped = correlation * np.outer(self._signs, self._signs)
-            root = math.sqrt(1 + JITTER)
-            self._scaled = root
-            self._problem = order(flipped / root**2, np.zeros(len(flipped)), np.full(len(flipped), np.inf))
+            self._scaled = math.sqrt(1 + JITTER)
+            self._problem = order(flipped / self._scaled**2, np.zeros(len(flipped)), np.full(len(flipped), np.inf))
             self._tilt = saddle(self._problem)
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:

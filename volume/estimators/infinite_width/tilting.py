@@ -174,21 +174,16 @@ def saddle(problem: Problem) -> Tilt:
     return Tilt(mu, float(np.sum(psi) - x @ mu[:m]), True)
 
 
-def log_weights(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-    """psi of tilted draws [S] made of uniforms [d - 1, S] in (0, 1); the last coordinate needs no draw."""
-    return _tilted(problem, mu, uniforms)[0]
-
-
 def weighted_draws(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(psi [S], X [d, S]): tilted draws of the variables, in the order before reordering, from uniforms [d, S]."""
-    psi, x = _tilted(problem, mu, uniforms)
+    """Give psi [S] and tilted draws X [d, S] of the variables, in the order before reordering, of uniforms [d, S]."""
+    psi, x = tilted_draws(problem, mu, uniforms)
     values = np.empty_like(x)
     values[problem.index] = problem.pivots[:, None] * (x + problem.factor @ x)
     return psi, values
 
 
-def _tilted(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(psi [S], x [m, S]) of uniforms [m, S], m = d or d - 1; without a draw the last weight is known all the same."""
+def tilted_draws(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give psi [S] and x [m, S] of uniforms [m, S], m = d or d - 1: the last coordinate's weight needs no draw."""
     d, (m, count) = len(mu), uniforms.shape
     x = np.empty((m, count))
     total = np.zeros(count)

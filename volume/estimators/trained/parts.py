@@ -27,7 +27,7 @@ RUNS = Schema({"number": Numbers(), "function": Keys(), **dict.fromkeys(OUTCOMES
 
 
 def runs_part(numbers: np.ndarray, keys: np.ndarray, outcomes: Outcomes) -> Checkpoint:
-    """The part of these networks, of the ``keys`` [., W] and outcomes of all. Its lowest number is in no other part."""
+    """Make the part of these networks from ``keys`` [., W] and outcomes. Its lowest number is in no other part."""
     columns = {name: getattr(outcomes, name)[numbers] for name in OUTCOMES}
     table = RUNS.table({"number": numbers, "function": keys[numbers], **columns})
     return Checkpoint(f"runs-{numbers[0]:012d}", {"first": int(numbers[0]), "count": len(numbers)}, table)

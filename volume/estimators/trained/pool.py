@@ -67,9 +67,9 @@ def step(
         pool = train_pool(plan.training, data, reorder_pool(pool, order))
         flat = jax.tree.map(lambda leaf: leaf.reshape(plan.slots, *leaf.shape[2:]), pool)
         landed = flat.status == SlotStatus.LANDED
-        found = _classified(plan, data, domain, flat.params, landed)
+        results = _classified(plan, data, domain, flat.params, landed)
         status = jnp.where(pool.status == SlotStatus.LANDED, jnp.asarray(SlotStatus.EMPTY, jnp.int8), pool.status)
-    finite, near_tie, fits, result = found
+    finite, near_tie, fits, result = results
     finite &= flat.finite
     near_tie &= finite  # outputs that overflow have no boundary, as in Direct
     otherwise = finite & ((flat.wrong == 0) != fits) if len(domain.positions) else jnp.zeros_like(finite)
@@ -109,9 +109,9 @@ def _classified(plan: Plan, data: Data, domain: Domain, params: Any, landed: Arr
         fits = jnp.all(decided[:, domain.positions, 0] == labels, axis=1)
         return jnp.all(jnp.isfinite(outputs), axis=(1, 2, 3)), near, fits, result
 
-    def block(i: Array, found: tuple[Array, ...]) -> tuple[Array, ...]:
+    def block(i: Array, results: tuple[Array, ...]) -> tuple[Array, ...]:
         which = jax.lax.dynamic_slice(place, (i * size,), (size,))
-        return tuple(all_.at[which].set(new, mode="drop") for all_, new in zip(found, some(which), strict=True))
+        return tuple(all_.at[which].set(new, mode="drop") for all_, new in zip(results, some(which), strict=True))
 
     shapes = jax.eval_shape(some, place[:size])
     empty = tuple(jnp.zeros((slots, *leaf.shape[1:]), leaf.dtype) for leaf in shapes)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import jax
@@ -101,37 +102,28 @@ class TrainedRun:
 
     def advance(self) -> None:
         """Train every pool for about TURN_SECONDS."""
-        deadline = time.perf_counter() + TURN_SECONDS
-        if not self._compiled:  # alone, so that there is one trace
-            self._take(self._turn(self._pools[0]))
-            self._compiled = True
-            return
-        if len(self._pools) == 1:
-            found = [self._turns(self._pools[0], deadline)]
+        deadline, pools = time.perf_counter() + TURN_SECONDS, self._pools
+        if not self._compiled:  # one turn alone, so that there is one trace
+            deadline, pools, self._compiled = 0.0, self._pools[:1], True
+        if len(pools) == 1:
+            stopped = self._turns(pools[0], deadline)
         else:
             # XLA spreads operations of this size over no threads, but runs programs of several threads side by side.
-            with ThreadPoolExecutor(len(self._pools)) as threads:
-                found = list(threads.map(lambda pool: self._turns(pool, deadline), self._pools))
-        for landed in found:
-            for part in landed:
-                self._take(part)
+            with ThreadPoolExecutor(len(pools)) as threads:
+                stopped = list(chain(*threads.map(lambda pool: self._turns(pool, deadline), pools)))
+        for landed in stopped:
+            self._take(landed)
 
     def _turns(self, pool: Pool, deadline: float) -> list[Landed]:
-        found = []
-        while True:
-            landed = self._turn(pool)
-            if landed is not None:
-                found.append(landed)
-            if landed is None or time.perf_counter() >= deadline:
-                return found
-
-    def _turn(self, pool: Pool) -> Landed | None:
+        stopped = []
         with jax.enable_x64(self._dtype == "float64"):
-            return pool.turn()
+            while (landed := pool.turn()) is not None:
+                stopped.append(landed)
+                if time.perf_counter() >= deadline:
+                    break
+        return stopped
 
-    def _take(self, landed: Landed | None) -> None:
-        if landed is None:
-            return
+    def _take(self, landed: Landed) -> None:
         at = np.asarray(landed.number, np.int64)
         result = np.asarray(landed.result)
         if self.plan.bound.route == "table":
@@ -167,7 +159,7 @@ class TrainedRun:
         self._leave(self._todo[index::count])
 
     def _leave(self, numbers: np.ndarray) -> None:
-        """Networks to train."""
+        """Train these networks alone."""
         self._todo, self._left = numbers, len(numbers)
         self._queue.refill(numbers)
 
@@ -176,7 +168,7 @@ class TrainedRun:
         return Progress(done=self._done, total=self._runs, unit="runs", note=f"{training:,} in training")
 
     def report(self, facts: Facts) -> TrainedReport | None:
-        """Shares of the runs before the first unfinished one; None when that is the first."""
+        """Give shares of the runs before the first unfinished one; None when that is the first."""
         runs = self.outcomes.finished
         if not runs:
             return None
@@ -197,7 +189,7 @@ class TrainedRun:
         )
 
     def _counts(self, runs: int, finite: np.ndarray) -> Counts:
-        """Every run is a unit of one draw."""
+        """Count the runs, each a unit of one draw."""
         keys = self._keys[:runs]
         unit = np.flatnonzero(finite)
         distinct, number = np.unique(keys[unit], axis=0, return_inverse=True)
@@ -217,7 +209,7 @@ class TrainedRun:
 
 
 def _positions(on: Fits, query: Query) -> np.ndarray:
-    """Where the training inputs stand in the domain, [m], or [0] where one of them does not."""
+    """Find the training inputs in the domain, [m]; [0] where one of them is not there."""
     try:
         return query.domain.index_of(on.inputs).astype(np.int32)
     except ValueError:
@@ -225,7 +217,7 @@ def _positions(on: Fits, query: Query) -> np.ndarray:
 
 
 def _cast(on: Fits, dtype: str) -> np.ndarray:
-    """Training inputs [m, ...] in the dtype of the run; ValueError for one that overflows."""
+    """Give the training inputs [m, ...] in the dtype of the run; ValueError for one that overflows."""
     with np.errstate(over="ignore"):
         inputs = on.inputs.astype(dtype)
     if not np.isfinite(inputs).all():
@@ -234,5 +226,5 @@ def _cast(on: Fits, dtype: str) -> np.ndarray:
 
 
 def _cores() -> int:
-    """Processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -134,7 +134,7 @@ class Trained:
             object.__setattr__(self, name, value)
 
     def training_set(self, query: Query) -> Fits:
-        """The examples to train on.
+        """Give the examples to train on.
 
         Raises:
             ValueError: neither the method nor the query's classifier names any, or the labels or inputs do not fit the
@@ -145,19 +145,19 @@ class Trained:
                 f"Trained counts runs, each once, and symmetry={query.weighting.name!r} is a way to weigh the prior: "
                 "ask with symmetry='none', or use volume.Direct."
             )
-        found = self.on or _named_in(query.classifier)
-        if found is None:
+        data = self.on or _named_in(query.classifier)
+        if data is None:
             raise ValueError(
                 f"Trained needs labels to train on, and {query.classifier!r} names none: pass on=volume.Fits(inputs, "
                 "labels), or ask volume.Direct for the volume of all functions."
             )
-        if found.inputs.shape[1:] != tuple(query.model.input_shape):
+        if data.inputs.shape[1:] != tuple(query.model.input_shape):
             raise ValueError(
-                f"The training inputs have shape {found.inputs.shape[1:]} each, and the model takes inputs of shape "
+                f"The training inputs have shape {data.inputs.shape[1:]} each, and the model takes inputs of shape "
                 f"{tuple(query.model.input_shape)}."
             )
-        found.bind(found.domain(), query.model.num_outputs)  # ValueError for labels that the model cannot give
-        return found
+        data.bind(data.domain(), query.model.num_outputs)  # ValueError for labels that the model cannot give
+        return data
 
     def start(self, query: Query, key: Array) -> TrainedRun:
         """Begin. Errors as in :meth:`training_set`, and ValueError for an initial law that does not fit the model."""
@@ -193,7 +193,7 @@ class Trained:
         )
 
     def describe(self, query: Query, on: Fits) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Describe the run as JSON."""
         return {
             "name": self.name,
             "runs": self.runs,
@@ -210,19 +210,21 @@ class Trained:
         }
 
 
-def _optimiser(given: Any, rate: float | None, schedule: str | None, options: Mapping[str, Any] | None) -> Optimiser:
-    if isinstance(given, Optimiser):
+def _optimiser(
+    optimiser: Any, rate: float | None, schedule: str | None, options: Mapping[str, Any] | None
+) -> Optimiser:
+    if isinstance(optimiser, Optimiser):
         doubled = {"learning_rate": rate, "schedule": schedule, "options": options}
         for name, value in doubled.items():
             if value is not None:
                 raise ValueError(f"{name}={value!r} belongs to the optimiser, which was given whole: set it there.")
-        return given
+        return optimiser
     settings: dict[str, Any] = {"learning_rate": rate, "schedule": schedule, "options": options}
-    return Optimiser(given, **{name: value for name, value in settings.items() if value is not None})
+    return Optimiser(optimiser, **{name: value for name, value in settings.items() if value is not None})
 
 
 def _named_in(classifier: Classifier) -> Fits | None:
-    """The labels that a classifier asks for."""
+    """Give the labels that a classifier asks for."""
     if isinstance(classifier, Fits):
         return classifier
     if isinstance(classifier, Given) and isinstance(classifier.within, Fits) and classifier.label == "fits":
