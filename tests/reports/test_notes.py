@@ -6,7 +6,7 @@ import math
 import pytest
 
 import volume.reports.entries as entries
-from volume.reports.entries import replicated_volume
+from volume.reports.entries import ReplicatedVolume, replicated_volume
 from volume.reports.notes import ONLY_PILOT, SUMMARY, UNRESOLVED, Note, from_record
 
 
@@ -17,6 +17,7 @@ def test_a_kind_survives_a_record():
     assert record["notes"][1:] == ["Said.", "Why."]
     again = entries.entry_from_dict(record)
     assert again == entry
+    assert isinstance(again, ReplicatedVolume)
     assert [note.kind for note in again.notes] == [SUMMARY, "", ONLY_PILOT]
 
 

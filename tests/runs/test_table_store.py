@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -115,7 +116,7 @@ def test_comparisons_and_ranks_read_the_disk(tmp_path):
     assert expected.num_compared > 10
     for a, b in ((stored_a, stored_b), (stored_a, inside_b), (inside_a, stored_b)):
         assert compare(a, b).to_dict() == expected.to_dict()
-    for a, b in zip(rank_data(stored_a), rank_data(inside_a), strict=True):
+    for a, b in zip(rank_data(cast(Any, stored_a)), rank_data(inside_a), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

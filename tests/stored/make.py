@@ -320,7 +320,9 @@ def main() -> None:
         else:
             record = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
             path.write_text(record + "\n", encoding="utf-8")
-        if isinstance(result, volume.Measures):  # with the runs behind it, as the command keeps them
+        if (
+            isinstance(result, volume.Measures) and result.report is not None
+        ):  # with the runs behind it, as the command keeps them
             result.report.save(path.parent)
             result.save_training(path.parent)
     for name, words in CHECK.items():

@@ -175,6 +175,7 @@ class Replicated:
 def test_replicates_make_a_column():
     logs = tuple(-12 + 0.1 * np.arange(8))
     found = volume.measure(question(), Replicated(logs, (8, 8, 2)))
+    assert found.report is not None
     column = found[VOLUME]
     assert column.how == "splitting, 8 replicates of 64 networks"
     assert (column.log_total, column.resolved) == (found.report["fits"].log_volume, True)
@@ -188,6 +189,7 @@ def test_replicates_that_spread_too_far_leave_a_bound():
     found = volume.measure(question(), Replicated(tuple(-12 + 2.0 * np.arange(8)), (8, 8, 8)))
     column = found[VOLUME]
     assert not column.resolved
+    assert found.report is not None
     entry = found.report["fits"]
     assert isinstance(entry, volume.ReplicatedVolume)
     assert column.log_total_low == entry.log_bound
@@ -255,6 +257,7 @@ def test_method_is_chosen_by_a_pilot(monkeypatch):
     monkeypatch.setattr(measures, "PILOT_DRAWS", 20_000)
     monkeypatch.setattr(measures, "HITS", 2_000)
     found = volume.measure(question(), seed=1)
+    assert found.report is not None
     assert found.report.method["name"] == "direct"
     assert "a pilot of 20,000 direct draws hit" in found[VOLUME].how
     monkeypatch.setattr(measures, "PILOT_HITS", 30_000)

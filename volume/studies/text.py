@@ -142,7 +142,7 @@ def paragraph(found: MeasureTable) -> str:
         sentences += _limit(found, volume, found[LIMIT])
     sentences += _training(found, volume)
     settings = ", this prior and these settings of training."
-    if not found.trained:
+    if not any(column.of_runs for column in found.columns):
         settings = " and this prior, before any training: which of these networks an optimiser finds is another"
         settings += " question."
     sentences.append(

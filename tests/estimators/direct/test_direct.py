@@ -44,7 +44,9 @@ def test_counts_do_not_depend_on_the_step_size(monkeypatch, classifier):
         while not run.done:
             run.advance()
         assert run.draws == 30_000
-        return run.counts()
+        hits = run.counts()
+        assert hits is not None
+        return hits
 
     first = counts(1, 1 << 20)
     same_counts(first, counts(7, 1 << 20))
