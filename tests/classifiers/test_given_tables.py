@@ -153,6 +153,7 @@ def test_sectors_of_a_plane_by_splitting():
     assert own.share.low < SLIVER_SHARE < own.share.high
 
 
+@pytest.mark.slow
 def test_functions_that_the_run_chose_are_estimated_by_the_other_replicates():
     report = estimate(PLANE, SPLITTING, seed=5)
     parts = [entry for entry in report.entries if entry.label != "fits"]

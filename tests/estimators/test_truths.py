@@ -62,6 +62,7 @@ def test_perceptron_on_signs_is_always_balanced(n):
     assert report[2 ** (n - 1)].count == 200_000
 
 
+@pytest.mark.slow
 def test_sixty_four_bit_runs_leave_the_users_settings_alone():
     import jax
     import jax.numpy as jnp

@@ -210,6 +210,7 @@ def test_the_unseen_mass_counts_networks_once():
     assert missed <= 12  # P(more of 40 at .05) = 3e-8
 
 
+@pytest.mark.slow
 def test_a_trivial_group_weighs_nothing():
     parts = (models.MLP((2, 1, 1), "relu", bias=False), samplers.Lattice.ternary(), SIGNED)
     report = volume.estimate(ask(parts), volume.Direct(draws=1000), seed=0)
@@ -287,6 +288,7 @@ class Conv(nnx.Module):
         return self.out(nnx.relu(self.conv(x)).reshape(len(x), -1))
 
 
+@pytest.mark.slow
 def test_channels_of_a_convolution_count_as_hidden_units():
     channels = models.UnitSymmetry("channels", 2, (("conv.kernel", 3), ("out.kernel", 0)))
     conv = models.from_nnx(Conv(nnx.Rngs(0)), (2, 2, 1), symmetry=[channels])

@@ -187,6 +187,7 @@ def test_what_no_label_reads_is_drawn_anew():
     assert abs(share.share - math.exp(log_all - two)) < 5.5 * error
 
 
+@pytest.mark.slow
 def test_candidates_are_draws_from_above():
     """200,000 particles after one move each, against plain rejection: means of coordinates and squares to 1 %."""
     rows, labels, _ = three((0, 1, 1))

@@ -84,6 +84,7 @@ def test_failures_are_told(found):
     assert "Note on short: Its shares are of the runs that fit." in text
 
 
+@pytest.mark.slow
 def test_labels_that_no_network_fits_leave_no_shares():
     """Without biases f(0) = 0, which is class 0."""
     model, rows = models.MLP((3, 4, 1), bias=False), CUBE.inputs

@@ -57,11 +57,11 @@ def _splitting(run: Any) -> dict[str, Call]:
     from volume.estimators.smc.step import advance, draw
 
     one = run.class_runs[0]
-    x64 = one.inputs.dtype == np.float64
+    x64 = one.data.inputs.dtype == np.float64
     with jax.enable_x64(x64):
         keys = jax.random.split(jax.random.key(0), run._method.replicates)
         state, _ = jax.eval_shape(lambda keys: draw(one.scheme, keys, one.data), keys)
-        stage = one.scheme.kernel.stay(0.0, (0.1, 0.1)).cast(one.inputs.dtype)
+        stage = one.scheme.kernel.stay(0.0, (0.1, 0.1)).cast(one.data.inputs.dtype)
     return {"level": Call(advance, (one.scheme, keys, state, one.data, stage), x64)}
 
 

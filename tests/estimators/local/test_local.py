@@ -233,6 +233,7 @@ def test_copies_of_a_small_network_bound_the_true_class():
     assert found["log_estimate"] < whole.log_high + 0.5
 
 
+@pytest.mark.slow
 def test_symmetric_units_are_reported():
     model = MLP((2, 3, 1), "relu")
     anchor = {p.name: np.ones(p.shape) for p in model.parameters}
@@ -306,6 +307,7 @@ def trained(num_inputs=4):
     return {"params": params, "opt_state": state}, np.array([0.1, -0.2, 0.3, 0.05]) ** 2 * (1 - 0.999**3)
 
 
+@pytest.mark.slow
 def test_adams_second_moments_aim_the_rays(tmp_path):
     from flax import serialization
 

@@ -125,6 +125,7 @@ def test_a_step_is_seen_from_its_state(valley):
     assert (abs(share - chance) < 6 * np.sqrt(chance * (1 - chance) / 4000)).all()
 
 
+@pytest.mark.slow
 def test_the_class_is_asked_at_the_end():
     """A disc around the anchor that the sector of its class cuts on one side; elsewhere D jumps to infinity."""
     inputs = np.array([[1.0, 0.2], [-0.3, 1.0], [0.8, -1.0]], np.float32)

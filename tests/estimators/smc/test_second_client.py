@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy import special
 
 from volume.estimators.smc.conditional import conditional_runs
@@ -175,6 +176,7 @@ def test_unbiased_with_a_handful_of_particles(monkeypatch):
     np.testing.assert_allclose(log_estimates(pilot, 12), logs[:12], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_conditional_runs_average_the_inverse():
     """E[p / p_hat] is P(an ordinary run survives), over exact draws from beyond t: 2 runs of each of 150 draws."""
     pilot = piloted(1.5, particles=32, moves=4)

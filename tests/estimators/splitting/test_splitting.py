@@ -210,6 +210,7 @@ def test_scores_that_lead_nowhere(score, sentence):
     assert any("region of volume about 10^" in note for note in entry.notes)
 
 
+@pytest.mark.slow
 def test_a_good_score_of_ones_own():
     """max of theta_0 x + theta_1 over x = 1 alone: an exact tail of the normal."""
     tail = volume.Predicate(lambda outputs: outputs[0] > 5, names=("near", "far"))

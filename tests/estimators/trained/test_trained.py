@@ -288,6 +288,7 @@ def test_a_huge_learning_rate_is_reported_and_not_fatal():
     assert report.run["training"]["updates"] < 40 * 100  # they were stopped when it showed
 
 
+@pytest.mark.slow
 def test_a_fit_may_be_lost_and_then_counts_as_lost():
     """Steps that overshoot: right after some update, and wrong again later, when all 60 steps are taken."""
     fits = volume.Fits(SQUARE.inputs, [0, 0, 0, 1])
@@ -364,6 +365,7 @@ def test_every_route_of_classifiers_counts_the_same_functions():
     ]
 
 
+@pytest.mark.slow
 def test_several_outputs():
     fits = volume.Fits(CUBE.inputs, [0, 1, 2, 0, 1, 2, 2, 1])
     query = volume.Query(models.MLP((3, 12, 3)), GAUSSIAN, CUBE, volume.Argmax())
@@ -372,6 +374,7 @@ def test_several_outputs():
     assert report[(0, 1, 2, 0, 1, 2, 2, 1)].count == report.run_ends["fit"]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_reports_the_runs_before_the_first_unfinished():
     """Finished runs alone would be the quick ones. What is reported is what as many runs give when none is stopped."""
 
@@ -449,6 +452,7 @@ def test_queries_that_cannot_be_answered():
         volume.estimate(TABLES, volume.Trained(10, on=FITS, initial=samplers.Gaussian((1.0, 1.0, 1.0))))
 
 
+@pytest.mark.slow
 def test_the_training_set_may_lie_outside_the_domain():
     elsewhere = volume.Fits(SQUARE.inputs[:3] * 0.5, [0, 1, 1])
     query = volume.Query(models.MLP((2, 5, 1)), GAUSSIAN, SQUARE)
