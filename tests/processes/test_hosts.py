@@ -31,7 +31,7 @@ WORDS += ["--draws", "6e5"]
 # One import of JAX for all processes of a launch: each is a child that goes its own way before JAX computes anything.
 LAUNCH = """
 import json, os, sys, warnings
-import volume.cluster.distributed, volume.samplers, volume.models, volume.direct
+import volume.cluster.distributed, volume.samplers, volume.models, volume.estimators.direct.direct
 from volume.__main__ import main
 
 warnings.simplefilter("ignore")  # JAX warns of forks; it has no threads yet
