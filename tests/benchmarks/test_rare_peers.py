@@ -70,7 +70,7 @@ def test_refusals_name_what_to_do():
     table = volume.Query(query.model, query.prior, CUBE)
     with pytest.raises(ValueError, match="the class is empty"):
         margin_score(table, "1111")
-    with pytest.raises(ValueError, match="Fits or TruthTable"):
+    with pytest.raises(ValueError, match="a class of TruthTable"):
         margin_score(volume.Query(query.model, query.prior, CUBE, volume.Ones()), "3")
 
 
