@@ -11,6 +11,8 @@ from checkout import ROOT
 from import_graph import FOLDERS, PACKAGES, name_of, python_files
 from project_files import PROJECT
 
+from volume.common.provenance import commit
+
 PAGES = sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")) + sorted((ROOT / "benchmarks").rglob("*.md"))
 
 
@@ -44,3 +46,11 @@ def test_links_between_pages_lead_somewhere(page: Path):
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)", text)]
     relative = [link for link in links if link and not re.match(r"[a-z]+:", link)]
     assert [link for link in relative if not (page.parent / link).exists()] == []
+
+
+def test_reports_name_the_commit_of_the_checkout():
+    """The library finds its checkout by counting folders upward from one of its modules."""
+    head = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (commit() or "").rstrip("+") == head.stdout.strip()
