@@ -50,6 +50,8 @@ def test_links_between_pages_lead_somewhere(page: Path):
 
 def test_reports_name_the_commit_of_the_checkout():
     """The library finds its checkout by counting folders upward from one of its modules."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no clone")  # a source archive has no commit to name
     head = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
