@@ -12,8 +12,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (volume.commands.main)."""
     from volume.commands.main import main as run
     from volume.commands.usage import STOPPED
+    from volume.common.interrupts import stoppable
 
-    code = run(argv)
+    with stoppable():
+        code = run(argv)
     if argv is None and code == STOPPED:
         # JAX may still be compiling in a thread of its own, which crashes when the interpreter takes JAX apart.
         for stream in (sys.stdout, sys.stderr):

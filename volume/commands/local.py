@@ -30,15 +30,14 @@ if TYPE_CHECKING:
 
 def build(args: argparse.Namespace, query: Query) -> Local:
     """The method that the options ask for; UsageError for an anchor that does not fit the query."""
-    import jax
-
+    from volume.common.seeds import threefry_key
     from volume.estimators.local.local import Local
 
     names = (*RAYS, *SPLITTING, "dtype", "precision")
     options: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     options |= {"divergence": args.divergence, "within_class": args.within_class, "estimator": args.estimator}
     method = usage(Local, args.anchor, args.cutoff, **options)
-    usage(method.start, query, jax.random.key(0))  # to be told now what it refuses; nothing is drawn yet
+    usage(method.start, query, threefry_key(0))  # to be told now what it refuses; nothing is drawn yet
     return method
 
 

@@ -85,9 +85,9 @@ def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
     if isinstance(method, Direct):
         usage(method.plan, query)
     else:
-        import jax
+        from volume.common.seeds import threefry_key
 
-        usage(method.start, query, jax.random.key(0))  # to be told now what it refuses; nothing is drawn yet
+        usage(method.start, query, threefry_key(0))  # to be told now what it refuses; nothing is drawn yet
     return method
 
 

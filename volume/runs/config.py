@@ -34,6 +34,12 @@ def settle_config(path: Path, config: dict[str, Any], *, resume: bool) -> None:
         raise FileExistsError(
             f"{path} holds a run: resume it (resume=True, on the command line --resume), or give another folder."
         )
+    where = difference(theirs.get("settings"), mine.get("settings"), "settings")
+    if where is not None:
+        raise ValueError(
+            f"{path} was begun with JAX and XLA set otherwise ({where}; null: all as usual), and numbers would "
+            "round in another way: set them as they were, or give another folder."
+        )
     where = difference(_strict(theirs), _strict(mine))
     if where is not None:
         raise ValueError(f"{path} belongs to another run: {where}. Ask its question, or give another folder.")
