@@ -9,19 +9,21 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from volume.common.jax_settings import local_devices
+
 BLOCKS = "blocks"
 
 
 def block_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A one-dimensional mesh over ``devices`` (default: all local ones)."""
-    devices = jax.local_devices() if devices is None else list(devices)
+    devices = local_devices() if devices is None else list(devices)
     # Auto: shard_map refuses plain arrays on the Explicit axes that jax.make_mesh makes by default.
     return Mesh(np.array(devices), (BLOCKS,), axis_types=(AxisType.Auto,))
 
 
 def first_devices(devices: Sequence[Any] | None, most: int) -> Mesh:
     """A mesh over the first ``most`` of ``devices`` (default: of all local ones), fewer where there are fewer."""
-    return block_mesh((jax.local_devices() if devices is None else list(devices))[:most])
+    return block_mesh((local_devices() if devices is None else list(devices))[:most])
 
 
 def checked_devices(devices: Any) -> tuple[Any, ...] | None:

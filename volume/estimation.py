@@ -10,10 +10,8 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from volume.common import interrupts
-from volume.common.jax_settings import fixed_settings, rounding_settings
+from volume.common.jax_settings import fixed_settings, local_devices, rounding_settings
 from volume.common.programs import make_room
 from volume.common.progress import Progress, rich_progress
 from volume.common.provenance import commit, versions
@@ -161,6 +159,7 @@ class Driver:
         self._query, self._method, self._level = query, method, level
         self._start = time.perf_counter()
         make_room()
+        local_devices()  # or a sentence that says why there are none
         start = getattr(method, "start_kept", method.start) if kept else method.start
         self.run: Run[Any] = start(query, key)
         self._directory: RunDirectory | None = None
@@ -189,7 +188,7 @@ class Driver:
 
     def config(self, command: list[str] | None) -> dict[str, Any]:
         """Describe the run for its folder: what was asked, what its checkpoints mean, and what it runs on."""
-        device = jax.local_devices()[0]
+        device = local_devices()[0]
         settings = rounding_settings()
         return {
             "query": self._query.describe(),

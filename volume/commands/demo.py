@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
     from volume.studies.demo import run as tour
 
     # With --json the tables go to stderr, like every message.
-    console = Console(file=sys.stderr if args.json else sys.stdout, highlight=False)
+    console = Console(file=sys.stderr if args.json else sys.stdout, highlight=False, force_jupyter=False)
     options = {} if args.draws is None else {"draws": args.draws}
     try:
         shown = args.progress is not False  # a tour is watched, if only in a log

@@ -75,8 +75,10 @@ def examine() -> Examination:
     """Look at the installation and run the check; takes a few seconds."""
     import jax
 
+    from volume.common.jax_settings import local_devices
     from volume.common.provenance import versions
 
+    local_devices()  # or a sentence that says why there are none
     start = time.perf_counter()
     largest, impossible = perceptron_check()
     seconds = time.perf_counter() - start

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import jax
 
@@ -58,3 +59,22 @@ def rounding_settings() -> dict[str, str]:
         if words:
             found[name] = " ".join(words)
     return found
+
+
+def local_devices() -> list[Any]:
+    """List the devices of this process.
+
+    Raises:
+        ValueError: JAX cannot start what it was told to run on; the sentence names the setting.
+    """
+    try:
+        return jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        platforms = jax.config.jax_platforms  # type: ignore[attr-defined]
+        if not platforms:
+            raise
+        why = str(error).partition("\n")[0] or "it knows no such platform: its plugin is not installed"
+        raise ValueError(
+            f"JAX_PLATFORMS={platforms} (or jax_platforms) asks for what JAX cannot start ({why}): unset it, set it to "
+            "cpu, or install the plugin of that platform."
+        ) from error

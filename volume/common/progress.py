@@ -54,7 +54,7 @@ def rich_progress(
         return
     from rich.console import Console
 
-    console = Console(file=sys.stderr)
+    console = Console(file=sys.stderr, force_jupyter=False)
     if not console.is_terminal:
         yield _log()
         return

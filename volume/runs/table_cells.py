@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from volume.common import duck
 from volume.runs.checkpoints import StoredCheckpoint
 from volume.runs.columns import function_column, key_words
 from volume.statistics.counts import Counts, Units, changes
@@ -218,8 +219,7 @@ class TableCells(Units):
             "memory_limit": f"{max(self.memory // 2, 64 << 20) >> 20}MiB",
             "temp_directory": str(self.folder / "merge" / "spill"),
         }
-        with duckdb.connect(config=settings) as connection:
-            connection.execute("SET enable_progress_bar = false")  # it would write to stdout, between our JSON
+        with duck.connect(settings) as connection:
             connection.execute("SET parquet_metadata_cache = true")  # every range reads the same files
             yield connection
 

@@ -96,7 +96,7 @@ def run(
     direct, query = Direct(draws=draws), demo_query()
     tasks = demo_measures.TASKS if tasks is None else tasks
     folder.mkdir(parents=True, exist_ok=True)
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, force_jupyter=False)
     columns = min(console.width, 100)
     say = partial(console.print, width=columns, highlight=False)
     measures, saved = demo_measures.run(

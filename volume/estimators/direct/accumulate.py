@@ -10,10 +10,10 @@ import os
 import tempfile
 from typing import NamedTuple
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
+from volume.common import duck
 from volume.statistics.counts import Counts
 
 # Rows grouped by one query: about a GB of working memory. Each query reads the whole table, so fewer are faster.
@@ -264,8 +264,7 @@ def _records(
     query = f"SELECT {columns}, {hits}::INTEGER AS hits FROM draws {'WHERE ' + ' AND '.join(where) if where else ''} "
     # Nothing is spilled in ordinary runs; if memory runs out, not into the user's working folder.
     settings = {"threads": os.cpu_count() or 1, "temp_directory": os.path.join(tempfile.gettempdir(), "volume-duckdb")}
-    with duckdb.connect(config=settings) as connection:
-        connection.execute("SET enable_progress_bar = false")  # it would write to stdout, between our JSON
+    with duck.connect(settings) as connection:
         connection.register("draws", table)
         rows = connection.sql(query + f"GROUP BY ALL ORDER BY {columns}").to_arrow_table()
     words = [rows.column(name).to_numpy() for name in names]
