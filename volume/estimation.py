@@ -24,6 +24,7 @@ from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts, Report
 from volume.reports.loading import load
 from volume.reports.pooled import as_asked
+from volume.runs.config import read_config
 from volume.runs.directory import RunDirectory
 
 
@@ -166,6 +167,8 @@ class Driver:
             The report where the folder holds a finished one of a run without checkpoints; else None.
         """
         begun = resume and (out / "config.json").exists()
+        if begun and hasattr(self.run, "as_begun"):
+            self.run.as_begun(read_config(out).get("constants", {}))
         directory = self._directory = stack.enter_context(RunDirectory(out, self.config(command), resume=resume))
         if is_resumable(self.run):
             self._resumable = self.run

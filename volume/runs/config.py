@@ -35,6 +35,11 @@ def settle_config(path: Path, config: dict[str, Any], *, resume: bool) -> None:
             f"{path} holds a run: resume it (resume=True, on the command line --resume), or give another folder."
         )
     where = difference(_strict(theirs), _strict(mine))
+    if where is not None and where.startswith("constants"):
+        raise ValueError(
+            f"{path} was begun by a version of this library that draws in another order ({where}): go on with that "
+            "version, or begin anew in another folder."
+        )
     if where is not None:
         raise ValueError(f"{path} belongs to another run: {where}. Ask its question, or give another folder.")
     where = difference(theirs.get("versions"), mine.get("versions"), "versions")

@@ -23,13 +23,18 @@ def class_entry(run: ClassRun, level: float, within: ClassRun | None = None) -> 
     """Report the class's volume; with ``within``, a run of the class that is given, also its share of that."""
     pilot = run.pilot
     if pilot.problem or run.on_trial or not run.log_estimates:
-        why = pilot.problem or "the run was stopped before a replicate had ended"
-        where = f"about 10^{pilot.log_total / LN10:.2f}"
-        if pilot.level == math.inf:
-            where = f"the class, of volume {where}"
+        if pilot.problem:
+            what = "The pilot" if pilot.tries == 1 else f"All {pilot.tries} pilots, each with draws of its own,"
+            told = (
+                f"{what} stalled before the class was met; of the last: {pilot.problem}. "
+                "That says nothing of the class's volume"
+            )
         else:
-            where = f"a region of volume {where} that holds all of the class"
-        reached = Note(f"The pilot, one adaptive run, reached {where}: {why}.", ONLY_PILOT)
+            where = "had not reached the class"
+            if pilot.level == math.inf:
+                where = f"reached the class, of volume about 10^{pilot.log_total / LN10:.2f}"
+            told = f"The pilot, one adaptive run, {where}: the run was stopped before a replicate had ended"
+        reached = Note(f"{told}.", ONLY_PILOT)
         entry = replicated_volume(run.label, [-math.inf], level, _diagnostics(run))
         return replace(entry, notes=(reached, *run.notes))  # there was no replicate that could die
     share = None if within is None else _share_of(run, within, level)
@@ -81,7 +86,7 @@ def _diagnostics(run: ClassRun) -> dict[str, Any]:
         "levels": len(pilot.stages),
         "evaluations": run.evaluations,
         "pilot_evaluations": pilot.evaluations,
-        "pilot_log_volume": pilot.log_total,
+        "pilot_log_volume": pilot.log_total if pilot.level == math.inf else math.nan,
         "stages": [[value if math.isfinite(value) else None for value in stage] for stage in pilot.stages],
     }
     if not run.on_trial and run.replicates.found:

@@ -35,7 +35,7 @@ from volume.models import Model
 from volume.runs.checkpoints import Checkpoint, Checkpoints, State, StoredCheckpoint, apart, floats, particle_rows
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
 
-STREAM_VERSION = 1  # of what is random about a replicate of a given number; changes when that changes
+STREAM_VERSION = 2  # of what is random about a replicate of a given number; changes when that changes
 
 STAGES = Schema(dict.fromkeys(Stage._fields, Numbers(float)))
 REPLICATES = Schema(
@@ -84,7 +84,7 @@ class ClassParts:
         """Let the pilot be as it ended, or go on from where it stood."""
         for part in self._kept.stored(self._pilot_name):
             self._pilot_kept = True
-            numbers = {"done": True, "problem": part.facts["problem"]}
+            numbers = {"done": True, "problem": part.facts["problem"], "given_up": part.facts.get("given_up", 0)}
             pilot.go_on(_pilot_state(part, None, None, records_of(Stage, STAGES.read(part)), numbers))
             return
         for part in self._kept.stored(f"state-{self._number:03d}-pilot"):
@@ -93,7 +93,8 @@ class ClassParts:
             columns = (floats(levels, -math.inf).tolist(), floats(next_levels, math.inf).tolist(), *steps)
             stages = [Stage(*row) for row in zip(*columns, strict=True)]
             key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
-            pilot.go_on(_pilot_state(part, key, z, stages, {"_step": tuple(facts["steps"])}))
+            numbers = {"_step": tuple(facts["steps"]), "given_up": facts.get("given_up", 0)}
+            pilot.go_on(_pilot_state(part, key, z, stages, numbers))
             self._kept.resume(part)
 
     def finished(self, phase: Phase) -> dict[int, Replicate]:
@@ -134,7 +135,7 @@ class ClassParts:
         """The pilot where it has ended, or its state where one is due."""
         if self._pilot_kept:
             return []
-        facts: dict[str, Any] = {"class": self._number}
+        facts: dict[str, Any] = {"class": self._number, "given_up": pilot.given_up}
         if pilot.done:
             self._pilot_kept = True
             facts |= {"problem": pilot.problem, "log_volume": pilot.log_total, "evaluations": pilot.evaluations}

@@ -26,7 +26,7 @@ from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic
 from volume.errors import whole
 from volume.estimators.direct.plan import cast_inputs
-from volume.estimators.splitting.class_run import ClassRun
+from volume.estimators.splitting.class_run import PILOTS, ClassRun
 from volume.estimators.splitting.entries import class_entry, split_entry
 from volume.estimators.splitting.importance import importance_function
 from volume.estimators.splitting.look import look
@@ -144,10 +144,13 @@ class _Part(NamedTuple):
 
 
 class SplittingRun:
-    """A query being answered, class after class."""
+    """A query being answered, class after class.
 
-    def __init__(self, method: Splitting, query: Query, key: Array):
-        self._method, self._query, self._key = method, query, key
+    ``order`` is the stream version: version 1 scaled every score by the prior's outputs too, and had one pilot.
+    """
+
+    def __init__(self, method: Splitting, query: Query, key: Array, order: int = STREAM_VERSION):
+        self._method, self._query, self._key, self._order = method, query, key, order
         self._inputs = cast_inputs(query, method.dtype)
         bound = query.bound
         self._seen: Seen | None = None
@@ -178,6 +181,8 @@ class SplittingRun:
         asked = importance_function(bound, label, score=method.score, chain=method.chain)
         if self._seen is None:
             self._seen = look(self._query, self._inputs, method.precision)
+            if self._order == 1:
+                self._seen = self._seen._replace(shrinks=False)
         made = ClassRun(
             label=label,
             number=number,
@@ -191,6 +196,7 @@ class SplittingRun:
             target_error=None if method.target_error is None else method.target_error * LN10,
             floor=method.floor * LN10,
             dtype=method.dtype,
+            pilots=1 if self._order == 1 else PILOTS,
         )
         if self._stored:
             made.restore(self._stored)
@@ -215,7 +221,12 @@ class SplittingRun:
 
     def constants(self) -> dict[str, Any]:
         """What parts mean beyond query, method and seed."""
-        return {"order": STREAM_VERSION}
+        return {"order": self._order}
+
+    def as_begun(self, constants: dict[str, Any]) -> None:
+        """Go on as the version that wrote these constants did."""
+        if constants.get("order") == 1:
+            SplittingRun.__init__(self, self._method, self._query, self._key, order=1)
 
     def restore(self, parts: Sequence[StoredCheckpoint]) -> None:
         """Take the pilots, replicates and states that are there."""
