@@ -38,7 +38,7 @@ if __package__ in (None, ""):
 from benchmarks import script
 from benchmarks.record import Record, Row
 from volume.reports.entries import MAX_SPREAD
-from volume.statistics.replicates import MIN_HIT, interval_offsets, lower_bounds, share_limits
+from volume.statistics.replicates import MIN_HIT, lower_bounds, mean_limits, share_limits
 
 LEVEL = 0.95
 
@@ -54,7 +54,7 @@ def grade_volumes(
     alive = np.isfinite(x).all(axis=1)
     y = x[alive]
     s = y.std(axis=1, ddof=1)
-    low, high = y.mean(axis=1) + np.stack(interval_offsets(s, num, level))
+    low, high = mean_limits(y, level)
     holds, gate = (low <= 0) & (high >= 0), s <= MAX_SPREAD
     if withheld is not None:
         gate &= ~withheld[alive]
@@ -75,6 +75,8 @@ def grade_volumes(
         "low_misses": mean(low > 0),
         "high_misses": mean(high < 0),
         "gated": mean(holds[gate]) if gate.sum() > len(x) / 100 else None,
+        "gated_low": mean((low > 0)[gate]) if gate.sum() > len(x) / 100 else None,
+        "gated_high": mean((high < 0)[gate]) if gate.sum() > len(x) / 100 else None,
         "width": float(np.median(high - low)) if len(s) else None,
         "bound": float(bound.mean()),
         "below": float(-np.median(lower_bounds(x, 1 - level))),
@@ -261,6 +263,8 @@ COLUMNS = {
     "low_misses": "low above",
     "high_misses": "high below",
     "gated": "after the gate",
+    "gated_low": "its low above",
+    "gated_high": "its high below",
     "width": "median width (nats)",
     "limit": "limit if not resolved",
     "bound": "bound holds",

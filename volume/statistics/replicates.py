@@ -5,9 +5,11 @@ Quantity: p in (0, 1], however small. Data: p_hat_1..p_hat_R >= 0, independent, 
 shifted by c, so log p = -2302 or -1e5 is as exact as log p = -1.
 
 * Estimate: the mean of p_hat, unbiased (`log_mean`).
-* Interval, when all replicates lived and log p_hat is near normal: Krishnamoorthy and Mathew (2003, Journal of
-  Statistical Planning and Inference 115, 103-121, section 2). With m and s^2 the mean and variance of log p_hat, the
-  percentiles of T = m - Z s sqrt((R-1)/(R W)) + s^2 (R-1)/(2 W), Z ~ N(0, 1), W ~ chi-square with R - 1 degrees.
+* Interval, when all replicates lived (`mean_interval`). Where log p_hat is normal: Krishnamoorthy and Mathew (2003,
+  Journal of Statistical Planning and Inference 115, 103-121, section 2). With m and s^2 the mean and variance of
+  log p_hat, the percentiles of T = m - Z s sqrt((R-1)/(R W)) + s^2 (R-1)/(2 W), Z ~ N(0, 1), W ~ chi-square with
+  R - 1 degrees. Where replicates miss some of several solutions log p_hat is skewed to the left, m + s^2/2 is too high
+  and so is that lower limit: the interval takes the lower of it and of Student's for the mean of p_hat itself.
 * Lower bound that assumes nothing but E[p_hat] = p and independence: Markov's inequality (`lower_bound`).
 * Upper bound from runs with E[1/p_hat] <= 1/p: Markov again (`reverse_upper_bound`).
 * Shares of a part within a class: a ratio of sums over replicates, with a jackknife (`share_interval`).
@@ -29,6 +31,9 @@ from scipy import special
 from volume.common.validation import check_fraction, check_level
 from volume.statistics.intervals import moment_limits
 
+# Of the error that is allowed on either side, what the limits themselves take. The rest is for what no limit sees: that
+# intervals are printed only where all replicates lived and agree.
+ALLOWED = 0.6
 # Gauss-Legendre nodes, and the part of the chi-square law that is left out on either side. Three times the nodes move
 # no limit by more than 1e-8 s, for R from 3 to 1000, s from 1e-9 to 40 and levels up to .9999; R = 2 moves by 2e-6 of
 # itself at .9999.
@@ -102,6 +107,36 @@ def ideal_spread(means: ArrayLike, num_particles: int, variances: ArrayLike | No
 # ------------------------------------------------------------------------------------------------ the interval
 
 
+def mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """(log_low, log_high) for p, natural, from R >= 2 replicates of which none died; `mean_limits` of one group.
+
+    Raises ValueError as `lognormal_mean_interval`.
+    """
+    x = _all_alive(log_estimates, "mean_interval")
+    low, high = mean_limits(x[None], level)
+    return float(low[0]), float(high[0])
+
+
+def mean_limits(x: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Limits of log p, natural, from the logs of groups of replicates, none dead: [S, R] -> [S].
+
+    The upper limit is that of `lognormal_mean_interval`, exact where log p_hat is normal and high where it is skewed
+    to the left. The lower limit is the lower of that one and of Student's for the mean of p_hat, exact where p_hat is
+    normal and low where it is skewed to the right; but no lower than what assumes nothing (`lower_bound`).
+    """
+    check_level(level)
+    level = 1 - ALLOWED * (1 - level)
+    num = x.shape[-1]
+    mean, s = _mean_and_spread(x)
+    low, high = mean + np.stack(interval_offsets(s, num, level))
+    top = _top(x)
+    p = np.exp(x - top[..., None])
+    average, error = p.mean(axis=-1), p.std(axis=-1, ddof=1) / math.sqrt(num)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        student = top + np.log(np.maximum(average - special.stdtrit(num - 1, (1 + level) / 2) * error, 0))
+    return np.minimum(low, np.maximum(student, lower_bounds(x, (1 - level) / 2))), high
+
+
 def lognormal_mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """(log_low, log_high) for p, natural, from R >= 2 replicates of which none died; see the file's first lines.
 
@@ -109,12 +144,7 @@ def lognormal_mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tu
     percentile (R = 2 at level .9999: within 2e-6 of it). s = 0 gives (m, m). Raises ValueError for a dead replicate,
     fewer than two, or a level outside (0, 1).
     """
-    x = _replicates(log_estimates)
-    if not np.all(np.isfinite(x)):
-        raise ValueError(
-            f"lognormal_mean_interval got {int(np.sum(np.isneginf(x)))} of {len(x)} replicates that died "
-            "(log estimate -inf): their logs have no mean. Use lower_bound, which counts them, or more particles."
-        )
+    x = _all_alive(log_estimates, "lognormal_mean_interval")
     mean, s = _mean_and_spread(x)
     low, high = interval_offsets(s[None], len(x), level)
     return float(mean + low[0]), float(mean + high[0])
@@ -419,6 +449,16 @@ def _replicates(given: ArrayLike, at_least: int = 2, name: str = "log_estimates"
         )
     if np.any(np.isnan(x) | np.isposinf(x)):
         raise ValueError(f"{name} has nan or +inf among {x}: give natural logs, -inf for a replicate that died.")
+    return x
+
+
+def _all_alive(log_estimates: ArrayLike, name: str) -> np.ndarray:
+    x = _replicates(log_estimates)
+    if not np.all(np.isfinite(x)):
+        raise ValueError(
+            f"{name} got {int(np.sum(np.isneginf(x)))} of {len(x)} replicates that died "
+            "(log estimate -inf): their logs have no mean. Use lower_bound, which counts them, or more particles."
+        )
     return x
 
 

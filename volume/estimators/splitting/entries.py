@@ -13,7 +13,7 @@ import numpy as np
 
 from volume.common.logs import LN10
 from volume.estimators.splitting.class_run import ClassRun
-from volume.reports.entries import PART_OF, ReplicatedVolume, replicated_volume
+from volume.reports.entries import FAMILIES, PART_OF, ReplicatedVolume, replicated_volume
 from volume.reports.notes import ONLY_PILOT, UNRESOLVED, Note
 from volume.statistics import replicates
 from volume.statistics.replicates import Share
@@ -60,7 +60,11 @@ def split_entry(run: ClassRun, label: str, index: int | None, level: float, chos
             "Give resolve=True for a run of its own."
         )
         notes.append(Note(note, UNRESOLVED))
-    diagnostics = {PART_OF: run.label} | ({"chosen_by_replicates": chosen_by} if chosen_by else {})
+    ancestors = np.array([one.ancestors for one in run.replicates.results])[chosen_by:]
+    families = np.nan_to_num(g) * ancestors  # as if a replicate's were alike
+    diagnostics: dict[str, Any] = {PART_OF: run.label, FAMILIES: float(families.mean())}
+    if chosen_by:
+        diagnostics["chosen_by_replicates"] = chosen_by
     return replicated_volume(label, logs, level, diagnostics, notes, share)
 
 
