@@ -51,7 +51,7 @@ class Pilot:
 
     # All that changes on the way, beside key, particles and stages: numbers, truth values and a text.
     NUMBERS: ClassVar[tuple[str, ...]] = ("log_total", "evaluations", "num_drawn", "num_nonfinite", "done", "problem")
-    NUMBERS += ("given_up", "_level", "_step")
+    NUMBERS += ("_level", "_step")
 
     def __init__(self, scheme: Scheme[Kernel], data: Any, dtype: Any, key: Array, floor: float, tries: int = 1):
         self.scheme, self.data, self.tries = scheme, data, tries
@@ -76,7 +76,8 @@ class Pilot:
 
     def state(self) -> PilotState:
         """Give where it stands, or how it ended."""
-        numbers = {name: getattr(self, name) for name in self.NUMBERS}
+        names = (*self.NUMBERS, "given_up") if self.tries > 1 else self.NUMBERS
+        numbers = {name: getattr(self, name) for name in names}
         return PilotState(self._key, self._z, list(self.stages), numbers)
 
     def go_on(self, state: PilotState) -> None:
