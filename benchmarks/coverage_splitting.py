@@ -37,7 +37,7 @@ REPLICATES = 8
 PILOTS = 10
 # (class, particles, moves, points of a window)
 LINES = (
-    ("sine, 5 points", 32, 4, 16),
+    ("sine, 5 points", 32, 4, 4),
     ("exclusive or, tanh 2-3-1", 32, 4, 4),
     ("exclusive or, ReLU 2-2-1", 32, 4, 4),
     ("tanh 2-3-1, corners of a grid", 48, 4, 4),

@@ -15,7 +15,7 @@ GROUPS = 200
     [
         ("half-space 5-d 1e-2", 25, 4, 16),
         ("orthant 3-d 1e-6", 100, 8, 8),
-        ("sine, 5 points", 32, 4, 16),
+        ("sine, 5 points", 32, 4, 4),
         ("exclusive or, tanh 2-3-1", 32, 4, 4),
     ],
 )
