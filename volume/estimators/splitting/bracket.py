@@ -26,6 +26,7 @@ from volume.estimation import estimate
 from volume.estimators.smc.conditional import conditional_runs
 from volume.estimators.splitting.splitting import Splitting, SplittingRun
 from volume.models import Params
+from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
 from volume.reports.named import EstimateReport
@@ -108,10 +109,11 @@ class _Kept:
 
 def class_of(query: Query, z: Params, dtype: str, precision: str) -> str:
     """The label of the class of the network with these standard normals."""
+    stands = computed(query, dtype)
     model, bound = query.model, query.bound
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(precision):
-        theta = query.prior.transform(z, model.parameters)
-        outputs = model.apply(theta, jnp.asarray(np.asarray(query.domain.inputs, dtype)))
+        theta = stands.query.prior.transform(z, model.parameters)
+        outputs = model.apply(theta, jnp.asarray(stands.inputs))
         return bound.label_of(outputs[:, 0] if model.num_outputs == 1 else outputs)
 
 
