@@ -111,7 +111,7 @@ def examine(
         return [_walk(model, moved, one, tiny, fixed_outputs) for one in dict.fromkeys(inputs)]
 
     plain = walks({}, kinds)
-    best = Ranges({}, still, _room(plain, info.nmant, top) >= 0)
+    best = Ranges({}, still, bool(_room(plain, info.nmant, top) >= 0))
     most = _room(plain, info.nmant, top, easy=True)
     if most >= 0 or not rescale:
         return best
@@ -127,7 +127,7 @@ def examine(
         after = walks(powers, [0.0 if by_row and one > NONE else one + move for one in kinds])
         room = _room(after, info.nmant, top, easy=True)
         if room > most:
-            best, most = Ranges(powers, moves, _room(after, info.nmant, top) >= 0), room
+            best, most = Ranges(powers, moves, bool(_room(after, info.nmant, top) >= 0)), room
         if most >= 0:
             break
     return best
@@ -184,7 +184,7 @@ class _Walk:
         self._results: list[tuple[Form, float]] = []
 
     def powers(self, lift: int) -> dict[str, int]:
-        """Exponents by which results come to lie around 2^lift, each symbol set by the first sum or product it appears in."""
+        """Exponents by which results come to lie around 2^lift, set in the order of sums and products."""
         largest: dict[tuple[tuple[str, int], ...], float] = {}
         for form, size in self._results:
             key = tuple(sorted(self.exponents.reduce(form).items()))

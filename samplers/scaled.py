@@ -1,7 +1,7 @@
 """A prior whose parameters are multiplied by powers of two, and the sizes by which these are chosen.
 
-The law of a rescaled prior is another one; it stands in for the prior where the network's decisions are the same on both
-(volume.models.ranges), entry by entry the same numbers but for their exponents.
+A rescaled prior stands in for the prior where a network's decisions are the same on both (volume.models.ranges). Entry
+by entry it draws the same numbers but for their exponents.
 """
 
 from __future__ import annotations

@@ -27,13 +27,14 @@ class Computed:
     safe: bool  # False: numbers of typical networks vanish or overflow where that may decide
     faint: tuple[str, ...]  # parameters whose own values may vanish
 
-    def require_safe(self, method: str, *, instead: str = "use volume.Direct, which counts such networks") -> None:
+    def require_safe(self, method: str) -> None:
         """ValueError where typical networks are not decided by what the format holds."""
         if not self.safe:
+            more = "give dtype='float64', " if self.inputs.dtype == np.float32 else ""
             raise ValueError(
                 f"Under {self.query.prior!r} on these inputs the numbers inside typical networks vanish or overflow in "
                 f"{self.inputs.dtype}, and {method} would take what is left for their decisions: change the scale of "
-                f"weights, biases or inputs, give dtype='float64' (where it is not given), or {instead}."
+                f"weights, biases or inputs, {more}or use volume.Direct, which counts such networks."
             )
 
 

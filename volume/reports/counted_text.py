@@ -36,10 +36,9 @@ def warn(report: CountedClasses, shown: ClassTable) -> list[str]:
             "upper limits allow for all of them in each class. Change the scale of weights, biases or inputs"
             + (", or take float64." if report.conventions["dtype"] == "float32" else ".")
         )
-    if report.num_nonfinite > report.num_vanished:
+    if others := report.num_nonfinite - report.num_vanished:
         found.append(
-            f"{report.num_nonfinite - report.num_vanished:,} of {report.counts.num_possible:,} networks gave NaN or inf; they are in no "
-            "class but "
+            f"{others:,} of {report.counts.num_possible:,} networks gave NaN or inf; they are in no class but "
             "'nonfinite', and the other volumes are shares of all draws."
         )
     if not counts.independent and counts.num_units < FEW_UNITS:
