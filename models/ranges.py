@@ -35,6 +35,7 @@ HUGE = 100.0  # constants from 2^100 on are masks: no sizes
 # Between a decision and what was lost, beyond the mantissa: below SAFE bits a draw in a thousand might be another one,
 # above EASY even the smallest of all normals (2^-24) times itself leaves every bit as it is.
 SAFE_BITS, EASY_BITS = 10, 40
+TURNS = 64  # of a loop that are followed
 SATURATED = 4.0  # of such an argument tanh, erf and atan give a constant
 SAFE_ROOM, EASY_ROOM = 10, 30  # bits below the largest number
 
@@ -51,7 +52,7 @@ COMPARISONS = {"eq", "ge", "gt", "le", "lt", "ne"}
 PRODUCTS = {"conv_general_dilated", "dot_general", "mul"}
 _BOUNDED = {"asin", "asinh", "atan", "erf", "sin", "tan", "tanh"}  # x near 0, at most about 1
 _AROUND_ONE = {"cos", "erfc", "exp", "exp2", "logistic"}  # 1 near 0; what overflows is seen to be infinite
-CALLS = ("call_jaxpr", "jaxpr", "fun_jaxpr")
+_CALLS = ("call_jaxpr", "jaxpr", "fun_jaxpr")
 
 
 class Value(NamedTuple):
@@ -81,12 +82,13 @@ class Ranges(NamedTuple):
         return any(self.powers.values()) or bool(self.row_powers.any())
 
 
-def examine(
+def examine_ranges(
     model: Model,
     sizes: Mapping[str, float],
     rows: np.ndarray,
     dtype: Any,
     *,
+    least: Mapping[str, float] | None = None,
     fixed_outputs: bool = False,
     rescale: bool = True,
 ) -> Ranges:
@@ -97,6 +99,7 @@ def examine(
         sizes: of every parameter under its prior, log2; -inf for one that is always 0.
         rows: of every input [N], log2.
         dtype: float32 or float64.
+        least: of parameters that may as well have this size, log2.
         fixed_outputs: the outputs are needed as they are, not only up to a positive factor.
         rescale: whether powers of two may be looked for.
     """
@@ -107,8 +110,11 @@ def examine(
     still = np.zeros(len(rows), int)
 
     def walks(powers: Mapping[str, int], inputs: Iterable[float]) -> list[_Walk]:
-        moved = {name: size + powers.get(name, 0) for name, size in sizes.items()}
-        return [_walk(model, moved, one, tiny, fixed_outputs) for one in dict.fromkeys(inputs)]
+        found = []
+        for each in (sizes, {**sizes, **least}) if least else (sizes,):
+            moved = {name: size + powers.get(name, 0) for name, size in each.items()}
+            found += [_walk(model, moved, one, tiny, fixed_outputs) for one in dict.fromkeys(inputs)]
+        return found
 
     plain = walks({}, kinds)
     best = Ranges({}, still, bool(_room(plain, info.nmant, top) >= 0))
@@ -230,11 +236,10 @@ class _Walk:
 
     def _apply(self, equation: Any, given: list[Value]) -> list[Value]:
         name = equation.primitive.name
-        inner = next((equation.params[key] for key in CALLS if key in equation.params), None)
-        if inner is not None and name not in ("scan", "while"):
-            closed = inner if hasattr(inner, "consts") else jax.extend.core.ClosedJaxpr(inner, ())
-            if len(closed.jaxpr.invars) == len(given):
-                return self.run(closed.jaxpr, closed.consts, given)
+        if (inner := called(equation)) is not None:
+            return self.run(*inner, given)
+        if name in ("cond", "scan", "while"):
+            return self._loop(name, equation.params, given)
         outs = [self._result(name, equation, given) for _ in equation.outvars]
         for value in outs:
             if not value.nothing:
@@ -242,6 +247,28 @@ class _Walk:
                 if name in SUMS or name in PRODUCTS or value.form:
                     self._results.append((value.form, value.size))
         return outs
+
+    def _loop(self, name: str, params: Any, given: list[Value]) -> list[Value]:
+        """A choice is its branches together; what is carried through a loop keeps its exponents."""
+        if name == "cond":
+            branches = [self.run(each.jaxpr, each.consts, given[1:]) for each in params["branches"]]
+            return [
+                Value(self._agree(each), max(v.size for v in each), max(v.error for v in each))
+                for each in zip(*branches, strict=True)
+            ]
+        if name == "scan":
+            body, length = params["jaxpr"], min(params["length"], TURNS)
+            first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+        else:
+            body, length, skipped = params["body_jaxpr"], TURNS, params["cond_nconsts"]
+            given, first, last = given[skipped:], params["body_nconsts"], len(given) - skipped
+        carried, found = given[first:last], []
+        for _ in range(length):
+            found = self.run(body.jaxpr, body.consts, [*given[:first], *carried, *given[last:]])
+            for before, after in zip(carried, found, strict=False):
+                self._agree((before, after))
+            carried = found[: last - first]
+        return found
 
     def _result(self, name: str, equation: Any, given: list[Value]) -> Value:
         if name in COMPARISONS or name == "sign":
@@ -253,7 +280,8 @@ class _Walk:
             given = given[:1]
         elif name == "dynamic_update_slice":
             given = given[:2]
-        if not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
+        if not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):  # an argmax, say
+            self.decide(*given)
             for value in given:
                 self.exponents.equate(value.form)
             return Value({}, 0.0, NONE)
@@ -288,7 +316,7 @@ class _Walk:
         """A function that no power of two passes through."""
         for value in given:
             self.exponents.equate(value.form)
-        size, error = (max((value[at] for value in given), default=NONE) for at in (1, 2))
+        size, error = (max((getattr(value, what) for value in given), default=NONE) for what in ("size", "error"))
         if name in _BOUNDED:
             if size > SATURATED and name not in ("sin", "tan"):  # only the sign is left
                 self.decide(*given)
@@ -300,6 +328,15 @@ class _Walk:
             sign = 1 if name == "sqrt" else -1
             return Value({}, sign * size / 2, error - size + sign * size / 2) if size > NONE else NOTHING
         return Value({}, 0.0 if size == NONE else size, error)
+
+
+def called(equation: Any) -> tuple[Any, Any] | None:
+    """The program and constants of an operation that only runs a program on its operands; None for any other."""
+    inner = next((equation.params[key] for key in _CALLS if key in equation.params), None)
+    if inner is None or equation.primitive.name in ("scan", "while"):
+        return None
+    jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
+    return (jaxpr, consts) if len(jaxpr.invars) == len(equation.invars) else None
 
 
 def _grown(value: Value, more: float) -> Value:

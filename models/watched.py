@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .model import Params
-from .ranges import CALLS, COMPARISONS, PRODUCTS, SAME, SUMS
+from .ranges import COMPARISONS, PRODUCTS, SAME, SUMS, called
 
 
 class Watched(NamedTuple):
@@ -27,7 +27,7 @@ class Watched(NamedTuple):
     error: Array | None = None  # of the same shape, in units of the smallest normal number; None: nothing
 
 
-class Outcome(NamedTuple):
+class Followed(NamedTuple):
     """What a network gave."""
 
     outputs: Array
@@ -35,7 +35,9 @@ class Outcome(NamedTuple):
     lost: Array  # bool: a number on the way overflowed, or a comparison was undecided
 
 
-def watch(function: Callable[[Params, Array], Array], params: Params, inputs: Array, faint: Collection[str]) -> Outcome:
+def follow(
+    function: Callable[[Params, Array], Array], params: Params, inputs: Array, faint: Collection[str]
+) -> Followed:
     """Evaluate one network.
 
     Args:
@@ -51,13 +53,13 @@ def watch(function: Callable[[Params, Array], Array], params: Params, inputs: Ar
 
     leaves = [jnp.asarray(params[name]) for name in names]
     closed = jax.make_jaxpr(flat)([jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves], inputs)
-    follow = _Follower(inputs.dtype)
+    follower = _Follower(inputs.dtype)
     given = [
-        Watched(leaf, jnp.where(jnp.abs(leaf) < follow.tiny, 1.0, 0.0).astype(leaf.dtype) if name in faint else None)
+        Watched(leaf, jnp.where(jnp.abs(leaf) < follower.tiny, 1.0, 0.0).astype(leaf.dtype) if name in faint else None)
         for name, leaf in zip(names, leaves, strict=True)
     ]
-    (outputs,) = follow.run(closed.jaxpr, closed.consts, [*given, Watched(inputs)])
-    return Outcome(outputs.value, _error(outputs), follow.lost)
+    (outputs,) = follower.run(closed.jaxpr, closed.consts, [*given, Watched(inputs)])
+    return Followed(outputs.value, _error(outputs), follower.lost)
 
 
 def linear_error(features: Array, error: Array, weight: Array, faint: Array) -> Array:
@@ -110,11 +112,8 @@ class _Follower:
 
     def _apply(self, equation: Any, given: list[Watched]) -> list[Watched]:
         name, params = equation.primitive.name, equation.params
-        inner = next((params[key] for key in CALLS if key in params), None)
-        if inner is not None and name not in ("scan", "while"):
-            jaxpr, consts = (inner.jaxpr, inner.consts) if hasattr(inner, "consts") else (inner, ())
-            if len(jaxpr.invars) == len(given):
-                return self.run(jaxpr, consts, given)
+        if (inner := called(equation)) is not None:
+            return self.run(*inner, given)
 
         def bind(*values: Array) -> Any:
             return equation.primitive.bind(*values, **params)

@@ -27,8 +27,7 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from volume.models import Head, Model, Parameter, Params
-from volume.models.watched import Outcome, linear_error, watch
+from volume.models import Followed, Head, Model, Parameter, Params, follow, linear_error
 
 from .prior import Prior, standard_normal
 
@@ -128,7 +127,7 @@ def _independent(
         theta = prior.draw(key, model.parameters, inputs.dtype)
         weight = None if weigh is None else weigh({name: value[None] for name, value in theta.items()})  # [1]
         if faint is not None:
-            return watch(model.apply, theta, inputs, faint), weight
+            return follow(model.apply, theta, inputs, faint), weight
         return model.apply(theta, inputs), weight  # [N, C]
 
     outputs, weight = jax.lax.map(one, jax.random.split(key, draws), batch_size=min(batch, draws))
@@ -158,7 +157,7 @@ def _crossed(
     if faint is None:
         features = jax.vmap(lambda params: model.features(params, inputs), axis_size=bodies)(drawn)  # [Q, N, F]
     else:
-        followed = jax.vmap(lambda params: watch(model.features, params, inputs, faint), axis_size=bodies)(drawn)
+        followed = jax.vmap(lambda params: follow(model.features, params, inputs, faint), axis_size=bodies)(drawn)
         features = followed.outputs
     theta = _draws(key_head, prior, last, dtype, heads)
     weight = jnp.moveaxis(theta[head.weight], 0, 2)  # [F, C, H]
@@ -187,7 +186,7 @@ def _crossed(
 
 
 def _watched_heads(
-    followed: Outcome, features: Array, weight: Array, finite: Array, faint: tuple[str, ...], head: Head
+    followed: Followed, features: Array, weight: Array, finite: Array, faint: tuple[str, ...], head: Head
 ) -> tuple[Array, Array]:
     """Errors [Q, N, C, H] and lost networks [Q, H] of heads [F, C, H] on features [Q, N, F]; a bias is a feature."""
     small = jnp.abs(weight) < jnp.finfo(weight.dtype).tiny

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +64,7 @@ def rescaled(prior: Prior, parameters: tuple[Parameter, ...], powers: Mapping[st
     own = getattr(prior, "rescaled", None)
     if own is not None and (moved := own(parameters, powers)) is not None:
         return moved
-    return Scaled(prior, tuple(sorted(powers.items())))
+    return cast(Prior, Scaled(prior, tuple(sorted(powers.items()))))  # the rest it takes from the prior
 
 
 def log_sizes(prior: Prior, parameters: tuple[Parameter, ...]) -> dict[str, float]:

@@ -1,20 +1,20 @@
 """Which networks powers of two may pass through, and what of a network's numbers a format holds."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from volume.models import MLP, from_function
-from volume.models.ranges import examine
-from volume.models.watched import watch
+from volume.models import MLP, examine_ranges, follow, from_function
 from volume.samplers import Gaussian, log_sizes
 
 ROWS = np.array([0.0, 0.5, -np.inf])  # log2 of inputs, one of them 0
 
 
-def ranges(model, prior, rows=ROWS, dtype=np.float32, **how):
-    return examine(model, log_sizes(prior, model.parameters), np.asarray(rows), dtype, **how)
+def ranges(model, prior, rows: Any = ROWS, dtype: Any = np.float32, **how):
+    return examine_ranges(model, log_sizes(prior, model.parameters), np.asarray(rows), dtype, **how)
 
 
 def same_outputs(model, params, found, inputs):
@@ -98,13 +98,29 @@ def test_a_residual_connection_and_a_normalisation_are_understood():
     assert not ranges(from_function(normalised, shapes, input_shape=3), Gaussian((1e-30, 1.0))).safe
 
 
+def test_loops_are_followed_turn_by_turn():
+    def recurrent(params, inputs):
+        def turn(state, _):
+            return jax.nn.relu(state @ params["w"]), None
+
+        state, _ = jax.lax.scan(turn, inputs, None, length=12)
+        return state @ params["out"]
+
+    model = from_function(recurrent, {"w": (3, 3), "out": (3, 1)}, input_shape=3)
+    assert ranges(model, Gaussian((1.0, 1.0))).safe
+    lost = ranges(model, Gaussian((2.0**-20, 1.0)))
+    assert not lost.safe
+    # What a loop carries keeps its size: the weights that it uses again and again cannot be rescaled.
+    assert lost.powers.get("w", 0) == 0
+
+
 def test_what_underflow_takes_is_bounded_and_what_is_exactly_zero_is_known():
     model = MLP((1, 2, 1), bias=False)
     tiny = np.finfo(np.float32).tiny
 
     def outcome(first, second, x=1.0):
         params = {"0.weight": jnp.array([first], jnp.float32), "1.weight": jnp.array(second, jnp.float32)[:, None]}
-        return watch(model.apply, params, jnp.full((1, 1), x, jnp.float32), ())
+        return follow(model.apply, params, jnp.full((1, 1), x, jnp.float32), ())
 
     dead = outcome([-1.0, -2.0], [1.0, 1.0])
     assert dead.outputs[0, 0] == 0

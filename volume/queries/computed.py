@@ -9,13 +9,15 @@ draws bit for bit. Where they do depend on it, `Computed.safe` says whether the 
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-from volume.models.ranges import examine
+from volume.models import examine_ranges
 from volume.queries.query import Query
-from volume.samplers import Prior, log_sizes, rescaled
+from volume.samplers import Lattice, Prior, log_sizes, rescaled
 
 
 @dataclass(frozen=True)
@@ -52,16 +54,16 @@ def computed(query: Query, dtype: str, *, rescale: bool = True, fixed_outputs: b
         ValueError: an input that overflows, or two that become one.
     """
     model, exact = query.model, np.asarray(query.domain.inputs, np.float64)
-    sizes = log_sizes(query.prior, model.parameters)
+    sizes, least = log_sizes(query.prior, model.parameters), _least(query)
     with np.errstate(divide="ignore"):
         rows = np.log2(np.abs(exact).reshape(len(exact), -1).max(axis=1))
     fixed = query.bound.needs_outputs if fixed_outputs is None else fixed_outputs
-    found = examine(model, sizes, rows, dtype, fixed_outputs=fixed, rescale=rescale)
+    found = examine_ranges(model, sizes, rows, dtype, least=least, fixed_outputs=fixed, rescale=rescale)
     moves = found.row_powers.reshape(-1, *[1] * (exact.ndim - 1))
     info = np.finfo(dtype)
     faint = tuple(
         name
-        for name, size in sizes.items()
+        for name, size in (sizes | least).items()
         if -np.inf < size + found.powers.get(name, 0) < info.minexp + info.nmant + 3
     )
     prior = rescaled(query.prior, model.parameters, found.powers)
@@ -71,6 +73,15 @@ def computed(query: Query, dtype: str, *, rescale: bool = True, fixed_outputs: b
         found.safe,
         faint,
     )
+
+
+def _least(query: Query) -> dict[str, float]:
+    """The log2 of the smallest absolute value but 0 of every parameter of a finite prior; of others nothing."""
+    if not getattr(query.prior, "finite", False):
+        return {}
+    parameters = query.model.parameters
+    levels = zip(parameters, cast(Lattice, query.prior).levels_of(parameters), strict=True)
+    return {p.name: min((math.log2(abs(level)) for level in each if level), default=-math.inf) for p, each in levels}
 
 
 def plain(query: Query, dtype: str, method: str, *, prior: Prior | None = None) -> np.ndarray:

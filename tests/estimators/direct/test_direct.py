@@ -180,8 +180,8 @@ def test_a_costly_classifier_is_the_coarser_answer_of_the_stored_tables(classifi
     same_counts(fine.group_by(classifier).counts, volume.estimate(query(classifier=classifier), method, seed=6).counts)
 
 
-def of_points(inputs):
-    return volume.Query(models.MLP((2, 3, 1)), samplers.Gaussian(), volume.Points(inputs))
+def of_points(inputs, activation="relu"):
+    return volume.Query(models.MLP((2, 3, 1), activation), samplers.Gaussian(), volume.Points(inputs))
 
 
 def test_float64_keeps_what_float32_cannot():
@@ -338,7 +338,11 @@ def test_progress_is_called_with_every_step_and_ctrl_c_keeps_what_was_drawn():
         (lambda: volume.Direct(10, heads=0), ValueError, "heads=0"),
         (lambda: volume.estimate(query(), volume.Direct(10, heads=10**5, bodies=10**4)), ValueError, "too large"),
         (lambda: volume.estimate(query(), volume.Direct(10**12)), ValueError, "GiB"),
-        (lambda: volume.estimate(of_points([[1e300, 0.0]]), volume.Direct(10)), ValueError, "too large for float32"),
+        (
+            lambda: volume.estimate(of_points([[1e300, 0.0]], "tanh"), volume.Direct(10)),
+            ValueError,
+            "too large for float",
+        ),
         (lambda: volume.estimate(of_points([[1, 0.0], [1 + 1e-12, 0]]), volume.Direct(10)), ValueError, "the same in"),
         (lambda: volume.Direct(10, dtype="float16"), ValueError, "float32"),
         (lambda: volume.Direct(10, precision="hihgest"), ValueError, "Did you mean 'highest'"),

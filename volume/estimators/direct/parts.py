@@ -52,7 +52,7 @@ class OpenPart:
             for numbers, rows, *_ in steps
             for at in np.flatnonzero(rows.nonfinite)
         ]
-        near_ties, vanished = (sum(step[at] for step in steps) for at in (2, 3))
+        near_ties, vanished = sum(step[2] for step in steps), sum(step[3] for step in steps)
         facts = {"first": first, "stop": self._stop, "near_ties": near_ties, "nonfinite": nonfinite}
         facts |= {"vanished": vanished} if vanished else {}
         pieces = [step[1] for step in steps]

@@ -21,8 +21,7 @@ from scipy.special import ndtr
 
 from volume.errors import unknown
 from volume.functions.domains import as_inputs
-from volume.models import MLP, Perceptron
-from volume.models.ranges import examine
+from volume.models import MLP, Perceptron, examine_ranges
 from volume.samplers import Gaussian, log_sizes, rescaled
 
 # Terms and grid of the Hermite series: at K(x, x) = 1 tanh's remainder is 1e-13, gelu's 1e-12 of E[phi^2].
@@ -80,7 +79,7 @@ def _in_range(model: MLP | Perceptron, prior: Gaussian, array: np.ndarray) -> tu
     """
     with np.errstate(divide="ignore"):
         rows = np.log2(np.abs(array).max(axis=1))
-    found = examine(model, log_sizes(prior, model.parameters), rows, np.float32)
+    found = examine_ranges(model, log_sizes(prior, model.parameters), rows, np.float32)
     if not found.safe:
         raise ValueError(
             f"The kernel under {prior!r} at these inputs vanishes or overflows in float64: change the scale of "
