@@ -13,7 +13,11 @@ from volume.errors import unknown
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments as a namespace with ``command``; SystemExit after a message on stderr when they make no sense."""
+    """Read the arguments into a namespace with ``command``.
+
+    Raises:
+        UsageError: they make no sense. SystemExit: they ask for help or the version, which is printed.
+    """
     parser, commands = build()
     command = next((word for word in argv if not word.startswith("-")), None)
     if command is not None and command not in commands:

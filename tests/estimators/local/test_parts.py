@@ -308,7 +308,7 @@ def test_the_command_goes_on(tmp_path, capsys, monkeypatch):
         assert f"volume: kept in {folder}: volume local --resume {folder} goes on." in err
     np.savez(anchor, **{name: 2 * value for name, value in WEIGHTS.items()})  # type: ignore[arg-type]  # as above
     code, _, err = run(capsys, "local", "--resume", folder)
-    assert code == 1
+    assert code == 4
     assert "belongs to another run: its method.anchor" in err
     np.savez(anchor, **WEIGHTS)  # type: ignore[arg-type]  # as above
     code, _, err = run(capsys, "local", "--resume", folder, "--rays", 500)
