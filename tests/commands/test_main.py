@@ -269,6 +269,8 @@ def test_show_grouped_and_by_label(capsys, stored):
     code, out, _ = run(capsys, "show", stored, "--group-by", "ones", "--label", "3")
     assert code == 0
     assert f"{by_ones['3']:,}" in out
+    shown = answer(capsys, "show", stored, "--label", "zeros")
+    assert [entry["label"] for entry in shown["classes"]] == ["0000"]
     code, _, err = run(capsys, "show", stored, "--label", "011")
     assert code == 2
     assert err.startswith("volume: error: ")

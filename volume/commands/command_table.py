@@ -119,7 +119,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     sweep.add_argument(
         "--values", required=True, metavar="A,B,...", help="settings; separated by / where one has a comma: 0,1/-1,1"
     )
-    sweep.add_argument("--label", required=True, help="the class to follow; zeros is the truth table 00...0")
+    sweep.add_argument("--label", required=True, help="the class to follow; zeros is the table 00...0")
     add_query(sweep)
     method_options.add(sweep, direct_only=True)
     add_run(sweep, out="write sweep.json and sweep.pdf in this folder")
@@ -129,7 +129,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     show.add_argument(
         "--group-by", type=specs.parse_classifier, metavar="WORD", help="a coarser classifier, e.g. ones or lz"
     )
-    show.add_argument("--label", action="append", help="show this class alone (may be repeated)")
+    show.add_argument("--label", action="append", help="show this class alone (may be repeated); zeros is 00...0")
     add_top(show)
 
     plot = add("plot", "a figure of a stored run")

@@ -38,8 +38,7 @@ def run(args: argparse.Namespace) -> int:
     query = build_query(args)
     method: Any = build_method(args, query)
     queries = usage(sweep_queries, query.model, query.prior, query.domain, query.classifier, over=over, values=values)
-    label = "0" * query.domain.num_inputs if args.label == "zeros" else args.label
-    usage(query.bound.key, label)
+    label = query.bound.labels(usage(query.bound.key, args.label)[None])[0]
     result = sweep(queries, method, label, **run_options(args), x_name=over.replace("_", " "))
     if args.out:
         folder = Path(args.out)
