@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--update writes the answer to the baseline's own seed: leave --statistical out.")
     from volume.checks.verdict import CHANGED, table
 
-    start, found = time.perf_counter(), []
+    start, results = time.perf_counter(), []
     alpha = args.alpha / len(args.paths)
     for number, path in enumerate(args.paths, 1):
         logger.info("%s (%d of %d)", path, number, len(args.paths))
@@ -63,16 +63,16 @@ def run(args: argparse.Namespace) -> int:
             programs=not args.no_programs,
         )
         logger.info("%s", checked)
-        found.append(checked)
-    agree = all(checked.agree for checked in found)
+        results.append(checked)
+    agree = all(checked.agree for checked in results)
     if args.json:
-        record = {"agree": agree, "alpha": args.alpha, "baselines": [checked.to_dict() for checked in found]}
+        record = {"agree": agree, "alpha": args.alpha, "baselines": [checked.to_dict() for checked in results]}
         print(to_json(record | {"seconds": time.perf_counter() - start}))
     else:
-        print(table(found, args.alpha))
+        print(table(results, args.alpha))
     if agree:
         return Exit.DONE
-    return Exit.DISAGREE if any(checked.verdict == CHANGED for checked in found) else Exit.NOT_COMPARABLE
+    return Exit.DISAGREE if any(checked.verdict == CHANGED for checked in results) else Exit.NOT_COMPARABLE
 
 
 @dataclass(frozen=True)
@@ -210,22 +210,22 @@ def _checked(
     report, steps = question.estimate(own, programs=programs)
     if update:
         return _updated(name, baseline, report, steps)
-    found = asked_otherwise(report, baseline, name)
-    if found is None and not statistical:
-        found = same_seed(report, baseline, name)
-        if found is None:  # another machine: only draws that share nothing can tell
+    result = asked_otherwise(report, baseline, name)
+    if result is None and not statistical:
+        result = same_seed(report, baseline, name)
+        if result is None:  # another machine: only draws that share nothing can tell
             report, _ = question.estimate(baseline.fresh_seed() if seed is None else seed)
-    found = found or two_sample(report, baseline, alpha, name)
+    result = result or two_sample(report, baseline, alpha, name)
     cost = [
         line
         for step, program in steps.items()
         for line in dearer(baseline.programs.get(step, {}), program, baseline.elsewhere, name=step)
     ]
-    if cost and found.agree:
-        same = "the same" if found.verdict == IDENTICAL else "alike"
+    if cost and result.agree:
+        same = "the same" if result.verdict == IDENTICAL else "alike"
         how = f"volumes are {same}, but a compiled step costs otherwise"
-        return replace(found, verdict=CHANGED, how=how, changes=tuple(cost))
-    return replace(found, changes=(*found.changes, *cost))
+        return replace(result, verdict=CHANGED, how=how, changes=tuple(cost))
+    return replace(result, changes=(*result.changes, *cost))
 
 
 def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Program]) -> Checked:
@@ -234,15 +234,15 @@ def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Pro
     from volume.checks.guards import changes as dearer
     from volume.checks.verdict import IDENTICAL, UPDATED, Checked
 
-    found = asked_otherwise(report, baseline, name) or same_seed(report, baseline, name)
-    lines = ["volumes: other draws, on another machine"] if found is None else list(found.changes)
+    result = asked_otherwise(report, baseline, name) or same_seed(report, baseline, name)
+    lines = ["volumes: other draws, on another machine"] if result is None else list(result.changes)
     lines += [
         line for step, one in steps.items() for line in dearer(baseline.programs.get(step, {}), one, [], name=step)
     ]
     lines += [f"{step}: not in the baseline so far" for step in steps if step not in baseline.programs]
     lines += baseline.elsewhere
-    if found is not None and found.verdict == IDENTICAL and not lines:
-        return replace(found, how="nothing to update, every number is the same")
+    if result is not None and result.verdict == IDENTICAL and not lines:
+        return replace(result, how="nothing to update, every number is the same")
     new = _baseline(report, baseline.command or (), steps)
     (new if steps else replace(new, programs=baseline.programs)).write(name)
     return Checked(name, UPDATED, "written anew", tuple(lines))
