@@ -258,7 +258,7 @@ def graded(
     return missed, {label: np.array(values) for label, values in volumes.items()}
 
 
-@pytest.mark.parametrize(("coding", "truth", "order"), CASES)
+@pytest.mark.parametrize(("coding", "truth", "order"), [CASES[0], pytest.param(*CASES[1], marks=pytest.mark.slow)])
 def test_coverage_and_mean_of_independent_draws(coding, truth, order):
     """500 runs of 2,000 draws of the truth, intervals of level .95.
 
@@ -288,7 +288,7 @@ def test_pooling_by_a_wrong_map_is_seen():
     assert max(missed.values()) > 190
 
 
-@pytest.mark.parametrize(("coding", "truth", "order"), CASES)
+@pytest.mark.parametrize(("coding", "truth", "order"), [CASES[0], pytest.param(*CASES[1], marks=pytest.mark.slow)])
 def test_the_library_on_perceptrons(coding, truth, order):
     """60 real runs of 4,000 draws; false alarm 1e-7 a class, 2e-6 in all.
 

@@ -270,9 +270,8 @@ def test_unbiased_where_a_line_leaves_an_output_as_it_is():
         assert abs(p.mean() - 0.125) < 5.5 * error
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("independent signs 20-d", marks=pytest.mark.slow), "equicorrelated 100-d"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["independent signs 20-d", "equicorrelated 100-d"])
 def test_orthants_by_lines(name):
     """2^-20 and 1/101. With 15 degrees of freedom |t| stays below 9 but for 2e-7."""
     case = next(case for case in cases(["orthant"]) if case.name == name)

@@ -312,7 +312,7 @@ def test_an_unfinished_run_gives_no_volumes():
 # --- draws ---
 
 
-@pytest.mark.parametrize("name", ["levels per layer", "two hidden layers, sign"])
+@pytest.mark.parametrize("name", ["levels per layer", pytest.param("two hidden layers, sign", marks=pytest.mark.slow)])
 def test_direct_draws_agree(name):
     """`compare` at 1e-6 over all classes with 20 expected hits; an error of a tenth in a class of .05 has z = 7."""
     query = volume.Query(*SMALL[name])

@@ -77,7 +77,7 @@ def whole() -> Any:
     return of
 
 
-@pytest.mark.parametrize("name", RAYS)
+@pytest.mark.parametrize("name", ["diagonal", pytest.param("network", marks=pytest.mark.slow)])
 def test_rays_go_on_from_parts(name, tmp_path, whole, monkeypatch):
     query, method = RAYS[name]
     monkeypatch.setattr("volume.estimators.local.preconditioner.COLUMNS", 4)
@@ -99,7 +99,7 @@ def test_rays_go_on_from_parts(name, tmp_path, whole, monkeypatch):
         assert said(go(mended), query) == whole(name, query, method)
 
 
-@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("name", ["levels", pytest.param("tempered", marks=pytest.mark.slow)])
 def test_splitting_goes_on_from_parts(name, tmp_path, whole):
     """Stopped after every step."""
     query, method = CHAINS[name]

@@ -4,6 +4,7 @@ Deterministic: seeds are fixed, and what is compared is decided twice from the s
 """
 
 import contextlib
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +87,7 @@ def test_infinite_exactly_in_the_class(name, chain):
     bound = classifier.bind(domain, num_outputs)
     outputs = outputs_of(domain.num_inputs, num_outputs)
     if bound.route == "device" or bound.needs_outputs:
-        classes = np.asarray(jax.vmap(bound.classify_outputs)(outputs))
+        classes = np.asarray(jax.jit(jax.vmap(bound.classify_outputs))(outputs))
         truth = {bound.label(i): classes == i for i in range(bound.num_classes or 0)}
     else:
         decided = np.asarray(outputs > 0 if num_outputs == 1 else jnp.argmax(outputs, axis=-1)).astype(int)
@@ -112,8 +113,12 @@ def test_scores_rise_towards_the_class():
     """Raising the worst margin, the k-th, or the first part not reached raises the score; ties count as far off."""
     fits = importance_function(Fits(X[[1, 2, 3]], [1, 0, 1]).bind(CUBE, 1), "fits")
 
+    compiled = functools.cache(jax.jit)
+
     def at(guide, *three):
-        return float(guide(jnp.zeros(8, jnp.float32).at[jnp.array([1, 2, 3])].set(jnp.array(three, jnp.float32))))
+        return float(
+            compiled(guide)(jnp.zeros(8, jnp.float32).at[jnp.array([1, 2, 3])].set(jnp.array(three, jnp.float32)))
+        )
 
     assert at(fits, 1, 1, -0.2) < at(fits, 1, 0.5, 1) < at(fits, 1, 0.1, 1) < 0 < at(fits, 1, -1, 1) == np.inf
     assert at(fits, 1, -1, 0) == -TIE_MARGIN
