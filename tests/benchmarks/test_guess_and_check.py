@@ -104,6 +104,7 @@ def test_the_error_of_a_ratio_is_that_of_the_draws():
     assert guess_and_check.ratio(np.array([0.5, 1, 0, 1]), np.ones(4))[0] == 0.625
 
 
+@pytest.mark.slow
 def test_a_cell_by_training():
     record = guess_and_check.answer(Task(SMALL.cell, runs=32))
     assert record["ends"]["runs"] == 32

@@ -281,7 +281,7 @@ def test_a_flip_is_counted_where_it_must_be():
     assert (found.flipped, found.functions, found.draws, found.decisions) == (2, 1, 3, 9)
 
 
-@pytest.mark.parametrize("widths", [(7, 40, 40, 1), (7, 9, 3)])
+@pytest.mark.parametrize("widths", [pytest.param((7, 40, 40, 1), marks=pytest.mark.slow), (7, 9, 3)])
 def test_networks_decide_as_the_library_says(widths):
     model = MLP(widths, activation="relu", bias=False)
     inputs = np.asarray(BooleanCube(7).inputs, np.float32)

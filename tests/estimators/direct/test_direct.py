@@ -143,6 +143,7 @@ def test_reflected_crossed_heads_draw_from_the_prior(prior):
     assert len(found) == v.num_classes
 
 
+@pytest.mark.slow
 def test_several_outputs_with_heads_agree_with_independent_draws():
     """Argmax of three outputs; |z| > 6.5 in any of some 100 classes has probability below 1e-8."""
     domain = volume.Points([[1.0, 0.2], [-0.3, 1.0], [0.5, -1.0]])
@@ -196,7 +197,7 @@ def test_memory_is_asked_for_by_tables_only():
     check_memory(query(), 10**6)
 
 
-@pytest.mark.parametrize("draws", [100, pytest.param(5_000, marks=pytest.mark.slow), 20_000])
+@pytest.mark.parametrize("draws", [*(pytest.param(draws, marks=pytest.mark.slow) for draws in (100, 5_000)), 20_000])
 def test_independent_draws_leave_a_tenth_to_choose_classes_by(draws):
     for model in (models.Perceptron(3), models.MLP((3, 2, 1))):
         heads = None if isinstance(model, models.Perceptron) else 1
@@ -269,7 +270,14 @@ def nan_model():
     return models.from_function(apply, {"weight": (2,)}, input_shape=(2,))
 
 
-@pytest.mark.parametrize("classifier", [volume.TruthTable(), volume.Ones(), volume.Predicate(lambda out: out[0] > 0)])
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        volume.TruthTable(),
+        volume.Predicate(lambda out: out[0] > 0),
+        pytest.param(volume.Ones(), marks=pytest.mark.slow),
+    ],
+)
 def test_nonfinite_networks_are_a_class_of_their_own(classifier):
     """P(nan or inf) = Phi(-1) + Phi(-2): a vector's entries are N(0, 1). Six sigma is 3.7e-3, missed once in 5e8."""
     from scipy.stats import norm

@@ -118,6 +118,7 @@ def test_the_gaussian_mass_of_a_ball_off_centre(dim, drift):
         near(entry, stats.ncx2.logcdf(2 * cutoff, dim, (1.5 / std) ** 2), most=1.2)
 
 
+@pytest.mark.slow
 def test_a_ball_around_the_centre_in_5000_dimensions_is_exact():
     dim, cutoff = 5000, 2300.0
     report = ask(np.zeros(dim), np.ones(dim), cutoff, Gaussian(weight_std=math.sqrt(dim)), rays=32, fit=0)

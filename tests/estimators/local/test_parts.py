@@ -52,6 +52,7 @@ RAYS: dict[str, tuple[Any, Any]] = {
     ),
     "diagonal": (QUERY, local(rays=150, preconditioner="diagonal", fit=0, dtype="float64")),
 }
+BOTH: dict[str, Any] = {**SMALL, "estimator": "both", "chain": "levels"}
 CHAINS: dict[str, tuple[Any, Any]] = {
     "tempered": (QUERY, local(chain="tempered", **SMALL)),
     "levels": (QUERY, local(chain="levels", **SMALL)),
@@ -249,7 +250,10 @@ def stopping(after: int) -> Any:
 
 def test_a_local_volume_goes_on_in_a_folder_and_knows_its_anchor(tmp_path):
     """Both estimators, from memory; a byte of the largest part is flipped on the way."""
-    query, method = QUERY, local(rays=150, preconditioner="diagonal", fit=0, **{**SMALL, "estimator": "both"})
+    query, method = (
+        QUERY,
+        local(rays=150, preconditioner="diagonal", fit=0, **BOTH),
+    )
     straight: Any = volume.estimate(query, method, seed=3)
     for sitting, after in enumerate((4, 3, 4, 2)):
         with pytest.raises(volume.Interrupted, match="go on from there"):
@@ -259,7 +263,9 @@ def test_a_local_volume_goes_on_in_a_folder_and_knows_its_anchor(tmp_path):
             content = bytearray(largest.read_bytes())
             content[len(content) // 2] ^= 1
             largest.write_bytes(content)
-    moved = volume.Local({"w": AT + 1e-9}, method.cutoff, divergence=DIVERGENCE, **{**SMALL, "estimator": "both"})
+    moved = volume.Local(
+        {"w": AT + 1e-9}, method.cutoff, divergence=DIVERGENCE, chain="levels", **{**SMALL, "estimator": "both"}
+    )
     with pytest.raises(ValueError, match=r"belongs to another run: its method\.anchor"):
         volume.estimate(query, moved, seed=3, out=tmp_path, resume=True)
     # A function of another process is the same one where its name and its data are.

@@ -197,6 +197,7 @@ def test_conditional_runs_average_the_inverse():
     assert abs(np.mean(inverse) - survived.mean()) < 5.5 * error
 
 
+@pytest.mark.slow
 def test_a_pilot_gives_up_below_its_floor():
     pilot = piloted(math.inf, particles=16, moves=4, floor=-5.0)
     assert pilot.stages

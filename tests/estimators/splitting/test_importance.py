@@ -77,7 +77,14 @@ def outputs_of(num_inputs, num_outputs, num=3000):
     return jnp.asarray(found[..., 0] if num_outputs == 1 else found, jnp.float32)
 
 
-@pytest.mark.parametrize("name", CASES)
+# Two shapes of outputs, or two classifiers put together, of which either has a case of its own.
+TWICE = (
+    *("one table, three outputs", "accuracy, repeated rows", "accuracy, three outputs", "given misses"),
+    *("one target label", "predicate in a product", "part of a table, own score"),
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in TWICE)) for name in CASES])
 @pytest.mark.parametrize("chain", [False, True])
 def test_infinite_exactly_in_the_class(name, chain):
     classifier, num_outputs, labels, score = CASES[name]
