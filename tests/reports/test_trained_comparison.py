@@ -90,6 +90,7 @@ def test_text_record_and_figure(drawn, trained, tmp_path, capsys):
     assert capsys.readouterr().out == text + "\n"
 
 
+@pytest.mark.slow
 def test_two_trained_reports_are_compared_like_any_two(trained):
     other = volume.estimate(QUERY, volume.Trained(1000, on=FITS, learning_rate=0.3, max_steps=40), seed=5)
     assert volume.compare(trained, other).agree  # at alpha 1e-3: fixed seeds, once tried
@@ -136,7 +137,7 @@ def side(rng, shares, draws, *, clumps=0, complete=False):
     return _Side(np.stack([rng.multinomial(draws // 2, shares) for _ in range(2)], axis=1).astype(float), False, True)
 
 
-@pytest.mark.parametrize("kind", ["iid", "clumped", "complete"])
+@pytest.mark.parametrize("kind", ["iid", pytest.param("clumped", marks=pytest.mark.slow), "complete"])
 @pytest.mark.parametrize("equal", [False, True])
 def test_total_variation_is_covered(kind, equal):
     """500 pairs a case: at least 95 % are covered, up to chance (binomial, 1e-7 a case; would show .88). With equal
