@@ -41,6 +41,7 @@ def plain(num, seed):
     return np.delete(right, fitted, axis=1).mean(axis=1)[right[:, fitted].all(axis=1)]
 
 
+@pytest.mark.slow
 def test_a_cell_agrees_with_plain_draws(small):
     """Fixed seeds. Limit 5 standard errors: false alarms 6e-7 for other seeds, a shift of .04 would be seen."""
     found = plain(10_000, 1)

@@ -136,7 +136,7 @@ TRAINED: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", ["tables", pytest.param("classes", marks=pytest.mark.slow)])
 def test_training_goes_on_from_parts(name, tmp_path, monkeypatch):
     monkeypatch.setattr("volume.estimators.trained.run.TURN_SECONDS", 0.0)
     query, method = TRAINED[name]

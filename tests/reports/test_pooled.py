@@ -210,6 +210,7 @@ def test_orbits_of_several_words_are_numbered_right():
         assert report[label].count == hits[0, mine].sum()
 
 
+@pytest.mark.slow
 def test_points_are_pooled_and_read_again(tmp_path):
     """The cube's inputs as points, in another order: the same volumes, bit by bit."""
     cube = volume.BooleanCube(2, coding=(-1, 1))

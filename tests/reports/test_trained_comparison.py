@@ -62,6 +62,7 @@ def test_shares_are_those_of_what_fits(drawn, trained):
     assert volume.compare_training(drawn, given) == found
 
 
+@pytest.mark.slow
 def test_a_given_report_says_the_same(trained):
     """Shares of the split within the labels, by `Given`, beside the truth tables grouped."""
     query = replace(QUERY, classifier=volume.Given(FITS, volume.Ones()))

@@ -227,6 +227,7 @@ class Liar(HalfNormal):
         return True
 
 
+@pytest.mark.slow
 def test_heads_of_a_law_without_symmetry_are_never_reflected():
     """Positive weights without biases: every network gives 1 on 01, 10 and 11, whatever is shared."""
     model = models.MLP((2, 3, 1), bias=False)

@@ -118,7 +118,7 @@ def test_both_paths_agree_bit_for_bit_on_millions(model, domain):
         np.testing.assert_array_equal(getattr(blocks.counts, name), getattr(sums.counts, name))
 
 
-@pytest.mark.parametrize("path", ["blocks", "sums"])
+@pytest.mark.parametrize("path", ["blocks", pytest.param("sums", marks=pytest.mark.slow)])
 def test_tables_of_several_words(path):
     """128 inputs: two words a key. The perceptron's 3^8 points, listed through the model in float64."""
     rng = np.random.default_rng(2)

@@ -199,6 +199,7 @@ def test_a_box_inside_the_region_is_all_of_the_prior():
     near(box, 0.0, most=0.3)
 
 
+@pytest.mark.slow
 def test_nan_is_outside_and_counted():
     def broken(params, data):
         d = ellipsoid(params, data)
@@ -210,6 +211,7 @@ def test_nan_is_outside_and_counted():
     assert report.run["num_nonfinite"] > 0
 
 
+@pytest.mark.slow
 def test_agreement_on_a_circle_is_a_sector():
     """Two inputs in the plane, no bias: the decisions of the anchor are kept in a sector of angle pi - psi."""
     psi = 0.9

@@ -221,6 +221,7 @@ def test_laws_are_fitted_to_one_measure_and_a_fresh_pilot_goes_on(monkeypatch):
     np.testing.assert_array_equal(pilot.data.root, law.root.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_a_divergence_that_stands_still_is_said():
     """Flat but for the anchor: no temper changes anything."""
     flat = DivergenceFunction(

@@ -94,6 +94,7 @@ def test_unbiased_on_a_torus():
     assert math.hypot(error, mine) < 0.01
 
 
+@pytest.mark.slow
 def test_batches_and_groups_change_nothing():
     """Up to rounding: a matrix product of another size may add in another order."""
     scheme, data = scheme_of(sector([1, 0], 0.4), "fits", 4, 2, 3)

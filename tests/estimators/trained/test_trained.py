@@ -170,6 +170,7 @@ def test_stopping_is_exact_after_every_update(batch_size, extra):
     assert 0 in done.fitted
 
 
+@pytest.mark.slow
 def test_ties_count_as_class_0():
     """Without biases the output at 0 is 0, a tie: label 0 there fits, label 1 never does."""
     cube = volume.BooleanCube(2)
@@ -274,6 +275,7 @@ def test_labels_that_nothing_fits_end_with_a_count():
         report.given_fit()
 
 
+@pytest.mark.slow
 def test_a_huge_learning_rate_is_reported_and_not_fatal():
     query = volume.Query(NETWORK, GAUSSIAN, CUBE, FITS)
     report = volume.estimate(query, volume.Trained(40, loss="mse", learning_rate=1e20, max_steps=1000))
