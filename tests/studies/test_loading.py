@@ -194,13 +194,15 @@ def test_a_damaged_study_is_refused(tmp_path):
 
 def test_every_report_has_the_same_interface():
     for report in (make(table_counts(clumped())), named()):
-        first = report.top(1)[0]
+        (first,) = report.top(1)
         assert report[first.label].label == first.label
         assert f"volume {volume_text(first.log_volume)}" in repr(first)
         assert str(first) == first.sentence()
         assert first.label in report
         assert set(report) >= {first.label}
         assert len(report) == len(list(report)) >= 2
+        assert set(report.circumstances()) <= set(report.to_dict(1))
+        assert {"seed", "level", "run", "warnings"} <= set(report.circumstances())
         assert report.to_dict(1)["classes"][0]["volume"] == pytest.approx(first.volume)
     parts = named().shares()
     assert [(part.label, part.share, part.count, part.num_within) for part in parts] == [("part", 0.25, 3, 4)]
