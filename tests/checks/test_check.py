@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from example_reports import clumped, make, table_counts
+from example_reports import clustered, make, table_counts
 from scipy import stats
 
 import volume
@@ -41,7 +41,7 @@ def draw(rng, volumes, *, units, heads=1, bodies=5, seed=0):
     return replace(make(counts, seed=seed, method=method), run={})
 
 
-CASES = {"independent": {"units": 200, "bodies": 100}, "clumped": {"units": 200, "heads": 20}}
+CASES = {"independent": {"units": 200, "bodies": 100}, "clustered": {"units": 200, "heads": 20}}
 
 
 def alarm(rows, number, alpha):
@@ -145,7 +145,7 @@ def test_replicated_entries_show_changes_of_the_printed_size(side):
 
 # --- exactly ---
 
-MATRIX = clumped(units=60)
+MATRIX = clustered(units=60)
 
 
 def report(matrix=MATRIX, *, seed=0, near=3, elsewhere=False, nonfinite=None, **changes):
@@ -269,7 +269,7 @@ def test_another_question_is_a_change():
 
 
 def test_another_seed_is_tested():
-    found = check_report(report(clumped(seed=5, units=60), seed=5), Baseline.of(report()))
+    found = check_report(report(clustered(seed=5, units=60), seed=5), Baseline.of(report()))
     assert found.verdict == AGREES  # false alarm at most 1e-6, see above
     assert found.num_tests == len(found.rows) > 5
     assert "draws of another seed" in found.how
@@ -342,8 +342,8 @@ def test_classes_that_are_not_listed_are_paid_for_and_watched(monkeypatch):
 
 
 def test_too_little_for_a_test_fails_with_a_sentence():
-    few = clumped(units=8)
-    found = check_report(report(few, seed=1), Baseline.of(report(clumped(seed=3, units=8))))
+    few = clustered(units=8)
+    found = check_report(report(few, seed=1), Baseline.of(report(clustered(seed=3, units=8))))
     assert found.verdict == FAILED
     assert "Nothing can be tested" in found.how
 

@@ -105,8 +105,8 @@ def test_shares_of_named_functions_and_of_those_the_first_tenth_chose():
     chosen = volume.shares(report.group_by(GIVEN))
     assert [(share.label, share.count, share.num_within) for share in chosen] == [("0011", 9, 63), ("0001", 27, 63)]
     assert volume.shares(report, given=GIVEN, top=1) == chosen[:1]
-    clumped = volume.shares(by_table(hits), given=GIVEN, labels=["0011"])[0]
-    assert clumped.share == named[2].share
+    clustered = volume.shares(by_table(hits), given=GIVEN, labels=["0011"])[0]
+    assert clustered.share == named[2].share
     with pytest.raises(KeyError, match="not in the class 'fits'"):
         volume.shares(report, given=GIVEN, labels=["0000"])
     with pytest.raises(ValueError, match="leave 'outside' out"):

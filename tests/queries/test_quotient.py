@@ -340,7 +340,7 @@ def test_shares_of_stored_counts_are_those_of_the_full_matrix():
         hits[:, 3] = 0
         hits[:, 2] += 1
         counts = Counts.from_dense(hits, unit_size=30, independent=False, nonfinite=counts.nonfinite)
-        _, low, high = share_limits(counts, np.array([0, 1, 2, -1]), 0.9, start=start, clump=5.0)
+        _, low, high = share_limits(counts, np.array([0, 1, 2, -1]), 0.9, start=start, cluster=5.0)
         part = hits[start:]
         expected = ratio_limits(part.T, part.sum(1), 0.9, 5.0)
         np.testing.assert_allclose(np.exp(low), expected[0], rtol=1e-9)

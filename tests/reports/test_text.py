@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from example_reports import clumped, make, table_counts
+from example_reports import clustered, make, table_counts
 
 import volume
 from volume.reports import text
@@ -72,7 +72,7 @@ def test_a_terminal_is_asked_for_its_columns(monkeypatch):
 
     monkeypatch.setenv("COLUMNS", "72")
     monkeypatch.setattr(sys, "stdout", Screen())
-    report = make(table_counts(clumped()))
+    report = make(table_counts(clustered()))
     assert 60 < max(map(len, report.summary().splitlines())) <= 72
     assert max(map(len, str(given_report()).splitlines())) <= 72
 
@@ -82,10 +82,10 @@ def test_a_notebook_gets_the_text(monkeypatch):
     import rich.console
 
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
-    report = make(table_counts(clumped()))
+    report = make(table_counts(clustered()))
     assert str(report).startswith("12,000 draws")
     assert str(given_report()).startswith("3 classes by splitting")
-    assert str(volume.compare(report, make(table_counts(clumped(1)), seed=1)))
+    assert str(volume.compare(report, make(table_counts(clustered(1)), seed=1)))
 
 
 def test_long_labels_stay_apart():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cli_runs import answer, run
-from example_reports import clumped, make, table_counts
+from example_reports import clustered, make, table_counts
 
 import volume
 from volume.checks.check import CHANGED, Checked
@@ -109,7 +109,7 @@ def curve():
 
 
 MAKERS = {
-    "counted": lambda: make(table_counts(clumped())),
+    "counted": lambda: make(table_counts(clustered())),
     "named": named,
     "measures": measures,
     "sweep": sweep,
@@ -174,10 +174,10 @@ def test_infinite_and_undefined_numbers_are_told_apart(tmp_path):
 
 
 def test_results_that_differ_are_not_equal():
-    report = make(table_counts(clumped()))
-    assert report == make(table_counts(clumped()))
-    assert report != make(table_counts(clumped(1)))  # the record is the same, the counts are not
-    assert report != make(table_counts(clumped()), level=0.9)
+    report = make(table_counts(clustered()))
+    assert report == make(table_counts(clustered()))
+    assert report != make(table_counts(clustered(1)))  # the record is the same, the counts are not
+    assert report != make(table_counts(clustered()), level=0.9)
     assert named() != named(level=0.9)
     assert named() != report
     assert sweep() != replace(sweep(), x_name="depth")
@@ -191,7 +191,7 @@ def test_a_damaged_study_is_refused(tmp_path):
 
 
 def test_every_report_has_the_same_interface():
-    for report in (make(table_counts(clumped())), named()):
+    for report in (make(table_counts(clustered())), named()):
         first = report.top(1)[0]
         assert report[first.label].label == first.label
         assert f"volume {volume_text(first.log_volume)}" in repr(first)

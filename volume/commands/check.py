@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--update writes the answer to the baseline's own seed: leave --statistical out.")
     from volume.checks.verdict import table
 
-    start, found = time.perf_counter(), []
+    start, results = time.perf_counter(), []
     alpha = args.alpha / len(args.paths)
     for number, path in enumerate(args.paths, 1):
         print(f"volume: {path} ({number} of {len(args.paths)})", file=sys.stderr)
@@ -61,13 +61,13 @@ def run(args: argparse.Namespace) -> int:
             programs=not args.no_programs,
         )
         print(f"volume: {checked}", file=sys.stderr)
-        found.append(checked)
-    agree = all(checked.agree for checked in found)
+        results.append(checked)
+    agree = all(checked.agree for checked in results)
     if args.json:
-        record = {"agree": agree, "alpha": args.alpha, "baselines": [checked.to_dict() for checked in found]}
+        record = {"agree": agree, "alpha": args.alpha, "baselines": [checked.to_dict() for checked in results]}
         print(to_json(record | {"seconds": time.perf_counter() - start}))
     else:
-        print(table(found, args.alpha))
+        print(table(results, args.alpha))
     return DONE if agree else FAILED
 
 
@@ -94,12 +94,12 @@ class Asked:
 
 def understood(words: Sequence[str]) -> argparse.Namespace:
     """The words behind ``volume estimate`` as a namespace. UsageError when they can not be meant; imports no JAX."""
-    told = io.StringIO()
+    captured = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
+        with contextlib.redirect_stderr(captured), contextlib.redirect_stdout(captured):
             args = parse(["estimate", *words])
     except SystemExit:
-        lines = told.getvalue().strip().splitlines() or ["no question"]
+        lines = captured.getvalue().strip().splitlines() or ["no question"]
         raise UsageError(f"volume estimate {' '.join(words)}: {lines[0].removeprefix('volume: error: ')}") from None
     for name, flag in NOT_ASKED.items():
         if getattr(args, name, None) not in (None, False):
@@ -206,22 +206,22 @@ def _checked(
     report, steps = question.estimate(own, programs=programs)
     if update:
         return _updated(name, baseline, report, steps)
-    found = asked_otherwise(report, baseline, name)
-    if found is None and not statistical:
-        found = same_seed(report, baseline, name)
-        if found is None:  # another machine: only draws that share nothing can tell
+    result = asked_otherwise(report, baseline, name)
+    if result is None and not statistical:
+        result = same_seed(report, baseline, name)
+        if result is None:  # another machine: only draws that share nothing can tell
             report, _ = question.estimate(baseline.fresh_seed() if seed is None else seed)
-    found = found or two_sample(report, baseline, alpha, name)
+    result = result or two_sample(report, baseline, alpha, name)
     cost = [
         line
         for step, program in steps.items()
         for line in dearer(baseline.programs.get(step, {}), program, baseline.elsewhere, name=step)
     ]
-    if cost and found.agree:
-        same = "the same" if found.verdict == IDENTICAL else "alike"
+    if cost and result.agree:
+        same = "the same" if result.verdict == IDENTICAL else "alike"
         how = f"volumes are {same}, but a compiled step costs otherwise"
-        return replace(found, verdict=CHANGED, how=how, changes=tuple(cost))
-    return replace(found, changes=(*found.changes, *cost))
+        return replace(result, verdict=CHANGED, how=how, changes=tuple(cost))
+    return replace(result, changes=(*result.changes, *cost))
 
 
 def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Program]) -> Checked:
@@ -230,15 +230,15 @@ def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Pro
     from volume.checks.guards import changes as dearer
     from volume.checks.verdict import IDENTICAL, UPDATED, Checked
 
-    found = asked_otherwise(report, baseline, name) or same_seed(report, baseline, name)
-    lines = ["volumes: other draws, on another machine"] if found is None else list(found.changes)
+    result = asked_otherwise(report, baseline, name) or same_seed(report, baseline, name)
+    lines = ["volumes: other draws, on another machine"] if result is None else list(result.changes)
     lines += [
         line for step, one in steps.items() for line in dearer(baseline.programs.get(step, {}), one, [], name=step)
     ]
     lines += [f"{step}: not in the baseline so far" for step in steps if step not in baseline.programs]
     lines += baseline.elsewhere
-    if found is not None and found.verdict == IDENTICAL and not lines:
-        return replace(found, how="nothing to update, every number is the same")
+    if result is not None and result.verdict == IDENTICAL and not lines:
+        return replace(result, how="nothing to update, every number is the same")
     new = _baseline(report, baseline.command or (), steps)
     (new if steps else replace(new, programs=baseline.programs)).write(name)
     return Checked(name, UPDATED, "written anew", tuple(lines))

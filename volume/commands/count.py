@@ -12,6 +12,6 @@ def run(args: argparse.Namespace) -> int:
     """Count functions; needs no network and imports no array library."""
     from volume.functions.counting import Counting
 
-    found = usage(Counting, args.inputs, args.outputs, fixed=args.fixed, at_least=args.at_least, digits=args.digits)
-    print(to_json(found.to_dict()) if args.json else found.summary())
+    count = usage(Counting, args.inputs, args.outputs, fixed=args.fixed, at_least=args.at_least, digits=args.digits)
+    print(to_json(count.to_dict()) if args.json else count.summary())
     return DONE

@@ -148,6 +148,6 @@ def _memory_gib() -> float | None:
 
 def run(args: argparse.Namespace) -> int:
     """Say what is installed and whether a known answer comes out."""
-    found = examine()
-    print(to_json(found.to_dict()) if args.json else found.summary())
-    return DONE if found.healthy else FAILED
+    examination = examine()
+    print(to_json(examination.to_dict()) if args.json else examination.summary())
+    return DONE if examination.healthy else FAILED

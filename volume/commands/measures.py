@@ -127,9 +127,9 @@ def run(args: argparse.Namespace) -> int:
 
     Once training has begun, Ctrl-C keeps what was finished, with exit code 3.
     """
-    given = specs.check_prior(args.prior, prior_options(args))
+    prior = specs.check_prior(args.prior, prior_options(args))
     if args.model is not None:
-        check_network(args, given)
+        check_network(args, prior)
     options.check(args)
     check_out(args.out, force=args.force, name="measures.json")
     from volume.estimation import Interrupted
@@ -142,11 +142,11 @@ def run(args: argparse.Namespace) -> int:
     name = args.target.word + (f", trigger {args.trigger}" if args.trigger else "")
     training, code = usage(build_training, args), DONE
     try:
-        found = measure(query, method, name=name, optimisers=training, **settings)
+        table = measure(query, method, name=name, optimisers=training, **settings)
     except Interrupted as stop:
         if not isinstance(stop.report, Measures):
             raise
-        found, code = stop.report, STOPPED
+        table, code = stop.report, STOPPED
         print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
     curve = None
     if args.curve and code == DONE:
@@ -155,17 +155,17 @@ def run(args: argparse.Namespace) -> int:
     text, counted = counts(args)
     if args.out:
         folder = Path(args.out)
-        assert found.report is not None  # only a loaded table has none
-        saved = [found.report.save(folder), *found.save_training(folder), found.save(folder), folder / "measures.pdf"]
-        found.plot(saved[-1])
+        assert table.report is not None  # only a loaded table has none
+        saved = [table.report.save(folder), *table.save_training(folder), table.save(folder), folder / "measures.pdf"]
+        table.plot(saved[-1])
         if curve is not None:
             saved += [curve.save(folder), folder / "labels.pdf"]
             curve.plot(saved[-1])
         print(f"volume: saved {', '.join(map(str, saved))}", file=sys.stderr)
     if args.json:
-        record = found.to_dict() | ({"counts": counted} if counted else {})
+        record = table.to_dict() | ({"counts": counted} if counted else {})
         print(to_json(record | ({} if curve is None else {"curve": curve.to_dict()})))
     else:
-        parts = [found.summary(), text, "" if curve is None else curve.summary()]
+        parts = [table.summary(), text, "" if curve is None else curve.summary()]
         print("\n\n".join(part for part in parts if part))
     return code

@@ -54,8 +54,8 @@ def _of_parts(folder: str) -> Report | None:
             f"{folder} holds all parts, of a run that was begun in Python: volume.estimate(query, method, "
             f"out={folder!r}, resume=True) makes its report."
         )
-    asked = parse(command)
-    query = build_query(asked)
-    method = local.build(asked, query) if asked.command == "local" else build_method(asked, query)
-    options = {"seed": asked.seed, "level": asked.level, "progress": None, "command": command}
+    stored = parse(command)
+    query = build_query(stored)
+    method = local.build(stored, query) if stored.command == "local" else build_method(stored, query)
+    options = {"seed": stored.seed, "level": stored.level, "progress": None, "command": command}
     return estimation.run(query, method, **options, out=folder, resume=True, draw=False)

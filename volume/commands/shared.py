@@ -32,12 +32,12 @@ def prior_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for names in specs.PRIOR_OPTIONS.values() for name in names}
 
 
-def check_network(args: argparse.Namespace, given: dict[str, Any]) -> None:
+def check_network(args: argparse.Namespace, prior: dict[str, Any]) -> None:
     """Raise UsageError where activation, biases and the prior's options ``given`` do not go with the model."""
     if args.model.kind != "mlp" and args.activation is not None:
         raise UsageError(f"--activation belongs to mlp:..., not to {args.model.kind}: leave it out.")
     for name in ("bias_std", "bias_bound", "bias_levels"):
-        if args.no_bias and given.get(name):
+        if args.no_bias and prior.get(name):
             raise UsageError(f"{flag(name)} has no bias to act on with --no-bias: leave one of them out.")
 
 
@@ -135,10 +135,10 @@ def load_report(path: str) -> Report:
     from volume.reports.facts import Report
     from volume.studies.loading import load
 
-    found = load(path)
-    if not isinstance(found, Report):
-        raise ValueError(f"{path} holds a {type(found).__name__}, not a report: name the folder of an estimate.")
-    return found
+    report = load(path)
+    if not isinstance(report, Report):
+        raise ValueError(f"{path} holds a {type(report).__name__}, not a report: name the folder of an estimate.")
+    return report
 
 
 def run_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _imported(module: str, attribute: str) -> Any:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found: Any = importlib.import_module(module)
+        value: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(error.name + ".")):
             raise UsageError(
@@ -97,18 +97,18 @@ def _imported(module: str, attribute: str) -> Any:
             ) from None
         raise
     for name in attribute.split("."):
-        if not hasattr(found, name):
-            raise UsageError(unknown(f"attribute of {module}", name, [n for n in dir(found) if not n.startswith("_")]))
-        found = getattr(found, name)
-    if not hasattr(found, "parameters") and callable(found):
-        found = found()
+        if not hasattr(value, name):
+            raise UsageError(unknown(f"attribute of {module}", name, [n for n in dir(value) if not n.startswith("_")]))
+        value = getattr(value, name)
+    if not hasattr(value, "parameters") and callable(value):
+        value = value()
     for name in ("parameters", "num_outputs", "apply"):
-        if not hasattr(found, name):
+        if not hasattr(value, name):
             raise UsageError(
-                f"import:{module}:{attribute} is a {type(found).__name__}, which has no {name!r}; expected a"
+                f"import:{module}:{attribute} is a {type(value).__name__}, which has no {name!r}; expected a"
                 " model of volume.models, such as the result of from_nnx, from_linen or from_function."
             )
-    return found
+    return value
 
 
 # --- priors ---
@@ -155,30 +155,30 @@ def prior_family(word: str) -> str:
 
 def check_prior(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given (not None), all of which must belong to this prior."""
-    given = {key: value for key, value in options.items() if value is not None}
-    for key in given:
+    chosen = {key: value for key, value in options.items() if value is not None}
+    for key in chosen:
         if key not in PRIOR_OPTIONS[prior_family(name)]:
             owner = next(prior for prior, keys in PRIOR_OPTIONS.items() if key in keys)
             word = "binary, ternary or levels:..." if owner == "lattice" else owner
             raise UsageError(
                 f"{flag(key)} belongs to the {owner} prior, not to {name}: use --prior {word} or leave it out."
             )
-    return given
+    return chosen
 
 
 def build_prior(name: str, options: dict[str, Any]) -> Prior:
     """The prior; an option that is None keeps its default, which for biases is 0."""
-    given = check_prior(name, options)
+    chosen = check_prior(name, options)
     from volume import samplers
 
     if name == "gaussian":
-        return samplers.Gaussian(**{"weight_std": 1.0, "bias_std": 0.0, **given})
+        return samplers.Gaussian(**{"weight_std": 1.0, "bias_std": 0.0, **chosen})
     if name == "uniform":
-        return samplers.Uniform(**given)
+        return samplers.Uniform(**chosen)
     if prior_family(name) == "lattice":
         levels = LATTICES[name] if name in LATTICES else parse_levels(name.partition(":")[2])
-        return samplers.Lattice(levels, given.get("bias_levels"))
-    return samplers.Sphere(**given)
+        return samplers.Lattice(levels, chosen.get("bias_levels"))
+    return samplers.Sphere(**chosen)
 
 
 # --- domains ---
@@ -286,11 +286,11 @@ def parse_classifier(text: str) -> tuple[ClassifierWord, ...]:
     factors = tuple(_parse_factor(part) for part in divides.split("*"))
     if not bar:
         return factors
-    given = tuple(_parse_factor(part) for part in within.split("*"))
-    if len(given) != 1 or given[0].kind != "fits" or "|" in within:
+    condition = tuple(_parse_factor(part) for part in within.split("*"))
+    if len(condition) != 1 or condition[0].kind != "fits" or "|" in within:
         raise UsageError(f"expected one fits:... after the |, as in 'ones | {EXAMPLE['fits']}', got {text!r}")
-    path = next((word.path for word in (*factors, *given) if word.path), "")  # whose inputs may serve as the domain
-    return (ClassifierWord("|", path=path, parts=(factors, given)),)
+    path = next((word.path for word in (*factors, *condition) if word.path), "")  # whose inputs may serve as the domain
+    return (ClassifierWord("|", path=path, parts=(factors, condition)),)
 
 
 def build_classifier(

@@ -128,8 +128,8 @@ def read_label(label: object, num_inputs: int, num_outputs: int) -> np.ndarray:
         return parse_label(label, num_inputs, num_outputs)
     highest = max(num_outputs, 2) - 1
     values = np.asarray(label)
-    whole = values.dtype.kind in "biu" and values.shape == (num_inputs,)
-    if not (whole and (values >= 0).all() and (values <= highest).all()):
+    integral = values.dtype.kind in "biu" and values.shape == (num_inputs,)
+    if not (integral and (values >= 0).all() and (values <= highest).all()):
         raise ValueError(
             f"A table of {num_inputs} inputs is named by a string of {num_inputs} digits or as many numbers from 0 to "
             f"{highest}; got {label!r}."

@@ -20,7 +20,7 @@ from volume.functions.domains import Domain
 from volume.reports.counted_entries import ClassTable, ClassVolume, estimate, estimate_tally, tally_nonfinite
 from volume.reports.facts import Facts, Report
 from volume.statistics.counts import Counts, Tally
-from volume.statistics.intervals import clump_at_zero
+from volume.statistics.intervals import cluster_at_zero
 from volume.statistics.unseen import Unseen, unseen_mass
 
 NONFINITE = "nonfinite"
@@ -155,7 +155,7 @@ class CountedClasses(Report):
             np.zeros((1, 1), np.uint64),
             lambda keys: [NONFINITE] * len(keys),
             self.level,
-            clump=self.largest_clump,  # nothing is known of how such networks clump
+            cluster=self.largest_cluster,  # nothing is known of how such networks cluster
             shift=self.log_shift,
             quotient=self.quotient,
             shares=(unknown, unknown, unknown),  # it is none of the classes that share
@@ -164,7 +164,7 @@ class CountedClasses(Report):
     @cached_property
     def unseen(self) -> Unseen:
         """The mass of the classes never seen: the chance that one more network is in none of those seen."""
-        return unseen_mass(self.counts, self.level, clump=self._clump)
+        return unseen_mass(self.counts, self.level, cluster=self._cluster)
 
     # --- many classes ---
 
@@ -218,7 +218,7 @@ class CountedClasses(Report):
             self.counts.keys[order],
             self.bound.labels,
             self.level,
-            clump=self._clump,
+            cluster=self._cluster,
             shift=self.log_shift,
             quotient=self.quotient,
         )
@@ -240,14 +240,14 @@ class CountedClasses(Report):
             name=self.bound.labels,
             level=self.level,
             simultaneous=simultaneous,
-            clump=self._clump,
+            cluster=self._cluster,
             start=start,
             shift=self.log_shift,
             quotient=self.quotient,
         )
 
     @property
-    def largest_clump(self) -> float:
+    def largest_cluster(self) -> float:
         """The most hits that one rare body, or one rare head, can bring to a unit."""
         if self.counts.copies > 1:  # draws by themselves
             return self.counts.copies
@@ -255,13 +255,13 @@ class CountedClasses(Report):
         return min(max(shared), self.counts.unit_size) if shared else self.counts.unit_size
 
     @cached_property
-    def _clump(self) -> float:
-        """The clump size assumed for classes never seen."""
+    def _cluster(self) -> float:
+        """The cluster size assumed for classes never seen."""
         if self.counts.independent or self.counts.complete:
             return 1.0
         if self.counts.copies > 1:  # hits of classes that were seen do not show what a rarer draw brings
-            return self.largest_clump
-        return clump_at_zero(self.counts.tally(), self.largest_clump)
+            return self.largest_cluster
+        return cluster_at_zero(self.counts.tally(), self.largest_cluster)
 
     def _choose(self, k: int) -> tuple[np.ndarray, int]:
         """Positions of at most ``k`` classes by falling pilot count, and the first unit that had no part in it."""

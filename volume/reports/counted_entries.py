@@ -181,7 +181,7 @@ def estimate(
     name: Callable[[np.ndarray], list[str]],
     level: float,
     simultaneous: int = 1,
-    clump: float | None = None,
+    cluster: float | None = None,
     start: int = 0,
     shift: float = 0.0,
     quotient: bool = False,
@@ -189,17 +189,17 @@ def estimate(
     """The classes of these keys [K, W], which stand at ``rows`` [K] in ``counts`` (-1: never drawn), from
     units ``start`` on.
 
-    ``simultaneous`` and ``clump`` as in :func:`volume.statistics.intervals.interval`; ``shift`` is added to every log
+    ``simultaneous`` and ``cluster`` as in :func:`volume.statistics.intervals.interval`; ``shift`` is added to every log
     volume, and ``quotient`` says that each network is counted once.
     """
     shares = None
     if not counts.even:
         each = 1 - (1 - level) / simultaneous
-        shares = share_limits(counts, rows, each, start=start, clump=counts.unit_size if clump is None else clump)
+        shares = share_limits(counts, rows, each, start=start, cluster=counts.unit_size if cluster is None else cluster)
     units = counts.num_units - start
     tally = tally_of(counts, rows, start)
     shifted = {"shift": shift, "quotient": quotient}
-    return estimate_tally(tally, counts, keys, name, level, simultaneous, clump, units, shares=shares, **shifted)
+    return estimate_tally(tally, counts, keys, name, level, simultaneous, cluster, units, shares=shares, **shifted)
 
 
 def estimate_tally(
@@ -209,7 +209,7 @@ def estimate_tally(
     name: Callable[[np.ndarray], list[str]],
     level: float,
     simultaneous: int = 1,
-    clump: float | None = None,
+    cluster: float | None = None,
     num_units: int | None = None,
     *,
     shift: float = 0.0,
@@ -228,7 +228,7 @@ def estimate_tally(
         independent=counts.independent,
         level=level,
         simultaneous=simultaneous,
-        clump=clump,
+        cluster=cluster,
         complete=counts.complete,
         copies=counts.copies,
     )

@@ -261,7 +261,7 @@ def test_an_interval_is_held_back(spread, drift, headline, sentence):
     shape = np.array([-1.3, 0.2, 0.9, -0.6, 1.4, -0.1, 0.5, -1.0])[:, None]
     shape = (shape - shape.mean()) / shape.std(ddof=1)
     one, each = np.ones(1), zip(-5 + spread * shape, drift + 0.05 * shape, strict=True)
-    run.replicates.found = {i: Replicate(log, 0.0, moved, one, one, 1, 1, 0) for i, (log, moved) in enumerate(each)}
+    run.replicates.finished = {i: Replicate(log, 0.0, moved, one, one, 1, 1, 0) for i, (log, moved) in enumerate(each)}
     (entry,) = run.entries()
     assert entry.headline == headline
     assert sentence in " ".join(entry.notes)

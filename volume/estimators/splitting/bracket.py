@@ -87,12 +87,12 @@ def bracket(
     )
     if upper < entry.log_bound:
         note += " That is below the lower bound: one of the two failed, as each may with probability 1 - level."
-    found = replace(
+    bounded = replace(
         entry,
         diagnostics=entry.diagnostics | {"log_upper_bound": upper, "log_reverse_estimates": logs},
         notes=(*entry.notes, note),
     )
-    return replace(report, entries=(found,), seed=record)
+    return replace(report, entries=(bounded,), seed=record)
 
 
 class _Kept:

@@ -46,6 +46,6 @@ def _tried(model: Model, prior: Prior, inputs: Array, kind: int, size: float) ->
         return model.apply(prior.transform(z, model.parameters), inputs)
 
     keys = jax.random.split(jax.random.key(0), TRIED)
-    found = jax.lax.map(outputs, keys, batch_size=16)  # [T, N, C]
-    finite = jnp.where(jnp.isfinite(found), found, 0)
-    return jnp.all(found == 0, axis=(0, 2)), jnp.mean(finite**2, axis=(0, 2))
+    values = jax.lax.map(outputs, keys, batch_size=16)  # [T, N, C]
+    finite = jnp.where(jnp.isfinite(values), values, 0)
+    return jnp.all(values == 0, axis=(0, 2)), jnp.mean(finite**2, axis=(0, 2))
