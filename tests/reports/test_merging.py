@@ -102,6 +102,7 @@ def test_a_merged_report_is_stored_shown_and_compared(tmp_path, capsys):
     assert not (tmp_path / "d" / "report.json").exists()
 
 
+@pytest.mark.slow
 def test_pooled_reports_stay_pooled():
     settings: dict[str, Any] = {"widths": (3, 4, 1), "symmetry": "pooled"}
     a, b = ask(1, **settings), ask(2, **settings)
