@@ -37,7 +37,10 @@ TOLERANCE = {
     "local-tempered": 1e-9,  # by splitting
 }
 # What takes long to compile; of its kind there is a quicker one.
-SLOW = ("local-tempered", "splitting-pilot", "measures/measures.json", "sweep.json")
+SLOW = (
+    *("direct-2e4", "local-levels", "local-rays", "local-tempered", "splitting", "splitting-pilot"),
+    *("measures/measures.json", "sweep.json"),
+)
 READ = 1e-12  # of what is loaded and not computed anew
 STUDIES = 1e-9
 ALPHA = 1e-8  # chance that one of some twenty two-sample tests fails for nothing, where such a test is made

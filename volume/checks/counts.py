@@ -6,8 +6,8 @@ that may differ are those within rounding of a tie, which every report counts.
 By test: z of every class as in `volume.reports.counted_comparison` (the conditional test of two Poisson rates,
 clustered hits by the variance between units). Beside the classes that the baseline lists: all the others together,
 non-finite draws, the unseen mass, near ties, how training runs ended. Bonferroni's number counts each class with
-MIN_COUNT hits in both together, also those that the baseline does not list: it lists the classes with most hits of its own, and a class
-that is chosen by one side's luck is safe only when all that could have been chosen are paid for.
+MIN_COUNT hits in both together, also those that the baseline does not list: it lists the classes with most hits of
+its own, and a class that is chosen by one side's luck is safe only when all that could have been chosen are paid for.
 
 Smallest change caught. x effective hits in m effective draws vary like Poisson counts, so a volume that is g times
 what it was gives the signed root R(g) of the deviance in expectation, with the standard deviation sd(g) that the delta
