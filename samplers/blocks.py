@@ -27,7 +27,12 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
+<<<<<<< HEAD
 from volume.models import Followed, Head, Model, Parameter, Params, follow, linear_error
+=======
+from volume.common.seeds import threefry_key
+from volume.models import Model, Parameter, Params
+>>>>>>> main
 
 from .prior import Prior, standard_normal
 
@@ -57,7 +62,7 @@ def can_share_heads(model: Model, prior: Prior) -> bool:
     return not {p.layer for p in in_head} & {p.layer for p in others}
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def can_reflect_heads(model: Model, prior: Prior) -> bool:
     """Whether a head may be reflected: negating its weights and biases at random gives another draw of the same law.
 
@@ -75,12 +80,16 @@ def can_reflect_heads(model: Model, prior: Prior) -> bool:
         return False
     if not prior.has_transform:
         return getattr(prior, "finite", False)  # levels say themselves whether they are symmetric; other laws do not
-    key_z, key_sign = jax.random.split(jax.random.key(0))
-    z, raw = standard_normal(key_z, last), standard_normal(key_sign, last)
-    sign = {name: jnp.where(values < 0, -1.0, 1.0) for name, values in raw.items()}
-    theta = prior.transform(z, last)
-    reflected = prior.transform({name: sign[name] * values for name, values in z.items()}, last)
-    if not all(np.allclose(reflected[name], sign[name] * theta[name], rtol=1e-4, atol=1e-6) for name in theta):
+
+    def both() -> tuple[Any, Any]:
+        key_z, key_sign = jax.random.split(threefry_key(0))
+        z, raw = standard_normal(key_z, last), standard_normal(key_sign, last)
+        sign = {name: jnp.where(values < 0, -1.0, 1.0) for name, values in raw.items()}
+        reflected = prior.transform({name: sign[name] * values for name, values in z.items()}, last)
+        return reflected, {name: sign[name] * value for name, value in prior.transform(z, last).items()}
+
+    reflected, expected = jax.jit(both)()  # one program that goes at once, where one a sum and product would stay
+    if not all(np.allclose(reflected[name], expected[name], rtol=1e-4, atol=1e-6) for name in expected):
         raise ValueError(
             f"{prior!r} says that it is sign_symmetric, but its transform does not turn reflected normals into "
             "reflected parameters: set sign_symmetric to False, and heads are shared without reflections."

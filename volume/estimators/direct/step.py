@@ -5,7 +5,6 @@ Shape letters: S blocks in a step, Q bodies, H heads, N inputs, C outputs, K cla
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from volume.classifiers.base import BoundClassifier
+from volume.common.programs import program
 from volume.common.seeds import block_key
 from volume.estimators.direct.plan import Plan
 from volume.functions.tables import bits_per_input, num_words
@@ -32,7 +32,7 @@ class Step(NamedTuple):
     weight: Array  # table route where draws bring several hits: how many [S, Q, H] int32; else: empty
 
 
-@partial(jax.jit, static_argnames="plan")
+@program(static_argnames="plan")
 def step(plan: Plan, key: Array, inputs: Array, words: Array, num_blocks: Array) -> Step:
     """Draw and classify the blocks with index words ``words`` [S, 2]; each device takes its first ``num_blocks``."""
 

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.interrupts import stoppable
+from volume.common.jax_settings import fixed_settings
 from volume.common.logs import volume_text
 from volume.common.progress import Progress
 from volume.common.seeds import to_key
@@ -36,6 +38,8 @@ from volume.statistics import replicates
 DRAW, FORWARD, REVERSE = 0, 1, 2  # their keys
 
 
+@stoppable()
+@fixed_settings()
 def bracket(
     query: Query,
     method: Splitting,

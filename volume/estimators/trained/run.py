@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 
 from volume.classifiers.labels import Fits
+from volume.common.jax_settings import fixed_settings
 from volume.common.progress import Progress
 from volume.estimators.trained.parts import STREAM_VERSION, read_runs, runs_part
 from volume.estimators.trained.pool import Domain, Landed, Plan, Pool, Queue
@@ -114,6 +115,7 @@ class TrainedRun:
         for landed in stopped:
             self._take(landed)
 
+    @fixed_settings()  # which each thread has to itself
     def _turns(self, pool: Pool, deadline: float) -> list[Landed]:
         stopped = []
         with jax.enable_x64(self._dtype == "float64"):
