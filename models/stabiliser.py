@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from volume.common.programs import program
 
 from .units import MAX_ELEMENTS, Arrays, Units, UnitSymmetry, act, identity, log_order, order
 
@@ -104,7 +106,7 @@ def stabiliser_sizes(units: Units, params: Arrays) -> jax.Array:
     return _sizes(units, dict(params))
 
 
-@partial(jax.jit, static_argnames="units")
+@program(static_argnames="units")
 def _sizes(units: Units, params: dict[str, jax.Array]) -> jax.Array:
     parts = split(units)
 

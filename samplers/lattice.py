@@ -91,6 +91,11 @@ class Lattice:
         settings = {"weight": self.weight_levels, "bias": biases}
         return tuple(_at_layer(settings[p.kind], p.layer) if p.kind in settings else (1.0,) for p in parameters)
 
+    def sizes(self, parameters: tuple[Parameter, ...]) -> dict[str, float]:
+        """The largest absolute value of every parameter, for `scaled`."""
+        levels = zip(parameters, self.levels_of(parameters), strict=True)
+        return {p.name: max(map(abs, each)) for p, each in levels}
+
     def num_points(self, parameters: tuple[Parameter, ...]) -> int:
         """M, the number of parameterisations, all of probability 1/M: an exact integer."""
         pairs = zip(parameters, self.levels_of(parameters), strict=True)

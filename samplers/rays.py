@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -38,6 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.programs import program
 from volume.models import Parameter
 
 from .independent import Gaussian, Uniform
@@ -114,7 +114,7 @@ class Search(NamedTuple):
     probes: int = 4  # points within each radius
 
 
-@partial(jax.jit, static_argnames=("divergence", "normal", "search", "batch"))
+@program(static_argnames=("divergence", "normal", "search", "batch"))
 def shoot(
     divergence: Callable[[Array, Any], Array],
     data: Any,
@@ -294,7 +294,7 @@ def _probe(
     return bad, good, jnp.sum(jnp.isnan(values), dtype=jnp.int32)
 
 
-@partial(jax.jit, static_argnames="normal")
+@program(static_argnames="normal")
 def ray_directions(star: Star, key: Array, numbers: Array, *, normal: bool) -> Array:
     """v = P g [S, d] of rays ``numbers`` [S], in the prior's standard deviations: the ones that `shoot` takes."""
     return jax.lax.map(lambda n: _direction(star, jax.random.fold_in(key, n), normal)[1], numbers)

@@ -48,7 +48,7 @@ def alarm(rows, number, alpha):
     return max(abs(row.z) for row in rows) > critical(alpha, number)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["independent", pytest.param("clustered", marks=pytest.mark.slow)])
 def test_clean_repetitions_raise_as_many_alarms_as_allowed_and_not_absurdly_few(case):
     """1,000 pairs at .05: more than 86 alarms have probability 1e-6 at that rate, fewer than 11 at .035.
 
@@ -62,8 +62,15 @@ def test_clean_repetitions_raise_as_many_alarms_as_allowed_and_not_absurdly_few(
     assert alarms >= stats.binom.ppf(FALSE_ALARM, 1000, 0.035)
 
 
-@pytest.mark.parametrize("side", ["up", "down"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "side"),
+    [
+        ("independent", "down"),
+        ("clustered", "up"),
+        pytest.param("independent", "up", marks=pytest.mark.slow),
+        pytest.param("clustered", "down", marks=pytest.mark.slow),
+    ],
+)
 def test_changes_of_the_printed_size_are_found(case, side):
     """The class of volume .12 changes by what a clean pair promises to find at 1e-6, 150 times.
 

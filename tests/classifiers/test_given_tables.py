@@ -169,6 +169,7 @@ def test_functions_that_the_run_chose_are_estimated_by_the_other_replicates():
     assert "its share is not resolved" in sliver.notes[-1]
 
 
+@pytest.mark.slow
 def test_training_beside_draws_by_functions():
     """A perceptron trained until it fits: runs and draws of every function, given the label, and the same by tables."""
     method = volume.Trained(300, learning_rate=0.5)

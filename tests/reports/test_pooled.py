@@ -210,6 +210,7 @@ def test_orbits_of_several_words_are_numbered_right():
         assert report[label].count == hits[0, mine].sum()
 
 
+@pytest.mark.slow
 def test_points_are_pooled_and_read_again(tmp_path):
     """The cube's inputs as points, in another order: the same volumes, bit by bit."""
     cube = volume.BooleanCube(2, coding=(-1, 1))
@@ -258,7 +259,7 @@ def graded(
     return missed, {label: np.array(values) for label, values in volumes.items()}
 
 
-@pytest.mark.parametrize(("coding", "truth", "order"), CASES)
+@pytest.mark.parametrize(("coding", "truth", "order"), [CASES[0], pytest.param(*CASES[1], marks=pytest.mark.slow)])
 def test_coverage_and_mean_of_independent_draws(coding, truth, order):
     """500 runs of 2,000 draws of the truth, intervals of level .95.
 
@@ -288,7 +289,7 @@ def test_pooling_by_a_wrong_map_is_seen():
     assert max(missed.values()) > 190
 
 
-@pytest.mark.parametrize(("coding", "truth", "order"), CASES)
+@pytest.mark.parametrize(("coding", "truth", "order"), [CASES[0], pytest.param(*CASES[1], marks=pytest.mark.slow)])
 def test_the_library_on_perceptrons(coding, truth, order):
     """60 real runs of 4,000 draws; false alarm 1e-7 a class, 2e-6 in all.
 

@@ -103,3 +103,13 @@ def test_columns_that_have_no_room_stand_below():
     assert sum(line.startswith("a label") for line in lines) > 1
     assert all(f"{n}.2345e-0{n}" in "\n".join(lines) for n in range(6))
     assert render(table, width=300).splitlines()[1].count("e-0") == 6
+
+
+def test_labels_stand_to_the_left_and_numbers_to_the_right():
+    table = Table(("class", "hits"), (("a", "7"), ("long", "12,345")))
+    assert render(table, width=40).splitlines() == ["class    hits", "a           7", "long   12,345"]
+
+
+def test_a_word_longer_than_the_line_stays_whole():
+    path = "runs/of-the-night/seven-inputs/report.json"
+    assert path in render(f"Kept in {path}: go on from there.", width=20).splitlines()[1]

@@ -62,6 +62,7 @@ def test_shares_are_those_of_what_fits(drawn, trained):
     assert volume.compare_training(drawn, given) == found
 
 
+@pytest.mark.slow
 def test_a_given_report_says_the_same(trained):
     """Shares of the split within the labels, by `Given`, beside the truth tables grouped."""
     query = replace(QUERY, classifier=volume.Given(FITS, volume.Ones()))
@@ -90,6 +91,7 @@ def test_text_record_and_figure(drawn, trained, tmp_path, capsys):
     assert capsys.readouterr().out == text + "\n"
 
 
+@pytest.mark.slow
 def test_two_trained_reports_are_compared_like_any_two(trained):
     other = volume.estimate(QUERY, volume.Trained(1000, on=FITS, learning_rate=0.3, max_steps=40), seed=5)
     assert volume.compare(trained, other).agree  # at alpha 1e-3: fixed seeds, once tried
@@ -136,7 +138,7 @@ def side(rng, shares, draws, *, clusters=0, complete=False):
     return _Side(np.stack([rng.multinomial(draws // 2, shares) for _ in range(2)], axis=1).astype(float), False, True)
 
 
-@pytest.mark.parametrize("kind", ["iid", "clustered", "complete"])
+@pytest.mark.parametrize("kind", ["iid", pytest.param("clustered", marks=pytest.mark.slow), "complete"])
 @pytest.mark.parametrize("equal", [False, True])
 def test_total_variation_is_covered(kind, equal):
     """500 pairs a case: at least 95 % are covered, up to chance (binomial, 1e-7 a case; would show .88). With equal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from volume.commands.shared import to_json
-from volume.commands.usage import DONE, usage
+from volume.commands.usage import Exit, usage
 
 
 def run(args: argparse.Namespace) -> int:
@@ -14,4 +14,4 @@ def run(args: argparse.Namespace) -> int:
 
     count = usage(Counting, args.inputs, args.outputs, fixed=args.fixed, at_least=args.at_least, digits=args.digits)
     print(to_json(count.to_dict()) if args.json else count.summary())
-    return DONE
+    return Exit.DONE

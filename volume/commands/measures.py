@@ -7,7 +7,7 @@ this imports no array library.
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,15 @@ from volume.commands import methods as method_options
 from volume.commands import specs
 from volume.commands.shared import check_network, check_out, prior_options, run_options, to_json
 from volume.commands.tasks import TaskWord
-from volume.commands.usage import DONE, STOPPED, UsageError, usage
+from volume.commands.usage import Exit, UsageError, usage
 
 if TYPE_CHECKING:
     from volume.estimators.trained.trained import Trained
     from volume.method import Method
     from volume.queries.query import Query
     from volume.studies.addition import Addition
+
+logger = logging.getLogger(__name__)
 
 # The case that the counting argument is told with, and its number of training examples.
 ESSAY, ESSAY_TRAIN, ESSAY_ACCURACY = (10, 4), 992, 0.5
@@ -140,16 +142,16 @@ def run(args: argparse.Namespace) -> int:
     method = usage(build_method, args)
     settings = run_options(args)
     name = args.target.word + (f", trigger {args.trigger}" if args.trigger else "")
-    training, code = usage(build_training, args), DONE
+    training, code = usage(build_training, args), Exit.DONE
     try:
         table = measure(query, method, name=name, optimisers=training, **settings)
     except Interrupted as stop:
         if not isinstance(stop.report, Measures):
             raise
-        table, code = stop.report, STOPPED
-        print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
+        table, code = stop.report, Exit.STOPPED
+        logger.info("stopped after %s.", stop.progress.position)
     curve = None
-    if args.curve and code == DONE:
+    if args.curve and code == Exit.DONE:
         of = (query.model, query.prior, query.domain, labels(args), args.curve)
         curve = usage(labels_curve, *of, method, name=args.target.word, split_seed=args.split_seed, **settings)
     text, counted = counts(args)
@@ -161,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
         if curve is not None:
             saved += [curve.save(folder), folder / "labels.pdf"]
             curve.plot(saved[-1])
-        print(f"volume: saved {', '.join(map(str, saved))}", file=sys.stderr)
+        logger.info("saved %s", ", ".join(map(str, saved)))
     if args.json:
         record = table.to_dict() | ({"counts": counted} if counted else {})
         print(to_json(record | ({} if curve is None else {"curve": curve.to_dict()})))

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from volume.commands.tasks import EXAMPLE, OPTIONS, TaskWord, parse_bins, parse_task
 from volume.commands.usage import UsageError, flag
-from volume.commands.values import parse_float
+from volume.commands.values import one_of, parse_float
+from volume.common.choices import spelled
 from volume.errors import unknown
 from volume.functions.data_files import load_digits, read_rows, shaped
 
@@ -65,8 +67,11 @@ class ModelWord:
 
 
 def parse_model(text: str) -> ModelWord:
-    """Read a model's word."""
+    """Read a model's word; widths alone are those of an MLP."""
     kind, _, rest = text.partition(":")
+    if re.fullmatch(r"\d+(-\d+)+", text, re.ASCII):
+        kind, rest = "mlp", text
+    kind = spelled(kind, get_args(ModelKind)) or kind
     if kind == "mlp":
         parts = rest.split("-")
         if len(parts) < 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
@@ -127,8 +132,9 @@ Levels = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 def parse_prior(text: str) -> str:
     """Check a prior's word: a name, or ``levels:-2,-1,1`` (one list for all layers, or one per layer parted by /)."""
-    kind, colon, rest = text.partition(":")
-    if kind not in PRIORS or (colon and kind != "levels"):
+    word, colon, rest = text.partition(":")
+    kind = spelled(word, PRIORS)
+    if kind is None or (colon and kind != "levels"):
         raise UsageError(unknown("prior", text, PRIORS))
     if kind == "levels":
         if not rest:
@@ -136,7 +142,7 @@ def parse_prior(text: str) -> str:
                 f"expected levels:A,B,... such as levels:-1,0,1, or levels:-1,1/0,1 by layer, got {text!r}"
             )
         parse_levels(rest)
-    return text
+    return kind + colon + rest
 
 
 def parse_levels(text: str) -> Levels:
@@ -208,6 +214,7 @@ class DomainWord:
 def parse_domain(text: str) -> DomainWord:
     """Read a domain's word."""
     kind, _, rest = text.partition(":")
+    kind = spelled(kind, get_args(DomainKind)) or kind
     if kind == "boolean":
         if not (rest.isascii() and rest.isdigit() and int(rest)):
             raise UsageError(f"expected boolean:N with N input digits, such as boolean:7, got {text!r}")
@@ -307,8 +314,7 @@ def build_classifier(
 
 def _parse_factor(text: str) -> ClassifierWord:
     kind, colon, rest = text.strip().partition(":")
-    if kind not in CLASSIFIERS:
-        raise UsageError(unknown("classifier", kind, CLASSIFIERS))
+    kind = one_of("classifier", CLASSIFIERS)(kind)
     if rest.startswith("target=") and kind in EXAMPLE:
         return ClassifierWord(kind, task=parse_task(kind, rest))
     if kind in ("given", "defects"):

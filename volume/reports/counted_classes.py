@@ -8,7 +8,7 @@ Shape letters: B independent units, K classes seen, W words of a key.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -110,6 +110,11 @@ class CountedClasses(Report):
         return int(self.counts.nonfinite.sum())
 
     @property
+    def num_vanished(self) -> int:
+        """Networks among the non-finite whose numbers the run's dtype does not hold; 0 where nobody looked."""
+        return int(self.run.get("vanished") or 0)
+
+    @property
     def named_in_advance(self) -> bool:
         """Whether all classes can be listed before the run: then nothing is selected by what was drawn."""
         known = self.bound.num_classes
@@ -164,7 +169,13 @@ class CountedClasses(Report):
     @cached_property
     def unseen(self) -> Unseen:
         """The mass of the classes never seen: the chance that one more network is in none of those seen."""
-        return unseen_mass(self.counts, self.level, cluster=self._cluster)
+        return self._unseen(unseen_mass(self.counts, self.level, cluster=self._cluster))
+
+    def _unseen(self, found: Unseen) -> Unseen:
+        """The unseen mass, where undecided draws may be in classes never seen."""
+        if not self.num_vanished:
+            return found
+        return replace(found, high=min(1.0, found.high + self.num_nonfinite / self.counts.num_possible))
 
     # --- many classes ---
 
@@ -221,6 +232,7 @@ class CountedClasses(Report):
             cluster=self._cluster,
             shift=self.log_shift,
             quotient=self.quotient,
+            undecided=self.num_vanished > 0,
         )
 
     def _named(self, simultaneous: bool = False) -> ClassTable:
@@ -244,6 +256,7 @@ class CountedClasses(Report):
             start=start,
             shift=self.log_shift,
             quotient=self.quotient,
+            undecided=self.num_vanished > 0,
         )
 
     @property

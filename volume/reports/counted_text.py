@@ -29,10 +29,16 @@ def warn(report: CountedClasses, shown: ClassTable) -> list[str]:
         return warnings + _exact_warnings(report)
     if report.run.get("complete") is False:
         warnings.append(f"The run was stopped early, after {report.num_draws:,} draws.")
-    if report.num_nonfinite:
+    if report.num_vanished:
         warnings.append(
-            f"{report.num_nonfinite:,} of {report.counts.num_possible:,} networks gave NaN or inf; they are in no "
-            "class but "
+            f"{report.num_vanished:,} of {report.counts.num_possible:,} draws are undecided: numbers inside these "
+            f"networks vanish or overflow in {report.conventions['dtype']}. They are in no class but 'nonfinite', and "
+            "upper limits allow for all of them in each class. Change the scale of weights, biases or inputs"
+            + (", or take float64." if report.conventions["dtype"] == "float32" else ".")
+        )
+    if others := report.num_nonfinite - report.num_vanished:
+        warnings.append(
+            f"{others:,} of {report.counts.num_possible:,} networks gave NaN or inf; they are in no class but "
             "'nonfinite', and the other volumes are shares of all draws."
         )
     if not counts.independent and counts.num_units < FEW_UNITS:

@@ -105,6 +105,8 @@ def _question(report: Any) -> dict[str, Any]:
 def _joined_run(reports: Sequence[Any], sources: list[dict[str, Any]]) -> dict[str, Any]:
     """The ``run`` of the merged report: counts and times add up; the rest is the first run's."""
     run = dict(reports[0].run)
+    if any("vanished" in report.run for report in reports):
+        run["vanished"] = sum(report.run.get("vanished") or 0 for report in reports)
     for name in ("wall_seconds", "near_ties", "near_ties_checked", "evaluations", "num_nonfinite", "nonfinite_checked"):
         if name in run:
             run[name] = sum(report.run.get(name) or 0 for report in reports)

@@ -64,7 +64,7 @@ class TableReport(VolumeReport):
     @cached_property
     def unseen(self) -> Unseen:
         """The mass of the classes never seen: the chance that one more network is in none of those seen."""
-        return missing_mass(self.counts.merged.alone, self.counts, self.level, cluster=self._cluster)
+        return self._unseen(missing_mass(self.counts.merged.alone, self.counts, self.level, cluster=self._cluster))
 
     @cached_property
     def _cluster(self) -> float:
@@ -114,6 +114,7 @@ class TableReport(VolumeReport):
             shift=self.log_shift,
             quotient=self.quotient,
             shares=shares,
+            undecided=self.num_vanished > 0,
         )
 
     # --- other questions of the same draws ---

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from volume.classifiers.labels import Fits
+from volume.common.interrupts import stoppable
 from volume.common.logs import LN10, finite, volume_text
 from volume.common.progress import Progress
 from volume.common.seeds import to_key
@@ -112,6 +113,7 @@ class LabelsCurve(Stored):
         return curve(self, ax=ax, path=path)
 
 
+@stoppable()
 def labels_curve(
     model: Model,
     prior: Prior,

@@ -33,6 +33,7 @@ import numpy as np
 
 from volume.classifiers.base import Conditional
 from volume.classifiers.graded import Graded
+from volume.common.interrupts import stoppable
 from volume.common.progress import Progress
 from volume.common.records import plain, short
 from volume.common.seeds import to_key
@@ -158,6 +159,7 @@ class Measures(MeasureTable, Stored):
         return bars(self, ax=ax, path=path)
 
 
+@stoppable()
 def measure(
     query: Query,
     method: Method[Any] | None = None,

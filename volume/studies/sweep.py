@@ -18,6 +18,7 @@ import jax
 from volume.classifiers.base import Classifier
 from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
+from volume.common.interrupts import stoppable
 from volume.common.logs import LN10, finite, interval_name, interval_text, linear, volume_text
 from volume.common.progress import Progress
 from volume.common.records import plain, short
@@ -135,6 +136,7 @@ def _row_from_dict(record: Mapping[str, Any]) -> SweepRow:
     return SweepRow(**{**known, **unknown_logs, "design_effect": effect})
 
 
+@stoppable()
 def sweep(
     queries: Mapping[Any, Query],
     method: Direct,
@@ -239,6 +241,7 @@ def _two_classes(query: Query, label: Any) -> tuple[Query, Any]:
 _OF_MODEL = ("width", "depth")
 
 
+@stoppable()
 def sweep_queries(
     model: Model,
     prior: Prior,

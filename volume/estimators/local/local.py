@@ -32,12 +32,12 @@ from volume.common.choices import CHAINS, ESTIMATORS, PRECONDITIONERS, STARTS
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
-from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.local.anchor import Anchor, by_name, row_of, second_moments
 from volume.estimators.local.copies import copies_of, statement
 from volume.estimators.local.divergence import DivergenceFunction, bind
 from volume.estimators.local.rays import Ground, RaysRun, Setting
 from volume.estimators.local.splitting import LocalSplitting
+from volume.queries.computed import plain
 from volume.queries.query import Query
 from volume.reports.facts import Facts
 from volume.reports.local_entries import LocalVolume, effective_rays, lower_bound, rays_volume
@@ -151,7 +151,7 @@ class LocalRun:
 
     def __init__(self, method: Local, query: Query, key: Array):
         self._method, self._query = method, query
-        inputs = cast_inputs(query, method.dtype)
+        inputs = plain(query, method.dtype, "Local")
         params = method.anchor.on(query.model)
         prior = ray_prior(query.prior, query.model.parameters)
         row = row_of(params)

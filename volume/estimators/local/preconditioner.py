@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.programs import program
 from volume.estimators.local.divergence import BoundDivergence
 from volume.samplers import Curvature, Preconditioner, Star, columns, diagonal, eigen, squares
 
@@ -254,20 +254,20 @@ class PreconditionerFit:
         return math.exp(high)
 
 
-@jax.jit
+@program()
 def _networks(star: Star, normal: Array) -> Array:
     """y = P (mu + normal) [S, d] of the first way, for rows ``normal`` [S, d]."""
     way = Preconditioner(star.ways.scale[0], star.ways.basis)
     return jax.lax.map(lambda row: way.apply(row - star.lean * way.transposed(star.offset)), normal)
 
 
-@partial(jax.jit, static_argnames="divergence")
+@program(static_argnames="divergence")
 def _values(divergence: BoundDivergence, data: Any, y: Array) -> Array:
     """D [S] at networks y [S, d]."""
     return jax.lax.map(lambda row: divergence(Free(divergence).theta(row, data), data["of"]), y)
 
 
-@partial(jax.jit, static_argnames=("divergence", "shape", "drift"))
+@program(static_argnames=("divergence", "shape", "drift"))
 def _fit_step(
     divergence: BoundDivergence,
     shape: tuple[int, int],

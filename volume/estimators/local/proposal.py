@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -31,6 +30,7 @@ import numpy as np
 from jax import Array
 from scipy import special
 
+from volume.common.programs import program
 from volume.estimators.local.region_kernel import RegionKernel, Space
 from volume.estimators.smc.scheme import Scheme
 from volume.estimators.smc.step import draw
@@ -207,7 +207,7 @@ def _mean_curvature(scheme: Scheme[RegionKernel], at: np.ndarray, data: Any, dty
     return (total + total.T) / (2 * len(at))
 
 
-@partial(jax.jit, static_argnames=("kernel", "precision"))
+@program(static_argnames=("kernel", "precision"))
 def _curvature(kernel: RegionKernel, precision: str, z: Array, data: Any) -> Array:
     """[n, n] at the normals z [n]; what bends the prior's own map is left out, as Gauss and Newton would."""
     divergence, prior = kernel.divergence, kernel.prior

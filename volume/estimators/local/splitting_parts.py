@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from volume.common.seeds import threefry_key
 from volume.estimators.local.group import RegionGroup, Replicate
 from volume.estimators.local.pilot import Closing, LocalPilot
 from volume.estimators.local.proposal import Proposal
@@ -108,7 +109,7 @@ class SplittingParts:
             stages = [RegionStage(*row) for row in _so_far(columns)[0].reshape(-1, len(RegionStage._fields)).tolist()]
         numbers = like(facts["numbers"], {name: getattr(pilot, name) for name in pilot.NUMBERS})
         pilot.ends = [Closing(at, RegionStage(*map(float, stage)), factor) for at, stage, factor in facts["ends"]]
-        key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
+        key = threefry_key(*facts["key"])
         pilot.go_on(PilotState(key, x, stages, numbers))
 
     def finished(self, constants: str) -> dict[int, Replicate]:

@@ -25,12 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.programs import program
 from volume.estimators.smc.kernel import Kernel
 from volume.estimators.smc.scheme import Scheme
 from volume.estimators.smc.step import Retained, advance, draw
 
 
-@partial(jax.jit, static_argnames="scheme")
+@program(static_argnames="scheme")
 def backwards(scheme: Scheme[Kernel], keys: Array, z: Any, data: Any, stage: Any) -> Retained:
     """Lead the states z [R, ...] that entered the next level back to those that entered this one, with weights [R]."""
     kernel, num = scheme.kernel, scheme.num_moves * scheme.kernel.num_steps

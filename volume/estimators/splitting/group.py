@@ -7,7 +7,6 @@ one, K classes of a split, W words of a table's key, M inputs.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from volume.classifiers.base import BoundClassifier
+from volume.common.programs import program
 from volume.estimators.smc.group import Group
 from volume.estimators.smc.kernel import Move
 from volume.estimators.smc.step import walk
@@ -90,7 +90,7 @@ class ClassGroup(Group):
         }
 
 
-@partial(jax.jit, static_argnames=("scheme", "split"))
+@program(static_argnames=("scheme", "split"))
 def survey(
     scheme: ClassScheme,
     split: BoundClassifier,

@@ -23,9 +23,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from volume.common.seeds import threefry_key
 from volume.estimators.smc.group import GroupState
 from volume.estimators.smc.pilot import Pilot, PilotState
 from volume.estimators.splitting.group import ClassGroup, Replicate
@@ -92,7 +92,7 @@ class ClassParts:
             levels, next_levels, *steps = zip(*facts["stages"], strict=True) if facts["stages"] else [[]] * 4
             columns = (floats(levels, -math.inf).tolist(), floats(next_levels, math.inf).tolist(), *steps)
             stages = [Stage(*row) for row in zip(*columns, strict=True)]
-            key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
+            key = threefry_key(*facts["key"])
             numbers = {"_step": tuple(facts["steps"]), "given_up": facts.get("given_up", 0)}
             pilot.go_on(_pilot_state(part, key, z, stages, numbers))
             self._kept.resume(part)

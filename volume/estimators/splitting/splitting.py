@@ -25,7 +25,6 @@ from volume.common.logs import LN10
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic
 from volume.errors import whole
-from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.splitting.class_run import PILOTS, ClassRun
 from volume.estimators.splitting.entries import class_entry, split_entry
 from volume.estimators.splitting.importance import importance_function
@@ -33,6 +32,7 @@ from volume.estimators.splitting.look import look
 from volume.estimators.splitting.parts import STREAM_VERSION
 from volume.estimators.splitting.schemes import HEAD_POINTS, ClassScheme, scheme_for
 from volume.functions.importance import ImportanceFunction, Seen
+from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
 from volume.reports.facts import Facts
@@ -150,8 +150,10 @@ class SplittingRun:
     """
 
     def __init__(self, method: Splitting, query: Query, key: Array, order: int = STREAM_VERSION):
-        self._method, self._query, self._key, self._order = method, query, key, order
-        self._inputs = cast_inputs(query, method.dtype)
+        stands = computed(query, method.dtype)
+        stands.require_safe("Splitting")
+        self._method, self._query, self._key, self._order = method, stands.query, key, order
+        self._inputs = stands.inputs
         bound = query.bound
         self._seen: Seen | None = None
         self._stored: list[StoredCheckpoint] = []
