@@ -38,7 +38,7 @@ if __package__ in (None, ""):
 from benchmarks import script
 from benchmarks.record import Record, Row
 from volume.reports.entries import MAX_SPREAD
-from volume.statistics.replicates import MIN_HIT, interval_offsets, lower_bounds, share_limits
+from volume.statistics.replicates import MIN_HIT, lower_bounds, mean_limits, share_limits
 
 LEVEL = 0.95
 
@@ -54,7 +54,7 @@ def grade_volumes(
     alive = np.isfinite(x).all(axis=1)
     y = x[alive]
     s = y.std(axis=1, ddof=1)
-    low, high = y.mean(axis=1) + np.stack(interval_offsets(s, num, level))
+    low, high = mean_limits(y, level)
     holds, gate = (low <= 0) & (high >= 0), s <= MAX_SPREAD
     if withheld is not None:
         gate &= ~withheld[alive]
@@ -75,6 +75,8 @@ def grade_volumes(
         "low_misses": mean(low > 0),
         "high_misses": mean(high < 0),
         "gated": mean(holds[gate]) if gate.sum() > len(x) / 100 else None,
+        "gated_low": mean((low > 0)[gate]) if gate.sum() > len(x) / 100 else None,
+        "gated_high": mean((high < 0)[gate]) if gate.sum() > len(x) / 100 else None,
         "width": float(np.median(high - low)) if len(s) else None,
         "bound": float(bound.mean()),
         "below": float(-np.median(lower_bounds(x, 1 - level))),
@@ -159,7 +161,7 @@ class Part:
     present: float
     particles: int
     replicates: int
-    clump: float = 1.0
+    cluster: float = 1.0
     section: ClassVar[str] = "Shares"
 
     def grade(self, rng: np.random.Generator, groups: int) -> dict[str, Any]:
@@ -169,7 +171,7 @@ class Part:
         rest = (1 - self.share) * np.exp(rng.normal(-(self.s_rest**2) / 2, self.s_rest, shape))
         g = rng.binomial(self.particles, part / (part + rest)) / self.particles
         x = np.log(part + rest)
-        found = share_limits(x, g, LEVEL, self.clump)
+        found = share_limits(x, g, LEVEL, self.cluster)
         low, high = found.low, found.high
         holds = (low <= self.share) & (self.share <= high)
         resolved = (found.num_hit >= MIN_HIT) & ((g < 1).sum(axis=1) >= MIN_HIT)
@@ -183,7 +185,7 @@ class Part:
             "s_rest": self.s_rest,
             "present": self.present,
             "particles": self.particles,
-            "clump": self.clump,
+            "cluster": self.cluster,
             "replicates": self.replicates,
             "groups": groups,
             "spread": float(np.median(x.std(axis=1, ddof=1))),
@@ -233,7 +235,7 @@ def jobs() -> list[Job]:
     ]
     todo += [HiddenPart(chance, 0.3, r) for chance in (0.02, 0.1) for r in (8, 32)]
     todo += [Part(*part, r) for part in PARTS for r in (8, 16, 32)]
-    todo += [Part(0.003, 1.0, 0.5, 0.2, 1000, 16, clump=0.1)]
+    todo += [Part(0.003, 1.0, 0.5, 0.2, 1000, 16, cluster=0.1)]
     return todo
 
 
@@ -248,7 +250,7 @@ COLUMNS = {
     "s_rest": "s rest",
     "present": "present",
     "particles": "N",
-    "clump": "clump",
+    "cluster": "cluster",
     "replicates": "R",
     "level": "level",
     "groups": "groups",
@@ -261,6 +263,8 @@ COLUMNS = {
     "low_misses": "low above",
     "high_misses": "high below",
     "gated": "after the gate",
+    "gated_low": "its low above",
+    "gated_high": "its high below",
     "width": "median width (nats)",
     "limit": "limit if not resolved",
     "bound": "bound holds",

@@ -72,11 +72,11 @@ def _cover(orders: tuple[int, ...], edges: tuple[tuple[int, int], ...]) -> froze
     """Sets that meet every edge, with the least product of orders."""
     if not edges:
         return frozenset()
-    found = []
+    covers = []
     for place in edges[0]:
         rest = tuple(edge for edge in edges if place not in edge)
-        found.append(_cover(orders, rest) | {place})
-    return min(found, key=lambda cover: math.prod(orders[place] for place in cover))
+        covers.append(_cover(orders, rest) | {place})
+    return min(covers, key=lambda cover: math.prod(orders[place] for place in cover))
 
 
 def stabiliser_size(units: Units, params: Arrays) -> int:
@@ -113,8 +113,8 @@ def _sizes(units: Units, params: dict[str, jax.Array]) -> jax.Array:
     def of_one(params: dict[str, jax.Array]) -> jax.Array:
         def add(index: Any, total: Any) -> Any:
             holds, factors = _completions(units, parts, params, _element(units, parts, index, jnp), jnp)
-            found = jnp.prod(jnp.asarray(factors, jnp.int32), dtype=jnp.int32)  # also in a run of 64 bits
-            return total + jnp.where(holds, found, 0)
+            size = jnp.prod(jnp.asarray(factors, jnp.int32), dtype=jnp.int32)  # also in a run of 64 bits
+            return total + jnp.where(holds, size, 0)
 
         start = jnp.zeros((), jnp.int32)
         return add(0, start) if parts.num_tried == 1 else jax.lax.fori_loop(0, parts.num_tried, add, start)
@@ -186,10 +186,10 @@ def unresolved(units: Units, params: Arrays) -> tuple[str, ...]:
     """
     left = {unit.name: unit for unit in units if unit.order > 1}
     while True:
-        found = [name for name, unit in left.items() if _told_apart(unit, left, params)]
-        if not found:
+        resolved = [name for name, unit in left.items() if _told_apart(unit, left, params)]
+        if not resolved:
             return tuple(left)
-        for name in found:
+        for name in resolved:
             del left[name]
 
 

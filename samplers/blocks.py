@@ -28,7 +28,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from volume.common.seeds import threefry_key
-from volume.models import Model, Parameter, Params
+from volume.models import Followed, Head, Model, Parameter, Params, follow, linear_error
 
 from .prior import Prior, standard_normal
 
@@ -40,6 +40,8 @@ class Block(NamedTuple):
     finite: Array  # [Q, H] bool: no output of this network is NaN or inf
     tie: Array  # [Q, 1, 1, 1]: a non-zero |output| at or below this is a near tie
     weight: Array | None = None  # [Q, H] int32: what ``weigh`` says of each network
+    error: Array | None = None  # [Q, N, C, H] what underflow may have taken, in smallest normal numbers, if watched
+    lost: Array | None = None  # [Q, H] bool: a number on the way overflowed or decided nothing, if watched
 
 
 # An output this many roundings away from zero may have the other sign on other hardware.
@@ -101,17 +103,19 @@ def draw_block(
     heads: int,
     batch: int | None = None,
     weigh: Callable[[Params], Array] | None = None,
+    faint: tuple[str, ...] | None = None,
 ) -> Block:
     """Outputs of ``bodies * heads`` networks on ``inputs`` [N, ...]; the key is consumed.
 
     With ``heads == 1`` the networks are independent draws of all parameters, evaluated ``batch`` at a time; ``weigh``,
-    from parameters [D, *shape] to int32 [D], is then kept of each. ValueError for it with more heads.
+    from parameters [D, *shape] to int32 [D], is then kept of each. ValueError for it with more heads. ``faint``
+    (volume.models.watched): look for what underflow and overflow decide; these parameters may vanish themselves.
     """
     if heads == 1:
-        return _independent(key, model, prior, inputs, bodies, batch or bodies, weigh)
+        return _independent(key, model, prior, inputs, bodies, batch or bodies, weigh, faint)
     if weigh is not None:
         raise ValueError(f"weigh looks at whole networks, and {heads} heads share a body: give heads=1.")
-    return _crossed(key, model, prior, inputs, bodies, heads)
+    return _crossed(key, model, prior, inputs, bodies, heads, faint)
 
 
 def _independent(
@@ -122,20 +126,28 @@ def _independent(
     draws: int,
     batch: int,
     weigh: Callable[[Params], Array] | None,
+    faint: tuple[str, ...] | None,
 ) -> Block:
-    def one(key: Array) -> tuple[Array, Array | None]:
+    def one(key: Array) -> tuple[Any, Array | None]:
         theta = prior.draw(key, model.parameters, inputs.dtype)
         weight = None if weigh is None else weigh({name: value[None] for name, value in theta.items()})  # [1]
+        if faint is not None:
+            return follow(model.apply, theta, inputs, faint), weight
         return model.apply(theta, inputs), weight  # [N, C]
 
     outputs, weight = jax.lax.map(one, jax.random.split(key, draws), batch_size=min(batch, draws))
+    error = lost = None
+    if faint is not None:
+        outputs, error, lost = outputs.outputs, outputs.error[..., None], outputs.lost[:, None]
     outputs = outputs[..., None]
     roundings = NEAR_TIE_ROUNDINGS * jnp.finfo(outputs.dtype).eps
     tie = roundings * jnp.max(jnp.abs(outputs), axis=(1, 2), keepdims=True)
-    return Block(outputs, _finite(outputs), tie, weight)
+    return Block(outputs, _finite(outputs), tie, weight, error, lost)
 
 
-def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int, heads: int) -> Block:
+def _crossed(
+    key: Array, model: Model, prior: Prior, inputs: Array, bodies: int, heads: int, faint: tuple[str, ...] | None
+) -> Block:
     head = model.head
     assert head is not None  # can_share_heads was asked before tracing
     in_head = (head.weight, head.bias)
@@ -146,7 +158,12 @@ def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int,
 
     # A network without hidden layers has no body to draw: its features are the inputs.
     drawn = _draws(key_body, prior, body, dtype, bodies)
-    features = jax.vmap(lambda params: model.features(params, inputs), axis_size=bodies)(drawn)  # [Q, N, F]
+    followed = None
+    if faint is None:
+        features = jax.vmap(lambda params: model.features(params, inputs), axis_size=bodies)(drawn)  # [Q, N, F]
+    else:
+        followed = jax.vmap(lambda params: follow(model.features, params, inputs, faint), axis_size=bodies)(drawn)
+        features = followed.outputs
     theta = _draws(key_head, prior, last, dtype, heads)
     weight = jnp.moveaxis(theta[head.weight], 0, 2)  # [F, C, H]
     if head.bias is not None:  # a bias is the weight of one more feature, which is always 1
@@ -166,7 +183,23 @@ def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int,
     finite = jax.lax.cond(
         jnp.max(bound) < info.max / 2, lambda _: jnp.ones((bodies, num_heads), bool), _finite, outputs
     )  # a NaN bound compares as False
-    return Block(outputs, finite, NEAR_TIE_ROUNDINGS * info.eps * bound[:, None, None, None])
+    tie = NEAR_TIE_ROUNDINGS * info.eps * bound[:, None, None, None]
+    if followed is None:
+        return Block(outputs, finite, tie)
+    error, lost = _watched_heads(followed, features, weight, finite, tuple(faint or ()), head)
+    return Block(outputs, finite, tie, error=error, lost=lost)
+
+
+def _watched_heads(
+    followed: Followed, features: Array, weight: Array, finite: Array, faint: tuple[str, ...], head: Head
+) -> tuple[Array, Array]:
+    """Errors [Q, N, C, H] and lost networks [Q, H] of heads [F, C, H] on features [Q, N, F]; a bias is a feature."""
+    small = jnp.abs(weight) < jnp.finfo(weight.dtype).tiny
+    rows = jnp.arange(weight.shape[0]) < followed.outputs.shape[-1]
+    may = jnp.where(rows, head.weight in faint, head.bias in faint)[:, None, None]
+    error = jnp.pad(followed.error, ((0, 0), (0, 0), (0, weight.shape[0] - followed.error.shape[-1])))
+    error = linear_error(features, error, weight.reshape(len(weight), -1), (small & may).reshape(len(weight), -1))
+    return error.reshape(*error.shape[:2], *weight.shape[1:]), followed.lost[:, None] | ~finite
 
 
 def _draws(key: Array, prior: Prior, parameters: tuple[Parameter, ...], dtype: DTypeLike, num: int) -> Params:

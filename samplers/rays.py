@@ -145,7 +145,7 @@ def shoot(
             return divergence(star.anchor + r * step, data)
 
         below = jnp.zeros((), star.anchor.dtype)
-        found, count, faults = [], jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        brackets, count, faults = [], jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
         for k in range(thresholds.shape[0]):
             least = jnp.maximum(below, low[k])
             guess = 1.0 if k == 0 else below * jnp.sqrt(thresholds[k] / jnp.maximum(thresholds[k - 1], 1e-30))
@@ -153,9 +153,9 @@ def shoot(
                 value, thresholds[k], least, jnp.minimum(high[k], end), jnp.asarray(guess, least.dtype), search
             )
             below = bracket[0]
-            found.append(bracket)
+            brackets.append(bracket)
             count, faults = count + more, faults + undefined
-        lows, highs = (jnp.stack(side) for side in zip(*found, strict=True))
+        lows, highs = (jnp.stack(side) for side in zip(*brackets, strict=True))
         bad, good, undefined = _probe(value, thresholds, lows, low, search.probes)
         squares = jax.vmap(lambda scale: _parts((turned / scale) ** 2))(star.ways.scale)
         parts = jnp.concatenate([_parts(v * v)[None], _parts(v * star.offset)[None], squares])

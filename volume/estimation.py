@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,7 +25,10 @@ from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts, Report
 from volume.reports.loading import load
 from volume.reports.pooled import as_asked
+from volume.runs.config import read_config
 from volume.runs.directory import RunDirectory
+
+logger = logging.getLogger(__name__)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -161,6 +164,7 @@ class Driver:
         make_room()
         local_devices()  # or a sentence that says why there are none
         start = getattr(method, "start_kept", method.start) if kept else method.start
+        logger.debug("%s of %s, seed %s", method, query, self._record)
         self.run: Run[Any] = start(query, key)
         self._directory: RunDirectory | None = None
         self._resumable: Any = None  # the run, where it goes on from checkpoints
@@ -173,17 +177,21 @@ class Driver:
             The report where the folder holds a finished one of a run without checkpoints; else None.
         """
         begun = resume and (out / "config.json").exists()
+        if begun and hasattr(self.run, "as_begun"):
+            self.run.as_begun(read_config(out).get("constants", {}))
         directory = self._directory = stack.enter_context(RunDirectory(out, self.config(command), resume=resume))
         if is_resumable(self.run):
             self._resumable = self.run
-            self._resumable.restore(directory.parts())
+            parts = directory.parts()
+            logger.debug("%d parts found in %s", len(parts), out)
+            self._resumable.restore(parts)
             if hasattr(self.run, "check_room"):
                 self._resumable.check_room(out)
         elif begun:
             report = load(out) if (out / "report.json").is_file() else None
             if report is not None and report.run.get("complete"):
                 return report
-            print(f"volume: {self._method.name} keeps no parts of a run: it starts anew.", file=sys.stderr)
+            logger.warning("%s keeps no parts of a run: it starts anew.", self._method.name)
         return None
 
     def config(self, command: list[str] | None) -> dict[str, Any]:
@@ -220,6 +228,7 @@ class Driver:
             if hasattr(self.run, "stored"):
                 self._resumable.stored(self._directory.parts())
         report = self.report()
+        logger.debug("%s after %.2f s", self.run.progress().position, self._seconds())
         if self._directory is not None and report is not None:
             self._directory.save(report.save)
         return report

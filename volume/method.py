@@ -66,6 +66,9 @@ class Resumable(Run[R_co], Protocol[R_co]):
     Where more results are to come than memory holds, a method has ``start_kept(query, key)`` beside ``start``. The run
     that it begins has ``check_room(folder)``, which raises OSError where its checkpoints have no room on the disk, and
     ``stored(parts)``, which is called with all of them before a report is asked for.
+
+    A run that can still do what an earlier version did has ``as_begun(constants)``, called first with those of the
+    folder: its own `constants` are the same afterwards.
     """
 
     def constants(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import pytest
 from scipy import stats
 
 from benchmarks import coverage_rare as bench
-from volume.reports.entries import replicated_volume
-from volume.statistics.replicates import lognormal_mean_interval, lower_bound
+from volume.reports.entries import FAMILIES, PART_OF, replicated_volume
+from volume.statistics.replicates import lower_bound, mean_interval
 
 GROUPS = 1000  # the full grade takes 10,000
 
@@ -46,7 +46,7 @@ def test_lognormal_replicates():
     rows = rows_of(bench.Lognormal, replicates=8, level=0.95)
     assert len(rows) == 5
     check_volumes(rows)
-    assert rows[0]["width"] < 0.4  # s = .2: the ideal is 2 t_7 s / sqrt(8) = .33
+    assert rows[0]["width"] < 0.45  # s = .2: the ideal is 2 t_7 s / sqrt(8) = .33
 
 
 @pytest.mark.slow
@@ -63,7 +63,7 @@ def test_ideal_splitting(depth, q):
 
 @pytest.mark.slow
 def test_shares():
-    for row in rows_of(bench.Part, GROUPS // 2, replicates=16, clump=1.0):
+    for row in rows_of(bench.Part, GROUPS // 2, replicates=16, cluster=1.0):
         check(row["printed"], row["groups"], 0.06, row)
 
 
@@ -71,6 +71,52 @@ def test_a_part_that_few_replicates_find_breaks_the_interval_and_not_the_bound()
     for row in rows_of(bench.HiddenPart):
         check(row["bound"], row["groups"], 0.05, row)
         assert row["interval"] < 0.9, row
+
+
+def with_solutions_lost(rng: np.random.Generator, num: int, lost: float, s: float) -> np.ndarray:
+    """log(p_hat / p), [3 GROUPS, 8]: ``num`` solutions of equal volume, each lost by a replicate with this chance."""
+    shape = (3 * GROUPS, 8, num)
+    volumes = (rng.random(shape) > lost) / (1 - lost) * np.exp(rng.normal(-(s**2) / 2, s, shape))
+    with np.errstate(divide="ignore"):
+        return np.log(volumes.mean(axis=-1))
+
+
+@pytest.mark.parametrize(("num", "lost", "s"), [(4, 0.3, 0.5), (8, 0.5, 0.5), (2, 0.05, 0.5)])
+def test_the_lower_limit_holds_where_replicates_lose_solutions(num, lost, s):
+    """Of what is printed as an interval the lower limit misses .035 at most: that of the lognormal mean misses .045.
+
+    False alarms: at a true rate of .02, as graded with 20,000 groups, 3,000 miss more than .035 with probability 1e-7.
+    """
+    row = bench.grade_volumes(with_solutions_lost(np.random.default_rng(5), num, lost, s))
+    assert row["as_interval"] > 0.9
+    assert row["gated_low"] <= 0.035
+    assert row["gated_high"] <= 0.035
+    assert row["gated"] >= 0.93
+
+
+@pytest.mark.parametrize(("mean", "least", "most"), [(2, 0, 2), (5, 300, 500)])
+def test_a_part_of_few_families_is_no_interval_by_luck(mean, least, most):
+    """Families of particles are Poisson, of unequal sizes; a part is printed as an interval only where all met it.
+
+    Without a least number of families .3 of the groups are printed at a mean of 2, and the lower limit of the
+    lognormal mean misses .12 of them. False alarms: a true rate of .007 of 425 exceeds .035 with probability 1e-7.
+    """
+    rng = np.random.default_rng(6)
+    families = rng.poisson(mean, (GROUPS // 2, 8))
+    sizes = np.exp(rng.normal(-0.125, 0.5, (*families.shape, families.max())))
+    found = np.sum(sizes * (np.arange(families.max()) < families[..., None]), axis=-1) / mean
+    printed, low_misses, high_misses = 0, 0, 0
+    for x, count in zip(found[np.all(families > 0, axis=1)], families[np.all(families > 0, axis=1)], strict=True):
+        entry = replicated_volume("part", np.log(x) - 100, 0.95, {PART_OF: "all", FAMILIES: float(count.mean())})
+        if entry.headline == "interval":
+            printed += 1
+            low_misses += entry.log_low > -100
+            high_misses += entry.log_high < -100
+        else:
+            assert entry.log_bound < entry.log_volume
+    assert least <= printed <= most
+    assert low_misses <= 0.035 * printed
+    assert high_misses <= 0.035 * printed
 
 
 def test_the_grade_has_power():
@@ -91,6 +137,6 @@ def test_what_is_graded_is_what_is_printed():
         entry = replicated_volume("class", x)
         assert entry.headline == headline
         assert row["as_interval"] == (headline == "interval")
-        low, high = lognormal_mean_interval(x) if headline == "interval" else (lower_bound(x), math.inf)
+        low, high = mean_interval(x) if headline == "interval" else (lower_bound(x), math.inf)
         assert row["printed"] == (low <= -700 <= high)
         assert (entry.log_low if headline == "interval" else entry.log_bound) == pytest.approx(low)

@@ -59,7 +59,7 @@ def test_alike_replicates_have_an_interval_and_the_bound_beside_it():
     logs = found.log_estimates
     assert found.headline == "interval"
     assert found.log_volume == replicates.log_mean(logs)
-    assert (found.log_low, found.log_high) == replicates.lognormal_mean_interval(logs, 0.95)
+    assert (found.log_low, found.log_high) == replicates.mean_interval(logs, 0.95)
     assert found.log_bound == replicates.lower_bound(logs, 1 - 0.95)
     assert found.log_bound < found.log_low < found.log_volume < found.log_high
     assert found.spread == pytest.approx(0.3)
@@ -70,7 +70,7 @@ def test_alike_replicates_have_an_interval_and_the_bound_beside_it():
 def test_replicates_that_differ_too_much_put_the_bound_first_and_name_the_knob():
     found = entry(spread=1.01, notes=["From the method."])
     assert found.headline == "bound"
-    assert (found.log_low, found.log_high) == replicates.lognormal_mean_interval(found.log_estimates, 0.95)
+    assert (found.log_low, found.log_high) == replicates.mean_interval(found.log_estimates, 0.95)
     assert "more particles or moves" in found.notes[0]
     assert volume_text(found.log_volume) in found.notes[0]
     assert found.notes[1] == "From the method."

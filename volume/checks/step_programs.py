@@ -37,11 +37,11 @@ def watched(method: Method[Any], query: Query, run: Callable[[], Any]) -> tuple[
 
 def programs(steps: Mapping[str, Call], traces: Mapping[str, int]) -> dict[str, Program]:
     """What these steps cost."""
-    found = {}
+    measured = {}
     for name, step in steps.items():
         with jax.enable_x64(step.x64):
-            found[name] = replace(measure(step.jitted, *step.args), traces=traces.get(name))
-    return found
+            measured[name] = replace(measure(step.jitted, *step.args), traces=traces.get(name))
+    return measured
 
 
 def _direct(run: Any) -> dict[str, Call]:

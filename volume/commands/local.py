@@ -6,7 +6,7 @@ Everything that can be told from the words alone is checked before the library, 
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ from volume.commands.usage import usage
 if TYPE_CHECKING:
     from volume.estimators.local.local import Local
     from volume.queries.query import Query
+
+logger = logging.getLogger(__name__)
 
 
 def build(args: argparse.Namespace, query: Query) -> Local:
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     curve = LocalCurve.of(report)
     if folder is not None:
         drawn = [curve.plot(Path(folder) / "curve.pdf")] if len(args.cutoff) > 1 else []
-        print(f"volume: saved in {', '.join(map(str, [folder, *drawn]))}", file=sys.stderr)
+        logger.info("saved in %s", ", ".join(map(str, [folder, *drawn])))
     if args.json:
         print(to_json(report.to_dict()))
     else:

@@ -7,6 +7,10 @@ anything else in. For labels the score is the smallest margin y_i f(x_i) over th
 are reached one after the other, that of the first part not reached yet. For single labels the latter gives the levels
 of the chain rule p(f) = prod_k P(y_k | y_1..y_{k-1}).
 
+Of a network that can shrink all of its outputs together, by its last layer, the score does not depend on their size. By
+any other a wrong network comes near the class as it shrinks, and particles are caught where all outputs are nearly 0.
+Where outputs cannot shrink (thresholds), their size leads to the class, and the score does see it.
+
 Shape letters: N inputs of the domain, M inputs that the score reads, C outputs, m labelled inputs.
 """
 
@@ -34,6 +38,8 @@ class Seen(NamedTuple):
 
     zero: np.ndarray  # [N] bool: every output of every network was exactly 0
     mean_square: np.ndarray  # [N] over networks and outputs; finite
+    shrinks: bool = False  # all outputs go to 0 as the parameters of the last layer do
+    num_outputs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +60,11 @@ class ImportanceFunction(ByContent, ABC):
         """Return how near the network is, a float that rises on the way; any value where it is inside."""
 
     @abstractmethod
-    def seen(self, seen: Seen) -> ImportanceFunction:
-        """Return the importance function of the same class whose score knows what prior draws show."""
+    def seen(self, seen: Seen, rows: np.ndarray | None = None) -> ImportanceFunction:
+        """Return the importance function of the same class whose score knows what prior draws show.
+
+        ``rows``: those of the whole of which this is a part. Default: its own.
+        """
 
     @abstractmethod
     def onto(self, rows: np.ndarray) -> ImportanceFunction:
@@ -88,7 +97,8 @@ class Right(ImportanceFunction):
     labels: np.ndarray  # [m]
     least: int
     most: int
-    size: float = 0.0  # mean square of an output under the prior
+    # Mean square of an output under the prior. None: margins are scaled by all outputs that are read, and nothing else.
+    size: float | None = 0.0
     scored: np.ndarray | None = None  # which of the m make up the score; None: all
     always: int = 0  # of the others, right for every network: their output is 0, a tie, class 0, as labelled
 
@@ -96,7 +106,7 @@ class Right(ImportanceFunction):
     def rows(self) -> np.ndarray:
         return np.unique(self.positions)
 
-    def seen(self, seen: Seen) -> Right:
+    def seen(self, seen: Seen, rows: np.ndarray | None = None) -> Right:
         """Return the function with a score of the inputs whose output is not always 0, and of their scale.
 
         Raises:
@@ -112,17 +122,21 @@ class Right(ImportanceFunction):
                 f"No network is in this class: the output{where} was exactly 0, a tie, which is class 0, in every "
                 "network tried. Give the model biases and the prior a bias_std, or change the label."
             )
+        alive = np.sum(~seen.zero[self.rows if rows is None else rows])
         size = float(np.mean(seen.mean_square[self.positions[kept]])) if len(kept) else 0.0
+        if seen.shrinks and alive * max(1, seen.num_outputs - 1) > 1:  # one margin over its own size is a sign
+            size = None
         return replace(self, size=size, scored=frozen(kept, np.int64), always=always)
 
     def data(self) -> tuple[Any, ...]:
-        return self.labels, np.float64(self.size)
+        return (self.labels,) if self.size is None else (self.labels, np.float64(self.size))
 
     def blank(self) -> Right:
-        return replace(self, labels=frozen(np.zeros_like(self.labels), np.int32), size=0.0)
+        size = None if self.size is None else 0.0
+        return replace(self, labels=frozen(np.zeros_like(self.labels), np.int32), size=size)
 
     def filled(self, data: Iterator[Any]) -> Right:
-        return replace(self, labels=next(data), size=next(data))
+        return replace(self, labels=next(data), size=None if self.size is None else next(data))
 
     def onto(self, rows: np.ndarray) -> Right:
         return replace(self, positions=frozen(np.searchsorted(rows, self.positions), np.int64))
@@ -136,14 +150,16 @@ class Right(ImportanceFunction):
     def margins(self, outputs: Array, scored: np.ndarray) -> Array:
         """Return by how much each scored label is given (> 0) or missed (< 0), in units of a typical output."""
         at, labels = outputs[self.positions[scored]], self.labels[scored]
+        sized = outputs if self.size is None else at
         if outputs.ndim == 1:
-            margin, size = at * (2 * labels - 1), jnp.mean(at**2)
+            margin, size = at * (2 * labels - 1), jnp.mean(sized**2)
         else:
             own = jnp.take_along_axis(at, labels[:, None], axis=1)
             others = jnp.where(np.arange(at.shape[1]) == labels[:, None], -jnp.inf, at)
-            margin, size = own[:, 0] - jnp.max(others, axis=1), jnp.mean((at - at.mean(axis=1, keepdims=True)) ** 2)
-        # The part from the prior keeps the score from standing still: one margin over its own size is a sign.
-        size = size + self.size / len(labels)
+            margin = own[:, 0] - jnp.max(others, axis=1)
+            size = jnp.mean((sized - sized.mean(axis=1, keepdims=True)) ** 2)
+        if self.size is not None:
+            size = size + self.size / len(labels)
         scaled = margin / jnp.sqrt(jnp.maximum(size, jnp.finfo(at.dtype).tiny))
         return jnp.where(margin == 0, jnp.where(self._right(outputs)[scored], TIE_MARGIN, -TIE_MARGIN), scaled)
 
@@ -178,8 +194,9 @@ class Every(ImportanceFunction):
     def rows(self) -> np.ndarray:
         return np.unique(np.concatenate([part.rows for part in self.parts]))
 
-    def seen(self, seen: Seen) -> Every:
-        return replace(self, parts=tuple(part.seen(seen) for part in self.parts))
+    def seen(self, seen: Seen, rows: np.ndarray | None = None) -> Every:
+        rows = self.rows if rows is None else rows
+        return replace(self, parts=tuple(part.seen(seen, rows) for part in self.parts))
 
     def onto(self, rows: np.ndarray) -> Every:
         return replace(self, parts=tuple(part.onto(rows) for part in self.parts))

@@ -25,6 +25,10 @@ from volume.statistics.replicates import Share
 
 # Above this spread of log p_hat the generalised interval is shaky and the bound leads (docs/estimators.md).
 MAX_SPREAD = 1.0
+# Families of particles that a replicate must hold of a part on average before its interval is printed: of fewer, the
+# replicates that met it are chosen by their luck. Up to twice as many, and its lower end is the bound.
+MIN_FAMILIES = 4.0
+FAMILIES = "families"  # in the diagnostics of a part
 # In the diagnostics of a part of another class's replicates: that class's label. It holds the other diagnostics.
 PART_OF = "part_of"
 DIGITS = 3  # of volumes in a table: all columns of a class then fit a terminal
@@ -192,6 +196,8 @@ class ReplicatedVolume(ClassEstimate):
     def why_not_compared(self) -> str:
         if self.num_dead:
             return f"{self.num_dead} of {self.num_replicates} replicates {self._lost}"
+        if self.headline != "interval" and self.spread <= MAX_SPREAD:
+            return f"replicates hold fewer than {MIN_FAMILIES:g} families of particles of it"
         if self.headline != "interval":
             return f"replicates spread by {self.spread:.2g}, more than {MAX_SPREAD:g}"
         return ""
@@ -235,7 +241,7 @@ class ReplicatedVolume(ClassEstimate):
     def cells(self) -> dict[str, str]:
         interval = self._interval if not self.num_dead and self.num_replicates > 1 else "none"
         ideal, bound = self.diagnostics.get("ideal_spread"), volume_text(self.log_bound, DIGITS)
-        found = {
+        cells = {
             "volume": {"interval": volume_text(self.log_volume, DIGITS), "bound": f"> {bound}"}.get(
                 self.headline, "not reached"
             ),
@@ -246,12 +252,12 @@ class ReplicatedVolume(ClassEstimate):
             "replicates": f"{self.num_replicates}" + (f", {self.num_dead} {self._lost}" if self.num_dead else ""),
         }
         if isinstance(ideal, (int, float)):
-            found["spread (ideal)"] += f" ({ideal:.2f})"
+            cells["spread (ideal)"] += f" ({ideal:.2f})"
         if self.share is not None:
             share, low, high, hit = self.share
             resolved = hit >= replicates.MIN_HIT
-            found["share within"] = f"{share:.3g} ({low:.3g} - {high:.3g})" if resolved else f"below {high:.3g}"
-        return found
+            cells["share within"] = f"{share:.3g} ({low:.3g} - {high:.3g})" if resolved else f"below {high:.3g}"
+        return cells
 
     def sentence(self) -> str:
         if self.headline == "interval":
@@ -274,8 +280,9 @@ def replicated_volume(
 ) -> ReplicatedVolume:
     """The volume of one class from the logs [R] of independent estimates p_hat with E[p_hat] = V; -inf is p_hat = 0.
 
-    With no dead replicate: the generalised interval, which leads while the spread is at most 1; above, the bound
-    leads and a note names the knob to turn. With a dead one, or one replicate alone: the bound and no interval.
+    With no dead replicate: the interval, which leads while the spread is at most 1; above, or for a part of a class of
+    which replicates hold too few families of particles, the bound leads and a note names the knob to turn. With a dead
+    one, or one replicate alone: the bound and no interval.
 
     Raises:
         ValueError: no replicate, NaN or +inf among them, a level outside (0, 1).
@@ -305,10 +312,18 @@ def replicated_volume(
     elif len(logs) == 1:
         note = f"One replicate, {volume_text(log_volume)}, has a bound but no interval: give 8 replicates or more."
     else:
-        low, high = replicates.lognormal_mean_interval(logs, level)
+        low, high = replicates.mean_interval(logs, level)
+        families = (diagnostics or {}).get(FAMILIES, math.inf)
+        if families < 2 * MIN_FAMILIES:
+            low = min(low, replicates.lower_bound(logs, (1 - level) / 2))
         ends = (low, min(high, 0.0))
-        if spread <= MAX_SPREAD:
+        if spread <= MAX_SPREAD and families >= MIN_FAMILIES:
             headline = "interval"
+        elif spread <= MAX_SPREAD:
+            note = (
+                f"Its replicates hold {families:.2g} families of particles of it on average, and an interval needs "
+                f"{MIN_FAMILIES:g}: of the mean, {volume_text(log_volume)}, the bound leads. Give more particles."
+            )
         else:
             note = (
                 f"The replicates spread by {spread:.2g} in log p, more than {MAX_SPREAD:g}: the mean, "

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from pathlib import Path
 from typing import Any
 
 from volume.common.atomic_files import write_text
 from volume.common.record_reading import check_seal, read_json, sha256_of
 from volume.common.records import plain, short
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "param-volume run directory"
 VERSION = 1
@@ -41,14 +43,16 @@ def settle_config(path: Path, config: dict[str, Any], *, resume: bool) -> None:
             "round in another way: set them as they were, or give another folder."
         )
     where = difference(_strict(theirs), _strict(mine))
+    if where is not None and where.startswith("constants"):
+        raise ValueError(
+            f"{path} was begun by a version of this library that draws in another order ({where}): go on with that "
+            "version, or begin anew in another folder."
+        )
     if where is not None:
         raise ValueError(f"{path} belongs to another run: {where}. Ask its question, or give another folder.")
     where = difference(theirs.get("versions"), mine.get("versions"), "versions")
     if where is not None:
-        print(
-            f"volume: {path} was begun with other versions ({where}): draws may differ where sums are rounded.",
-            file=sys.stderr,
-        )
+        logger.warning("%s was begun with other versions (%s): draws may differ where sums are rounded.", path, where)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -5,9 +5,11 @@ Quantity: p in (0, 1], however small. Data: p_hat_1..p_hat_R >= 0, independent, 
 shifted by c, so log p = -2302 or -1e5 is as exact as log p = -1.
 
 * Estimate: the mean of p_hat, unbiased (`log_mean`).
-* Interval, when all replicates lived and log p_hat is near normal: Krishnamoorthy and Mathew (2003, Journal of
-  Statistical Planning and Inference 115, 103-121, section 2). With m and s^2 the mean and variance of log p_hat, the
-  percentiles of T = m - Z s sqrt((R-1)/(R W)) + s^2 (R-1)/(2 W), Z ~ N(0, 1), W ~ chi-square with R - 1 degrees.
+* Interval, when all replicates lived (`mean_interval`). Where log p_hat is normal: Krishnamoorthy and Mathew (2003,
+  Journal of Statistical Planning and Inference 115, 103-121, section 2). With m and s^2 the mean and variance of
+  log p_hat, the percentiles of T = m - Z s sqrt((R-1)/(R W)) + s^2 (R-1)/(2 W), Z ~ N(0, 1), W ~ chi-square with
+  R - 1 degrees. Where replicates miss some of several solutions log p_hat is skewed to the left, m + s^2/2 is too high
+  and so is that lower limit: the interval takes the lower of it and of Student's for the mean of p_hat itself.
 * Lower bound that assumes nothing but E[p_hat] = p and independence: Markov's inequality (`lower_bound`).
 * Upper bound from runs with E[1/p_hat] <= 1/p: Markov again (`reverse_upper_bound`).
 * Shares of a part within a class: a ratio of sums over replicates, with a jackknife (`share_interval`).
@@ -29,6 +31,9 @@ from scipy import special
 from volume.common.validation import check_fraction, check_level
 from volume.statistics.intervals import moment_limits
 
+# Of the error that is allowed on either side, what the limits themselves take. The rest is for what no limit sees: that
+# intervals are printed only where all replicates lived and agree.
+ALLOWED = 0.6
 # Gauss-Legendre nodes, and the part of the chi-square law that is left out on either side. Three times the nodes move
 # no limit by more than 1e-8 s, for R from 3 to 1000, s from 1e-9 to 40 and levels up to .9999; R = 2 moves by 2e-6 of
 # itself at .9999.
@@ -102,6 +107,36 @@ def ideal_spread(means: ArrayLike, num_particles: int, variances: ArrayLike | No
 # ------------------------------------------------------------------------------------------------ the interval
 
 
+def mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """(log_low, log_high) for p, natural, from R >= 2 replicates of which none died; `mean_limits` of one group.
+
+    Raises ValueError as `lognormal_mean_interval`.
+    """
+    x = _all_alive(log_estimates, "mean_interval")
+    low, high = mean_limits(x[None], level)
+    return float(low[0]), float(high[0])
+
+
+def mean_limits(x: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Limits of log p, natural, from the logs of groups of replicates, none dead: [S, R] -> [S].
+
+    The upper limit is that of `lognormal_mean_interval`, exact where log p_hat is normal and high where it is skewed
+    to the left. The lower limit is the lower of that one and of Student's for the mean of p_hat, exact where p_hat is
+    normal and low where it is skewed to the right; but no lower than what assumes nothing (`lower_bound`).
+    """
+    check_level(level)
+    level = 1 - ALLOWED * (1 - level)
+    num = x.shape[-1]
+    mean, s = _mean_and_spread(x)
+    low, high = mean + np.stack(interval_offsets(s, num, level))
+    top = _top(x)
+    p = np.exp(x - top[..., None])
+    average, error = p.mean(axis=-1), p.std(axis=-1, ddof=1) / math.sqrt(num)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        student = top + np.log(np.maximum(average - special.stdtrit(num - 1, (1 + level) / 2) * error, 0))
+    return np.minimum(low, np.maximum(student, lower_bounds(x, (1 - level) / 2))), high
+
+
 def lognormal_mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """(log_low, log_high) for p, natural, from R >= 2 replicates of which none died; see the file's first lines.
 
@@ -109,12 +144,7 @@ def lognormal_mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tu
     percentile (R = 2 at level .9999: within 2e-6 of it). s = 0 gives (m, m). Raises ValueError for a dead replicate,
     fewer than two, or a level outside (0, 1).
     """
-    x = _replicates(log_estimates)
-    if not np.all(np.isfinite(x)):
-        raise ValueError(
-            f"lognormal_mean_interval got {int(np.sum(np.isneginf(x)))} of {len(x)} replicates that died "
-            "(log estimate -inf): their logs have no mean. Use lower_bound, which counts them, or more particles."
-        )
+    x = _all_alive(log_estimates, "lognormal_mean_interval")
     mean, s = _mean_and_spread(x)
     low, high = interval_offsets(s[None], len(x), level)
     return float(mean + low[0]), float(mean + high[0])
@@ -266,7 +296,7 @@ def reverse_upper_bound(log_inverse: ArrayLike, alpha: float = 0.05) -> float:
 # ------------------------------------------------------------------------------------------------------- shares
 
 
-def share_interval(log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, clump: float = 1.0) -> Share:
+def share_interval(log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, cluster: float = 1.0) -> Share:
     """The share of a part B within a class A, from R replicates: ``log_estimates`` [R] of log p_hat (A) and
     ``fractions`` [R], the fraction g_r of replicate r's final population that lies in B.
 
@@ -275,11 +305,13 @@ def share_interval(log_estimates: ArrayLike, fractions: ArrayLike, level: float 
     g = np.asarray(fractions, float)
     if g.ndim != 1:
         raise ValueError(f"fractions has shape {g.shape}: give one per replicate, [R]; share_intervals takes [R, K].")
-    found = share_intervals(log_estimates, g[:, None], level, clump)
-    return Share(float(found.share[0]), float(found.low[0]), float(found.high[0]), int(found.num_hit[0]))
+    shares = share_intervals(log_estimates, g[:, None], level, cluster)
+    return Share(float(shares.share[0]), float(shares.low[0]), float(shares.high[0]), int(shares.num_hit[0]))
 
 
-def share_intervals(log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, clump: float = 1.0) -> Shares:
+def share_intervals(
+    log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, cluster: float = 1.0
+) -> Shares:
     """Shares of K parts within a class A, linear: sum_r p_hat_r g_r / sum_r p_hat_r, each part by itself.
 
     ``log_estimates`` [R]: log p_hat of A; ``fractions`` [R, K]: g, the fraction of replicate r's final population in
@@ -293,14 +325,14 @@ def share_intervals(log_estimates: ArrayLike, fractions: ArrayLike, level: float
     spreads by 1.5 nats between replicates either alone can cover less than .9; together they cover .93 and more
     (docs/replicates.md).
 
-    Not resolved: hit in fewer than 4 replicates, low = 0 and high from one clump more than was seen, as for counts
-    (`moment_limits`); missed in fewer than 4, the mirror image; both, (0, 1). ``clump`` in (0, 1] is the largest part
+    Not resolved: hit in fewer than 4 replicates, low = 0 and high from one cluster more than was seen, as for counts
+    (`moment_limits`); missed in fewer than 4, the mirror image; both, (0, 1). ``cluster`` in (0, 1] is the largest part
     of one replicate's final population that may hang on one accident, say the descendants of one particle. At 1, the
     default, nothing is assumed, and never hit means at most 1 - (alpha/2)^(1/R): .37 with 8 replicates. No data can
     show a part that is carried by rare replicates with a p_hat far above the others.
 
     All dead: share nan, limits (0, 1), no hits. Raises ValueError for shapes that disagree, fractions outside [0, 1],
-    and a level or clump outside its range.
+    and a level or cluster outside its range.
     """
     x, g = _replicates(log_estimates), np.asarray(fractions, float)
     if g.ndim != 2 or len(g) != len(x):
@@ -309,12 +341,12 @@ def share_intervals(log_estimates: ArrayLike, fractions: ArrayLike, level: float
     x, g = x[alive], g[alive].T
     if not np.all((g >= 0) & (g <= 1)):
         raise ValueError("fractions has numbers outside [0, 1] or nan: give the share of each final population.")
-    if not 0 < clump <= 1:
-        raise ValueError(f"clump={clump}; give the part of a final population, above 0 and at most 1.")
-    return share_limits(x, g, level, clump)
+    if not 0 < cluster <= 1:
+        raise ValueError(f"cluster={cluster}; give the part of a final population, above 0 and at most 1.")
+    return share_limits(x, g, level, cluster)
 
 
-def share_limits(x: np.ndarray, g: np.ndarray, level: float = 0.95, clump: float = 1.0) -> Shares:
+def share_limits(x: np.ndarray, g: np.ndarray, level: float = 0.95, cluster: float = 1.0) -> Shares:
     """`share_intervals` of many groups at once: x and g [..., R], broadcast together, none dead -> [...]."""
     check_level(level)
     tail = (1 - level) / 2
@@ -335,7 +367,7 @@ def share_limits(x: np.ndarray, g: np.ndarray, level: float = 0.95, clump: float
         high[good] = special.expit(np.maximum(first[1], second[1]))
     few = (hit < MIN_HIT) != (missed < MIN_HIT)
     if np.any(few) and num > 1:
-        bottom, top = _one_clump_more(w[few] / (part + rest)[few, None], g[few], level, clump)
+        bottom, top = _one_cluster_more(w[few] / (part + rest)[few, None], g[few], level, cluster)
         low[few] = np.where(hit[few] < MIN_HIT, 0.0, bottom)
         high[few] = np.where(missed[few] < MIN_HIT, 1.0, top)
     return Shares(share, low, high, hit)
@@ -388,19 +420,19 @@ def _two_lognormal(x: np.ndarray, g: np.ndarray, level: float) -> tuple[np.ndarr
     return odds - down, odds + up
 
 
-def _one_clump_more(w: np.ndarray, g: np.ndarray, level: float, clump: float) -> tuple[np.ndarray, np.ndarray]:
+def _one_cluster_more(w: np.ndarray, g: np.ndarray, level: float, cluster: float) -> tuple[np.ndarray, np.ndarray]:
     """Limits of shares with few hits or few misses: weights w [S, R] of sum 1, fractions g [S, R] -> linear [S].
 
-    Clopper-Pearson's idea for R_eff = 1/sum w^2 units: the upper limit adds one clump of hits, the lower one a clump
-    of misses. A clump is at least clump / R_eff, and at least the largest one seen, for few units enlarged.
+    Clopper-Pearson's idea for R_eff = 1/sum w^2 units: the upper limit adds one cluster of hits, the lower one a
+    cluster of misses. A cluster is at least cluster / R_eff, and at least the largest one seen, for few units enlarged.
     """
     num = w.shape[-1]
     share = np.sum(w * g, axis=-1)
     variance = num / (num - 1) * np.sum((w * (g - share[:, None])) ** 2, axis=-1)
-    # As in `volume.statistics.intervals.fay_feuer`: a variance from R numbers, and a largest clump from R units.
+    # As in `volume.statistics.intervals.fay_feuer`: a variance from R numbers, and a largest cluster from R units.
     variance = variance * (special.stdtrit(num - 1, (1 - level) / 2) / special.ndtri((1 - level) / 2)) ** 2
     more, fewer = (
-        np.maximum(clump * np.sum(w**2, axis=-1), (1 + 1.5 / math.sqrt(num)) * np.max(w * each, axis=-1))
+        np.maximum(cluster * np.sum(w**2, axis=-1), (1 + 1.5 / math.sqrt(num)) * np.max(w * each, axis=-1))
         for each in (g, 1 - g)
     )
     low, high = moment_limits(share, 1.0, variance, more, fewer, level)
@@ -410,15 +442,25 @@ def _one_clump_more(w: np.ndarray, g: np.ndarray, level: float, clump: float) ->
 # ------------------------------------------------------------------------------------------------------ helpers
 
 
-def _replicates(given: ArrayLike, at_least: int = 2, name: str = "log_estimates") -> np.ndarray:
+def _replicates(values: ArrayLike, at_least: int = 2, name: str = "log_estimates") -> np.ndarray:
     """``given`` as an array [R] of natural logs, checked; -inf is allowed."""
-    x = np.asarray(given, float)
+    x = np.asarray(values, float)
     if x.ndim != 1 or len(x) < at_least:
         raise ValueError(
             f"{name} has shape {x.shape}: give one natural log per independent replicate, [R] with R >= {at_least}."
         )
     if np.any(np.isnan(x) | np.isposinf(x)):
         raise ValueError(f"{name} has nan or +inf among {x}: give natural logs, -inf for a replicate that died.")
+    return x
+
+
+def _all_alive(log_estimates: ArrayLike, name: str) -> np.ndarray:
+    x = _replicates(log_estimates)
+    if not np.all(np.isfinite(x)):
+        raise ValueError(
+            f"{name} got {int(np.sum(np.isneginf(x)))} of {len(x)} replicates that died "
+            "(log estimate -inf): their logs have no mean. Use lower_bound, which counts them, or more particles."
+        )
     return x
 
 

@@ -112,6 +112,36 @@ class PairKernel:
         return step, step == stage.step
 
 
+class StallsOnce(Pilot):
+    """A pilot whose first try sees no higher score at its third level."""
+
+    def _next_level(self, score: np.ndarray, highest: float = math.inf) -> float | None:
+        return None if not self.given_up and len(self.stages) == 2 else super()._next_level(score, highest)
+
+
+def test_a_pilot_that_stalls_is_followed_by_another():
+    """With draws of its own, as if the first had not been; what that cost is counted."""
+    first = piloted(3.0, 64, 4)
+    scheme, dtype, key = first.scheme, NORMAL.dtype, jax.random.key(1)
+    alone = Pilot(scheme, NORMAL, dtype, jax.random.fold_in(key, 1), -100.0)
+    several, resumed = (StallsOnce(scheme, NORMAL, dtype, key, -100.0, tries=3) for _ in range(2))
+    for pilot in (alone, several):
+        while not pilot.done:
+            pilot.advance()
+            if pilot.given_up and len(pilot.stages) == 2:
+                resumed.go_on(pilot.state())
+    while not resumed.done:
+        resumed.advance()
+    assert several.stages == resumed.stages == alone.stages != first.stages
+    assert (several.problem, several.given_up, several.log_total) == ("", 1, alone.log_total)
+    assert several.evaluations == resumed.evaluations > alone.evaluations
+    once = StallsOnce(scheme, NORMAL, dtype, key, -100.0)
+    while not once.done:
+        once.advance()
+    assert "stands still" in once.problem
+    assert several.evaluations == once.evaluations + alone.evaluations
+
+
 class HalfSpaces(Replicates[Group]):
     """What is the client's own about replicates: of which pilot they are."""
 
@@ -163,6 +193,7 @@ def test_a_tail_of_the_normal():
     assert abs(replicates.log_mean(logs) - truth) < 8 * error
 
 
+@pytest.mark.slow
 def test_unbiased_with_a_handful_of_particles(monkeypatch):
     """Many replicates die, and the mean is the truth all the same: 3 % would be seen. Groups change nothing."""
     pilot = piloted(2.0, particles=3, moves=2)
@@ -196,7 +227,8 @@ def test_conditional_runs_average_the_inverse():
     assert abs(np.mean(inverse) - survived.mean()) < 5.5 * error
 
 
+@pytest.mark.slow
 def test_a_pilot_gives_up_below_its_floor():
     pilot = piloted(math.inf, particles=16, moves=4, floor=-5.0)
     assert pilot.stages
-    assert "is below 10^-2, the floor" in pilot.problem
+    assert "it went below 10^-2, the floor" in pilot.problem

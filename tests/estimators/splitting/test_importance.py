@@ -4,6 +4,7 @@ Deterministic: seeds are fixed, and what is compared is decided twice from the s
 """
 
 import contextlib
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +77,14 @@ def outputs_of(num_inputs, num_outputs, num=3000):
     return jnp.asarray(found[..., 0] if num_outputs == 1 else found, jnp.float32)
 
 
-@pytest.mark.parametrize("name", CASES)
+# Two shapes of outputs, or two classifiers put together, of which either has a case of its own.
+TWICE = (
+    *("one table, three outputs", "accuracy, repeated rows", "accuracy, three outputs", "given misses"),
+    *("one target label", "predicate in a product", "part of a table, own score"),
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in TWICE)) for name in CASES])
 @pytest.mark.parametrize("chain", [False, True])
 def test_infinite_exactly_in_the_class(name, chain):
     classifier, num_outputs, labels, score = CASES[name]
@@ -86,7 +94,7 @@ def test_infinite_exactly_in_the_class(name, chain):
     bound = classifier.bind(domain, num_outputs)
     outputs = outputs_of(domain.num_inputs, num_outputs)
     if bound.route == "device" or bound.needs_outputs:
-        classes = np.asarray(jax.vmap(bound.classify_outputs)(outputs))
+        classes = np.asarray(jax.jit(jax.vmap(bound.classify_outputs))(outputs))
         truth = {bound.label(i): classes == i for i in range(bound.num_classes or 0)}
     else:
         decided = np.asarray(outputs > 0 if num_outputs == 1 else jnp.argmax(outputs, axis=-1)).astype(int)
@@ -112,8 +120,12 @@ def test_scores_rise_towards_the_class():
     """Raising the worst margin, the k-th, or the first part not reached raises the score; ties count as far off."""
     fits = importance_function(Fits(X[[1, 2, 3]], [1, 0, 1]).bind(CUBE, 1), "fits")
 
+    compiled = functools.cache(jax.jit)
+
     def at(guide, *three):
-        return float(guide(jnp.zeros(8, jnp.float32).at[jnp.array([1, 2, 3])].set(jnp.array(three, jnp.float32))))
+        return float(
+            compiled(guide)(jnp.zeros(8, jnp.float32).at[jnp.array([1, 2, 3])].set(jnp.array(three, jnp.float32)))
+        )
 
     assert at(fits, 1, 1, -0.2) < at(fits, 1, 0.5, 1) < at(fits, 1, 0.1, 1) < 0 < at(fits, 1, -1, 1) == np.inf
     assert at(fits, 1, -1, 0) == -TIE_MARGIN
@@ -132,6 +144,46 @@ def test_scale_plays_no_part():
     found = importance_function(SOME.bind(CUBE, 1), "fits")
     outputs = outputs_of(8, 1)[11::2][:50]
     np.testing.assert_allclose(jax.vmap(found)(outputs), jax.vmap(found)(outputs * 1024), rtol=1e-6)
+
+
+def scaled_with_the_last_layer(classifier, label, num_inputs=8, num_outputs=1, domain=CUBE):
+    seen = Seen(np.zeros(num_inputs, bool), np.full(num_inputs, 2.0), shrinks=True, num_outputs=num_outputs)
+    return importance_function(classifier.bind(domain, num_outputs), label).seen(seen)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "label", "num_outputs"),
+    [
+        (SOME, "fits", 1),
+        (SOME, "misses", 1),
+        (ACCURACY, "[0.3, 0.7)", 1),
+        (Ones(), "3", 1),
+        (SOME * ACCURACY, "fits, [0.3, 0.7)", 1),
+        (Given(SOME, ACCURACY), "[0.7, 1.0]", 1),
+        (DEFECTS, "mixed [0.5, 1.0]", 1),
+        (Given(SOME, Fits(X[[7]], [1])), "fits", 1),  # a single label, beside others
+        (Fits([[1.0]], [2]), "fits", 3),
+        (Argmax([[2.0], [0.0]]), "21", 3),
+        (Fits([[1.0], [2.0]], [1, 0]), "fits", 2),
+    ],
+    ids=str,
+)
+def test_a_network_that_shrinks_comes_no_nearer(classifier, label, num_outputs):
+    """Where all outputs go to 0 with the last layer, no class is led to by their size, whatever its parts."""
+    domain = CUBE if num_outputs == 1 else FOUR
+    found = scaled_with_the_last_layer(classifier, label, domain.num_inputs, num_outputs, domain)
+    outputs = outputs_of(domain.num_inputs, num_outputs)[11::2][:200][:, found.rows]
+    of_all = jax.jit(jax.vmap(found.onto(found.rows)))
+    large, small = of_all(outputs), of_all(outputs * 2.0**-20)
+    assert np.isfinite(large).sum() > 20
+    np.testing.assert_allclose(small, large, rtol=1e-5)
+
+
+def test_a_single_output_has_a_score_of_its_own_size():
+    """One margin over its own size is a sign: the score would stand still."""
+    found = scaled_with_the_last_layer(Fits(X[[1]], [1]), "fits")
+    values = [float(found.onto(found.rows)(jnp.array([value]))) for value in (-2.0, -1.0, -0.1)]
+    assert values[0] < values[1] < values[2] < 0
 
 
 def test_users_scores():
@@ -167,6 +219,29 @@ def test_equal_guides_compile_once():
         importance_function(again.bind(CUBE, 1), "fits")
     )
     assert importance_function(SOME.bind(CUBE, 1), "fits") != importance_function(SOME.bind(CUBE, 1), "misses")
+
+
+def squares(params, inputs):
+    return jnp.sum(params["t"] ** 2) - inputs[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("model", "prior", "shrinks"),
+    [
+        (models.MLP((1, 2, 1)), samplers.Gaussian(1.0, 0.5), True),
+        (models.MLP((1, 2, 3), "tanh"), samplers.Uniform(2.0), True),
+        (models.Perceptron(1), samplers.Gaussian(1.0, 0.5), True),
+        (models.from_function(squares, [models.Parameter("t", (3,), "weight", 1, 0)], input_shape=1),
+         samplers.Gaussian(1.0), False),
+    ],
+    ids=["relu", "uniform", "perceptron", "thresholds"],
+)  # fmt: skip
+def test_what_shrinks_with_the_last_layer(model, prior, shrinks):
+    domain = Points([[5.0], [6.0]])
+    query = volume.Query(model, prior, domain, Fits([[5.0], [6.0]], [1, 0]))
+    seen = look(query, np.asarray(domain.inputs, np.float32), "highest")
+    assert seen.shrinks == shrinks
+    assert seen.num_outputs == model.num_outputs
 
 
 def threshold(params, inputs):

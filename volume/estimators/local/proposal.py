@@ -126,17 +126,17 @@ def curved_proposal(
         evaluations += score.size * kernel.draw_cost
         return float(np.median(np.where(np.isnan(score), math.inf, -score)))
 
-    at, curvature, found = z[None], 0.0, prior_proposal(size)
+    at, curvature, balanced = z[None], 0.0, prior_proposal(size)
     for round_ in range(ROUNDS + 1):
         seen = _mean_curvature(scheme, at, data, dtype)
         evaluations += size * len(at)
         curvature = seen if round_ < 2 else (curvature + seen) / 2  # the anchor's own is forgotten
-        found = _balanced(curvature, z, median, breadth * cutoff, kernel.divergence.label)
-        if found.beta == 0:
+        balanced = _balanced(curvature, z, median, breadth * cutoff, kernel.divergence.label)
+        if balanced.beta == 0:
             break
         x = np.asarray(jax.random.normal(jax.random.fold_in(key_draws, round_), (PAIRS, size), dtype), float)
-        at = found.centre + np.concatenate([x, -x]) @ found.root.T
-    return replace(found, evaluations=evaluations)
+        at = balanced.centre + np.concatenate([x, -x]) @ balanced.root.T
+    return replace(balanced, evaluations=evaluations)
 
 
 def _balanced(

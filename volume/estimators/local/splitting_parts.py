@@ -114,12 +114,12 @@ class SplittingParts:
 
     def finished(self, constants: str) -> dict[int, Replicate]:
         """Replicates that have ended, by number."""
-        found: dict[int, Replicate] = {}
+        replicates: dict[int, Replicate] = {}
         for part in self._kept.stored("replicates-"):
             if part.facts["constants"] == constants:
                 columns = REPLICATES.read(part)
-                found |= zip(columns["replicate"].tolist(), records_of(Replicate, columns), strict=True)
-        return found
+                replicates |= zip(columns["replicate"].tolist(), records_of(Replicate, columns), strict=True)
+        return replicates
 
     def states(self, constants: str, numbers: Sequence[int]) -> list[StoredCheckpoint]:
         """States of groups of these replicates, none in two of them."""
@@ -138,10 +138,10 @@ class SplittingParts:
 
     # --- what is kept ---
 
-    def ended(self, constants: str, found: dict[int, Replicate]) -> None:
+    def ended(self, constants: str, replicates: dict[int, Replicate]) -> None:
         """Keep these replicates."""
-        table = REPLICATES.table(columns_of(Replicate, found))
-        self._kept.add(Checkpoint(f"replicates-{min(found):06d}", {"constants": constants}, table))
+        table = REPLICATES.table(columns_of(Replicate, replicates))
+        self._kept.add(Checkpoint(f"replicates-{min(replicates):06d}", {"constants": constants}, table))
 
     def collect_pilot(
         self, fits: int, proposal: Proposal, pilot: LocalPilot, run: Mapping[str, Any], *, all: bool

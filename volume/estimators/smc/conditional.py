@@ -88,9 +88,9 @@ def conditional_runs(
     here = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_runs, *leaf.shape)), z)
     path: list[Retained] = []  # by level, from the last: where the path enters the next one, and its weight
     for number, stage in reversed(list(enumerate(stages))):
-        found = backwards(scheme, at(2 * number + 1), here, data, stage.cast(dtype))
-        path.append(Retained(here, found.weight))
-        here = found.z
+        backward = backwards(scheme, at(2 * number + 1), here, data, stage.cast(dtype))
+        path.append(Retained(here, backward.weight))
+        here = backward.z
     state, _ = draw(scheme, at(0), data)
     state = state._replace(z=jax.tree.map(lambda all_, one: all_.at[:, 0].set(one), state.z, here))
     total = np.zeros(num_runs)

@@ -45,22 +45,28 @@ class Pilot:
         dtype: of the run.
         key: consumed.
         floor: natural log of the volume at which to give up.
+        tries: pilots, each with draws of its own, of which the first that reaches the end counts. One that stalls may
+            have been led astray; only when all of them have is there a problem.
     """
 
     # All that changes on the way, beside key, particles and stages: numbers, truth values and a text.
     NUMBERS: ClassVar[tuple[str, ...]] = ("log_total", "evaluations", "num_drawn", "num_nonfinite", "done", "problem")
     NUMBERS += ("_level", "_step")
 
-    def __init__(self, scheme: Scheme[Kernel], data: Any, dtype: Any, key: Array, floor: float):
-        self.scheme, self.data = scheme, data
-        self.stages: list[Any] = []
-        self.log_total = 0.0  # log of the total of the measure that is reached; adaptive and so slightly biased
+    def __init__(self, scheme: Scheme[Kernel], data: Any, dtype: Any, key: Array, floor: float, tries: int = 1):
+        self.scheme, self.data, self.tries = scheme, data, tries
         self.evaluations = 0
         self.num_drawn = self.num_nonfinite = 0
         self.done = False
         self.problem = ""  # why the end was not reached; empty when it was
-        self._dtype, self._key, self._floor = np.dtype(dtype), key, floor
-        self._level, self._step = -math.inf, scheme.kernel.first_step
+        self.given_up = 0  # tries that did not reach it
+        self._dtype, self._first_key, self._floor = np.dtype(dtype), key, floor
+        self._begin(key)
+
+    def _begin(self, key: Array) -> None:
+        self.stages: list[Any] = []
+        self.log_total = 0.0  # log of the total of the measure that is reached; adaptive and so slightly biased
+        self._key, self._level, self._step = key, -math.inf, self.scheme.kernel.first_step
         self._z: Any = None  # [1, N, ...]
 
     @property
@@ -70,7 +76,8 @@ class Pilot:
 
     def state(self) -> PilotState:
         """Give where it stands, or how it ended."""
-        numbers = {name: getattr(self, name) for name in self.NUMBERS}
+        names = (*self.NUMBERS, "given_up") if self.tries > 1 else self.NUMBERS
+        numbers = {name: getattr(self, name) for name in names}
         return PilotState(self._key, self._z, list(self.stages), numbers)
 
     def go_on(self, state: PilotState) -> None:
@@ -83,8 +90,9 @@ class Pilot:
         """Take one level."""
         if self._z is None:
             state, score = draw(self.scheme, self._next_key(), self.data)
-            self._z, self.num_drawn = state.z, score.size
-            self.num_nonfinite = int(count_nonfinite(score).sum())
+            self._z = state.z
+            self.num_drawn += score.size
+            self.num_nonfinite += int(count_nonfinite(score).sum())
             self.evaluations += score.size * self.scheme.kernel.draw_cost
         self._advance()
 
@@ -165,7 +173,7 @@ class Pilot:
         )
 
     def _sink(self) -> None:
-        self._give_up(f"its volume, if it has one, is below {self._floor_words}, the floor of this method")
+        self._give_up(f"it went below {self._floor_words}, the floor of this method")
 
     @property
     def _stalled_moves(self) -> int:
@@ -176,7 +184,11 @@ class Pilot:
         return f"10^{self._floor / math.log(10):.0f}"
 
     def _give_up(self, problem: str) -> None:
-        self.problem, self.done = problem, True
+        self.given_up += 1
+        if self.given_up < self.tries:
+            self._begin(jax.random.fold_in(self._first_key, self.given_up))
+        else:
+            self.problem, self.done = problem, True
 
     def _next_key(self) -> Array:
         self._key, key = jax.random.split(self._key)

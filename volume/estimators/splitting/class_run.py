@@ -28,6 +28,7 @@ from volume.functions.importance import ImportanceFunction
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 
 PILOT, TRIAL, RUN = 0, 1, 2  # their keys
+PILOTS = 3  # tries
 
 
 class ClassRun:
@@ -44,6 +45,7 @@ class ClassRun:
         replicates, particles: R and N.
         target_error: half-width of the interval wanted, in nats; None: R and N as they are.
         floor: natural log of the volume at which to give up.
+        pilots: tries.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ClassRun:
         target_error: float | None,
         floor: float,
         dtype: str,
+        pilots: int = PILOTS,
     ):
         self.label, self.split = label, split
         self._spent = self._lost = self._drawn = 0  # evaluations, networks with NaN or inf and draws of trials
@@ -75,7 +78,7 @@ class ClassRun:
         self._target_error, self._x64 = target_error, dtype == "float64"
         self.on_trial, self._trials = target_error is not None, 0  # still to do; done
         alone = make_scheme(self._score, particles, 1)
-        self.pilot = Pilot(alone, self.data, inputs.dtype, jax.random.fold_in(key, PILOT), floor)
+        self.pilot = Pilot(alone, self.data, inputs.dtype, jax.random.fold_in(key, PILOT), floor, pilots)
         self._store = ClassParts(number)
         scheme = make_scheme(self._score, particles, replicates)
         self.replicates = ClassReplicates(scheme, self.data, replicates, self._store, inputs, score.rows)
@@ -145,7 +148,8 @@ class ClassRun:
         """Where it stands, for progress."""
         about = f"log10 volume about {self.pilot.log_total / LN10:.1f}"
         if not self.pilot.done:
-            return f"pilot at level {len(self.stages)}, {about} so far"
+            number = f" {self.pilot.given_up + 1} of {self.pilot.tries}" if self.pilot.given_up else ""
+            return f"pilot{number} at level {len(self.stages)}, {about} so far"
         return f"{self.replicates.words('trial ' if self.on_trial else '')}, {about}"
 
     def advance(self) -> None:
@@ -155,9 +159,9 @@ class ClassRun:
                 self.pilot.advance()
                 self._begin()
                 return
-            before = len(self.replicates.found)
+            before = len(self.replicates.finished)
             self.replicates.advance()
-            if len(self.replicates.found) > before:
+            if len(self.replicates.finished) > before:
                 self._settle()
 
     def _begin(self) -> None:
@@ -174,7 +178,7 @@ class ClassRun:
         if self.on_trial:
             if self.replicates.complete:
                 self._size()
-        elif self.split is not None and self.replicates.found:
+        elif self.split is not None and self.replicates.finished:
             splits = np.stack([np.asarray(one.split) for one in self.replicates.results])
             if self.split.num_classes is None:
                 self.tables, self.shares = table_shares(splits, self.log_estimates)

@@ -13,7 +13,7 @@ import numpy as np
 
 from volume.common.logs import LN10
 from volume.estimators.splitting.class_run import ClassRun
-from volume.reports.entries import PART_OF, ReplicatedVolume, replicated_volume
+from volume.reports.entries import FAMILIES, PART_OF, ReplicatedVolume, replicated_volume
 from volume.reports.notes import ONLY_PILOT, UNRESOLVED, Note
 from volume.statistics import replicates
 from volume.statistics.replicates import Share
@@ -23,13 +23,18 @@ def class_entry(run: ClassRun, level: float, within: ClassRun | None = None) -> 
     """Report the class's volume; with ``within``, a run of the class that is given, also its share of that."""
     pilot = run.pilot
     if pilot.problem or run.on_trial or not run.log_estimates:
-        why = pilot.problem or "the run was stopped before a replicate had ended"
-        where = f"about 10^{pilot.log_total / LN10:.2f}"
-        if pilot.level == math.inf:
-            where = f"the class, of volume {where}"
+        if pilot.problem:
+            what = "The pilot" if pilot.tries == 1 else f"All {pilot.tries} pilots, each with draws of its own,"
+            told = (
+                f"{what} stalled before the class was met; of the last: {pilot.problem}. "
+                "That says nothing of the class's volume"
+            )
         else:
-            where = f"a region of volume {where} that holds all of the class"
-        reached = Note(f"The pilot, one adaptive run, reached {where}: {why}.", ONLY_PILOT)
+            where = "had not reached the class"
+            if pilot.level == math.inf:
+                where = f"reached the class, of volume about 10^{pilot.log_total / LN10:.2f}"
+            told = f"The pilot, one adaptive run, {where}: the run was stopped before a replicate had ended"
+        reached = Note(f"{told}.", ONLY_PILOT)
         entry = replicated_volume(run.label, [-math.inf], level, _diagnostics(run))
         return replace(entry, notes=(reached, *run.notes))  # there was no replicate that could die
     share = None if within is None else _share_of(run, within, level)
@@ -55,7 +60,11 @@ def split_entry(run: ClassRun, label: str, index: int | None, level: float, chos
             "Give resolve=True for a run of its own."
         )
         notes.append(Note(note, UNRESOLVED))
-    diagnostics = {PART_OF: run.label} | ({"chosen_by_replicates": chosen_by} if chosen_by else {})
+    ancestors = np.array([one.ancestors for one in run.replicates.results])[chosen_by:]
+    families = np.nan_to_num(g) * ancestors  # as if a replicate's were alike
+    diagnostics: dict[str, Any] = {PART_OF: run.label, FAMILIES: float(families.mean())}
+    if chosen_by:
+        diagnostics["chosen_by_replicates"] = chosen_by
     return replicated_volume(label, logs, level, diagnostics, notes, share)
 
 
@@ -63,12 +72,12 @@ def _share_of(run: ClassRun, within: ClassRun, level: float) -> Share:
     """The share from two independent runs: ends of intervals that hold at once with probability ``level``."""
     half = 1 - (1 - level) / 2
     part = replicated_volume("", run.log_estimates, half)
-    whole = replicated_volume("", within.log_estimates, half)
+    total = replicated_volume("", within.log_estimates, half)
     hit = sum(value > -math.inf for value in run.log_estimates)
     return Share(
-        math.exp(min(0.0, part.log_volume - whole.log_volume)),
-        math.exp(min(0.0, part.log_low - whole.log_high)),
-        math.exp(min(0.0, part.log_high - whole.log_low)),
+        math.exp(min(0.0, part.log_volume - total.log_volume)),
+        math.exp(min(0.0, part.log_low - total.log_high)),
+        math.exp(min(0.0, part.log_high - total.log_low)),
         hit,
     )
 
@@ -81,10 +90,10 @@ def _diagnostics(run: ClassRun) -> dict[str, Any]:
         "levels": len(pilot.stages),
         "evaluations": run.evaluations,
         "pilot_evaluations": pilot.evaluations,
-        "pilot_log_volume": pilot.log_total,
+        "pilot_log_volume": pilot.log_total if pilot.level == math.inf else math.nan,
         "stages": [[value if math.isfinite(value) else None for value in stage] for stage in pilot.stages],
     }
-    if not run.on_trial and run.replicates.found:
+    if not run.on_trial and run.replicates.finished:
         each = run.replicates.results
         ideal = [one.ideal_variance for one in each if one.log_estimate > -math.inf]
         longest = max(len(one.moved) for one in each)

@@ -42,7 +42,7 @@ class Scored(ImportanceFunction):
     def rows(self) -> np.ndarray:
         return np.arange(self.num_inputs)  # who knows what a user's score reads
 
-    def seen(self, seen: Seen) -> Scored:
+    def seen(self, seen: Seen, rows: np.ndarray | None = None) -> Scored:
         return self
 
     def onto(self, rows: np.ndarray) -> Scored:

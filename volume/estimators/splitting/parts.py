@@ -35,7 +35,7 @@ from volume.models import Model
 from volume.runs.checkpoints import Checkpoint, Checkpoints, State, StoredCheckpoint, apart, floats, particle_rows
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
 
-STREAM_VERSION = 1  # of what is random about a replicate of a given number; changes when that changes
+STREAM_VERSION = 2  # of what is random about a replicate of a given number; changes when that changes
 
 STAGES = Schema(dict.fromkeys(Stage._fields, Numbers(float)))
 REPLICATES = Schema(
@@ -84,7 +84,7 @@ class ClassParts:
         """Let the pilot be as it ended, or go on from where it stood."""
         for part in self._kept.stored(self._pilot_name):
             self._pilot_kept = True
-            numbers = {"done": True, "problem": part.facts["problem"]}
+            numbers = {"done": True, "problem": part.facts["problem"], "given_up": part.facts.get("given_up", 0)}
             pilot.go_on(_pilot_state(part, None, None, records_of(Stage, STAGES.read(part)), numbers))
             return
         for part in self._kept.stored(f"state-{self._number:03d}-pilot"):
@@ -93,14 +93,15 @@ class ClassParts:
             columns = (floats(levels, -math.inf).tolist(), floats(next_levels, math.inf).tolist(), *steps)
             stages = [Stage(*row) for row in zip(*columns, strict=True)]
             key = threefry_key(*facts["key"])
-            pilot.go_on(_pilot_state(part, key, z, stages, {"_step": tuple(facts["steps"])}))
+            numbers = {"_step": tuple(facts["steps"]), "given_up": facts.get("given_up", 0)}
+            pilot.go_on(_pilot_state(part, key, z, stages, numbers))
             self._kept.resume(part)
 
     def finished(self, phase: Phase) -> dict[int, Replicate]:
         """Replicates of this phase that have ended, by number."""
         stored = self._kept.stored("trial-") + self._kept.stored("replicates-")
-        found = [_replicates(part) for part in stored if _phase_of(part) == phase]
-        return {number: one for each in found for number, one in each.items()}
+        replicates = [_replicates(part) for part in stored if _phase_of(part) == phase]
+        return {number: one for each in replicates for number, one in each.items()}
 
     def states(self, phase: Phase, numbers: Sequence[int]) -> list[StoredCheckpoint]:
         """List states of groups of these replicates, none in two of them."""
@@ -123,18 +124,18 @@ class ClassParts:
 
     # --- what is kept ---
 
-    def ended(self, phase: Phase, found: dict[int, Replicate]) -> None:
+    def ended(self, phase: Phase, replicates: dict[int, Replicate]) -> None:
         """Keep these replicates."""
         kind = "replicates" if phase.trial is None else "trial"
         middle = "" if phase.trial is None else f"-{phase.trial:03d}"
-        name = f"{kind}-{self._number:03d}{middle}-{min(found):06d}"
-        self._kept.add(Checkpoint(name, self._facts(phase), _replicates_table(found)))
+        name = f"{kind}-{self._number:03d}{middle}-{min(replicates):06d}"
+        self._kept.add(Checkpoint(name, self._facts(phase), _replicates_table(replicates)))
 
     def collect_pilot(self, pilot: Pilot, *, all: bool) -> list[Checkpoint]:
         """The pilot where it has ended, or its state where one is due."""
         if self._pilot_kept:
             return []
-        facts: dict[str, Any] = {"class": self._number}
+        facts: dict[str, Any] = {"class": self._number, "given_up": pilot.given_up}
         if pilot.done:
             self._pilot_kept = True
             facts |= {"problem": pilot.problem, "log_volume": pilot.log_total, "evaluations": pilot.evaluations}
@@ -193,8 +194,8 @@ def _pilot_state(part: StoredCheckpoint, key: Any, z: Any, stages: list[Stage], 
     return PilotState(key, z, stages, numbers | {"_level": stages[-1].next_level if stages else -math.inf})
 
 
-def _replicates_table(found: dict[int, Replicate]) -> Any:
-    columns = columns_of(Replicate, found)
+def _replicates_table(replicates: dict[int, Replicate]) -> Any:
+    columns = columns_of(Replicate, replicates)
     split = columns.pop("split")
     if split is not None:  # [R, K] shares, or [R, V, W] packed tables
         split = np.array(split)

@@ -11,6 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from volume.reports.entries import MAX_SPREAD
 from volume.statistics import replicates
@@ -52,9 +53,11 @@ def sized(log_estimates: Sequence[float], num_particles: int, target_error: floa
 @cache  # a run that goes on from its checkpoints sizes its trials again
 def _spread_for(half_width: float, num: int) -> float:
     """The spread of log p_hat at which R replicates give an interval of this half-width, in nats."""
+    scores = special.ndtri((np.arange(num) + 0.5) / num)
+    scores /= scores.std(ddof=1)
     low, high = 1e-6, 3.0
     for _ in range(60):
         middle = math.sqrt(low * high)
-        below, above = replicates.interval_offsets(np.array([middle]), num)
-        low, high = (middle, high) if (above[0] - below[0]) / 2 < half_width else (low, middle)
+        below, above = replicates.mean_interval(middle * scores)
+        low, high = (middle, high) if (above - below) / 2 < half_width else (low, middle)
     return low
