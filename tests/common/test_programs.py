@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ def _ask(count: int):
     def ours(size):
         return jnp.arange(size)
 
-    theirs = jax.jit(lambda x: x + 1)
+    theirs: Any = jax.jit(lambda x: x + 1)
     for size in range(1, count + 1):
         ours(size)
         programs.make_room()

@@ -19,7 +19,7 @@ def threefry_key(*words: int) -> Array:
 
     With two ``words``, that of a key that was stored.
     """
-    return jax.random.wrap_key_data(np.array(words if len(words) == 2 else (0, *words), np.uint32), impl=GENERATOR)
+    return jax.random.wrap_key_data(jnp.asarray(words if len(words) == 2 else (0, *words), jnp.uint32), impl=GENERATOR)
 
 
 def to_key(seed: Any) -> tuple[Array, int | list[int]]:
