@@ -19,7 +19,8 @@ def threefry_key(*words: int) -> Array:
 
     With two ``words``, that of a key that was stored.
     """
-    return jax.random.wrap_key_data(np.array(words if len(words) == 2 else (0, *words), np.uint32), impl=GENERATOR)
+    data: Any = np.array(words if len(words) == 2 else (0, *words), np.uint32)
+    return jax.random.wrap_key_data(data, impl=GENERATOR)
 
 
 def to_key(seed: Any) -> tuple[Array, int | list[int]]:
