@@ -177,8 +177,9 @@ class Driver:
             The report where the folder holds a finished one of a run without checkpoints; else None.
         """
         begun = resume and (out / "config.json").exists()
-        if begun and hasattr(self.run, "as_begun"):
-            self.run.as_begun(read_config(out).get("constants", {}))
+        run: Any = self.run
+        if begun and hasattr(run, "as_begun"):
+            run.as_begun(read_config(out).get("constants", {}))
         directory = self._directory = stack.enter_context(RunDirectory(out, self.config(command), resume=resume))
         if is_resumable(self.run):
             self._resumable = self.run

@@ -258,7 +258,9 @@ def test_a_head_of_scales_is_never_reflected(shared):
     question = volume.Query(model, samplers.Gaussian(scale_std=0.5), volume.BooleanCube(2))
     alone = volume.estimate(question, volume.Direct(100_000, heads=1), seed=1)
     # |z| > 6.5 in one of six classes: below 1e-9; reflected, 0111 was .24 instead of .71.
-    assert volume.compare(alone, volume.estimate(question, shared, seed=2)).max_abs_z < 6.5
+    compared = volume.compare(alone, volume.estimate(question, shared, seed=2))
+    assert isinstance(compared, volume.Comparison)
+    assert compared.max_abs_z < 6.5
 
 
 def nan_model():

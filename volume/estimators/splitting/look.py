@@ -48,7 +48,7 @@ def _tried(model: Model, prior: Prior, inputs: Array, kind: int, size: float) ->
     def outputs(key: Array) -> Array:
         z = standard_normal(key, model.parameters, inputs.dtype)
         shrunk = [p.name for p in model.parameters if p.layer == last]
-        z |= {name: z[name] * jnp.where(kind == SHRUNK, SHRINKING, 1.0) for name in shrunk}
+        z = {**z, **{name: z[name] * jnp.where(kind == SHRUNK, SHRINKING, 1.0) for name in shrunk}}
         positive = {p.name: (kind == 1) | ((kind == 2) & (p.layer > 0)) for p in model.parameters}
         z = {name: size * jnp.where(positive[name], jnp.abs(value), value) for name, value in z.items()}
         return model.apply(prior.transform(z, model.parameters), inputs)
