@@ -125,7 +125,6 @@ class CountedAnswer:
             layout={name: record[name] for name in layout},
             method=dict(method),
             largest_cluster=record["largest_clump"],
-            largest_cluster=record["largest_clump"],
             **{name: record[name] for name in same},
         )
 
