@@ -35,7 +35,7 @@ if __package__ in (None, ""):
 from benchmarks import plane, script
 from benchmarks.record import Record, Row
 from volume.statistics.counts import Counts, Tally
-from volume.statistics.intervals import clopper_pearson, clump_at_zero, fay_feuer, interval
+from volume.statistics.intervals import clopper_pearson, cluster_at_zero, fay_feuer, interval
 from volume.statistics.unseen import unseen_mass
 
 LEVEL = 0.95
@@ -112,7 +112,7 @@ class Case:
             tally = plane.heads_on_bodies(rng, seeds, self.units, self.heads, self.width, rare)
         if rare != self.p:
             tally = plane.complement(tally, self.units, unit_size)
-        low, high = fay_feuer(tally, self.units, unit_size, self.level, clump=max(self.heads, self.bodies))
+        low, high = fay_feuer(tally, self.units, unit_size, self.level, cluster=max(self.heads, self.bodies))
         case = {"width_h": self.width or "residual", "heads": self.heads, "bodies": self.bodies}
         effect = plane.design_effect(self.width, rare, self.heads) if self.width else None
         name = "crossed" if self.bodies > 1 else "heads"
@@ -124,9 +124,9 @@ def cases() -> Iterator[Case]:
     more."""
     for width in (1, 2, 8):
         for p in (0.3, 0.03, 1e-3, 1e-4, 1e-5):
-            few = {round(2.5 / p)} if width == 1 and p < 0.1 else set()  # 5 clumps
+            few = {round(2.5 / p)} if width == 1 and p < 0.1 else set()  # 5 clusters
             for units in sorted({20, 50, 100, 1000, 10_000, 100_000, 1_000_000} | few):
-                hits = units * (min(2 * p, 1) if width == 1 else 128 * p)  # clumps, roughly
+                hits = units * (min(2 * p, 1) if width == 1 else 128 * p)  # clusters, roughly
                 if hits >= 4 and (hits <= 500 or units <= 1000) and (width == 1 or units <= 10_000):
                     yield Case(p, units, 128, width)
         for p in (0.5, 0.7, 0.97, 0.999):
@@ -167,7 +167,7 @@ class Rare:
     """Classes about as rare as one hit in the whole run, graded with the w that the run itself suggests.
 
     100,000 sectors of p = 1e-5 each, all classes of one run; a width of 64 stands for networks without
-    clumping.
+    clustering.
     """
 
     width: int
@@ -177,16 +177,16 @@ class Rare:
     section: ClassVar[str] = "Rare classes, with the run's own w"
 
     def grade(self, rng: np.random.Generator, seeds: int) -> dict[str, Any]:
-        rows, clumps = [], []
+        rows, clusters = [], []
         for _ in range(max(1, seeds // 1000)):
             turn = plane.turns(rng, self.units, self.heads, self.width)
             classes = np.minimum((turn * self.num_classes).astype(np.int64), self.num_classes - 1)
             counts = count(classes, self.num_classes, independent=False)
             tally = counts.tally()
             never = np.zeros(self.num_classes - counts.num_classes, np.int64)
-            clumps.append(clump_at_zero(tally, self.heads))
+            clusters.append(cluster_at_zero(tally, self.heads))
             tally = Tally(*(np.concatenate([column, never]) for column in tally))
-            _, low, high = interval(tally, self.units, self.heads, independent=False, level=LEVEL, clump=clumps[-1])
+            _, low, high = interval(tally, self.units, self.heads, independent=False, level=LEVEL, cluster=clusters[-1])
             rows.append((*tally, low, high))
         *tally, low, high = (np.concatenate(column) for column in zip(*rows, strict=True))
         row = grade(
@@ -202,7 +202,7 @@ class Rare:
             heads=self.heads,
             bodies=1,
         )
-        return {**row, "clump_at_zero": float(np.mean(clumps))}
+        return {**row, "clump_at_zero": float(np.mean(clusters))}
 
 
 def count(classes: np.ndarray, num_classes: int, *, independent: bool) -> Counts:
@@ -246,7 +246,7 @@ class World:
         edges = np.cumsum(volumes)
         for row in result:
             counts, missing = self.run(rng, volumes, edges)
-            unseen = unseen_mass(counts, LEVEL, clump=self.heads)
+            unseen = unseen_mass(counts, LEVEL, cluster=self.heads)
             row[:] = missing, unseen.mass, unseen.low, unseen.high
         missing, mass, low, high = result.T
         error = float(np.sqrt(np.mean((mass - missing) ** 2)))

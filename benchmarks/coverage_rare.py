@@ -161,7 +161,7 @@ class Part:
     present: float
     particles: int
     replicates: int
-    clump: float = 1.0
+    cluster: float = 1.0
     section: ClassVar[str] = "Shares"
 
     def grade(self, rng: np.random.Generator, groups: int) -> dict[str, Any]:
@@ -171,7 +171,7 @@ class Part:
         rest = (1 - self.share) * np.exp(rng.normal(-(self.s_rest**2) / 2, self.s_rest, shape))
         g = rng.binomial(self.particles, part / (part + rest)) / self.particles
         x = np.log(part + rest)
-        found = share_limits(x, g, LEVEL, self.clump)
+        found = share_limits(x, g, LEVEL, self.cluster)
         low, high = found.low, found.high
         holds = (low <= self.share) & (self.share <= high)
         resolved = (found.num_hit >= MIN_HIT) & ((g < 1).sum(axis=1) >= MIN_HIT)
@@ -185,7 +185,7 @@ class Part:
             "s_rest": self.s_rest,
             "present": self.present,
             "particles": self.particles,
-            "clump": self.clump,
+            "cluster": self.cluster,
             "replicates": self.replicates,
             "groups": groups,
             "spread": float(np.median(x.std(axis=1, ddof=1))),
@@ -235,7 +235,7 @@ def jobs() -> list[Job]:
     ]
     todo += [HiddenPart(chance, 0.3, r) for chance in (0.02, 0.1) for r in (8, 32)]
     todo += [Part(*part, r) for part in PARTS for r in (8, 16, 32)]
-    todo += [Part(0.003, 1.0, 0.5, 0.2, 1000, 16, clump=0.1)]
+    todo += [Part(0.003, 1.0, 0.5, 0.2, 1000, 16, cluster=0.1)]
     return todo
 
 
@@ -250,7 +250,7 @@ COLUMNS = {
     "s_rest": "s rest",
     "present": "present",
     "particles": "N",
-    "clump": "clump",
+    "cluster": "cluster",
     "replicates": "R",
     "level": "level",
     "groups": "groups",

@@ -44,7 +44,7 @@ from volume.common.logs import volume_text
 from volume.reports import shares as sharing
 from volume.reports.entries import replicated_volume
 from volume.statistics import replicates
-from volume.statistics.intervals import clopper_pearson, clump_at_zero
+from volume.statistics.intervals import clopper_pearson, cluster_at_zero
 
 BITS, LEVEL = 7, 0.95
 PRIOR = samplers.Gaussian(weight_std=1.0, bias_std=0.1)
@@ -201,8 +201,8 @@ def ratio_of_counts(report: VolumeReport) -> tuple[float, float, float]:
     if counts.independent:
         low, high = (np.exp(end).reshape(1) for end in clopper_pearson(count, either, LEVEL))
     else:
-        clump = clump_at_zero(counts.tally(), report.largest_clump)
-        low, high = sharing.ratio_limits(benign[None], benign + defects, LEVEL, clump)
+        cluster = cluster_at_zero(counts.tally(), report.largest_cluster)
+        low, high = sharing.ratio_limits(benign[None], benign + defects, LEVEL, cluster)
     return log_odds(float(count / either)), log_odds(float(low[0])), log_odds(float(high[0]))
 
 

@@ -1,9 +1,9 @@
-"""Exact truths for counts that come in clumps: linear networks without biases on the plane.
+"""Exact truths for counts that come in clusters: linear networks without biases on the plane.
 
 The output of body V [h, 2] and head w [h] at x is w.(V x), so a network is a direction V^T w, and the direction
-is uniform: "it lies in this sector" has volume p = angle / 2 pi at any width h. The width sets the clumping:
+is uniform: "it lies in this sector" has volume p = angle / 2 pi at any width h. The width sets the clustering:
 with h = 1 a body offers two directions to all its heads, with h = 8 nearly all of them. The *residual* network
-with features (I + G/4) x clumps by heads instead: a head that is shared by many bodies pulls them all into one
+with features (I + G/4) x clusters by heads instead: a head that is shared by many bodies pulls them all into one
 sector.
 
 Shape letters: S runs, B units, Q bodies, H heads, h width.

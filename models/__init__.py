@@ -13,8 +13,10 @@ from .interpolants import Interpolants, interpolation
 from .mlp import ACTIVATIONS, MLP, Perceptron
 from .model import Head, Model, Parameter, Params
 from .polynomial import Polynomial
+from .ranges import examine_ranges
 from .symmetry import Symmetry
 from .units import Moved, UnitSymmetry
+from .watched import Followed, follow, linear_error
 
 if TYPE_CHECKING:
     from .flax_modules import FlaxModel, from_linen, from_nnx
@@ -23,6 +25,7 @@ __all__ = [
     "ACTIVATIONS",
     "MLP",
     "FlaxModel",
+    "Followed",
     "FunctionModel",
     "Head",
     "Interpolants",
@@ -35,12 +38,15 @@ __all__ = [
     "Symmetry",
     "UnitSymmetry",
     "check_outputs",
+    "examine_ranges",
     "flat_names",
+    "follow",
     "from_description",
     "from_function",
     "from_linen",
     "from_nnx",
     "interpolation",
+    "linear_error",
 ]
 
 

@@ -63,13 +63,13 @@ def guess_parameters(
     return tuple(p if p.kind == "weight" else replace(p, fan_in=largest.get(p.layer, 1)) for p in listed)
 
 
-def replace_parameters(guessed: tuple[Parameter, ...], given: Iterable[Parameter]) -> tuple[Parameter, ...]:
+def replace_parameters(guessed: tuple[Parameter, ...], parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
     """The guesses, with the user's own records in place of those of the same name.
 
     ValueError for a name that is not there or another shape, TypeError for anything but records.
     """
     by_name = {p.name: p for p in guessed}
-    for parameter in given:
+    for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise TypeError(f"parameters holds {parameter!r}; give volume.models.Parameter records.")
         if parameter.name not in by_name:

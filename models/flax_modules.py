@@ -172,13 +172,13 @@ def _build(
     paths = {text_of(layer.path): layer.path for layer in layers.values()}
     if head not in paths:
         raise ValueError(unknown("layer", head, paths))
-    found = _with_head(model, layers, paths[head])
-    if found is None:
+    built = _with_head(model, layers, paths[head])
+    if built is None:
         raise ValueError(
             f"The layer {head!r} is not a head of {network.wrapped}: a head is a plain dense layer whose output [N, C] "
             "the module returns untouched; leave head= out, or have the module return that layer's output."
         )
-    return found
+    return built
 
 
 def _trace(

@@ -112,8 +112,8 @@ def from_function(
     what = f"The function {qualified_name(apply)}"
     traced_outputs(what, apply, records, shape, num_outputs)
     if (features is None) != (head is None):
-        given, missing = ("features", "head") if head is None else ("head", "features")
-        raise ValueError(f"{given}= was given without {missing}=; give both or neither.")
+        named, missing = ("features", "head") if head is None else ("head", "features")
+        raise ValueError(f"{named}= was given without {missing}=; give both or neither.")
     if features is None or head is None:
         return with_symmetry(FunctionModel(apply, records, shape, num_outputs), symmetry)
     _check_function("features", features)

@@ -18,6 +18,8 @@ from flax import errors, linen, nnx
 from flax.core import meta
 from jax import Array
 
+from volume.common.seeds import threefry_key
+
 from .adapters import failure, qualified_name
 from .flax_networks import ByKey, Layer, ModuleStateError, Path, as_floats, content, hashable, text_of
 from .model import Params
@@ -96,7 +98,7 @@ def wrap_linen(
     inputs = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
     try:
         with linen.intercept_methods(intercept):
-            variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, **kwargs), inputs)
+            variables = jax.eval_shape(lambda x: module.init(threefry_key(0), x, **kwargs), inputs)
     except Exception as error:
         raise failure(f"The module {wrapped}", inputs, error) from error
     paths, layers = [], {}

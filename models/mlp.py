@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from volume.common.choices import spelled
 from volume.errors import unknown
 
 from .model import Head, Parameter, Params
@@ -73,8 +74,10 @@ class MLP:
     def __post_init__(self) -> None:
         # Lists and NumPy integers become plain ones, so that equal networks are equal and hash alike.
         object.__setattr__(self, "widths", _checked_widths(self.widths))
-        if not isinstance(self.activation, str) or self.activation not in ACTIVATIONS:
+        activation = spelled(self.activation, ACTIVATIONS)  # "ReLU", "GELU" and "Tanh" are names of layers elsewhere
+        if activation is None:
             raise ValueError(unknown("activation", self.activation, ACTIVATIONS))
+        object.__setattr__(self, "activation", activation)
         if not isinstance(self.bias, bool):
             raise TypeError(f"bias is {self.bias!r}; give True or False (every layer has biases, or none).")
 

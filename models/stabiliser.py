@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from volume.common.programs import program
 
 from .units import MAX_ELEMENTS, Arrays, Units, UnitSymmetry, act, identity, log_order, order
 
@@ -70,11 +72,11 @@ def _cover(orders: tuple[int, ...], edges: tuple[tuple[int, int], ...]) -> froze
     """Sets that meet every edge, with the least product of orders."""
     if not edges:
         return frozenset()
-    found = []
+    covers = []
     for place in edges[0]:
         rest = tuple(edge for edge in edges if place not in edge)
-        found.append(_cover(orders, rest) | {place})
-    return min(found, key=lambda cover: math.prod(orders[place] for place in cover))
+        covers.append(_cover(orders, rest) | {place})
+    return min(covers, key=lambda cover: math.prod(orders[place] for place in cover))
 
 
 def stabiliser_size(units: Units, params: Arrays) -> int:
@@ -104,15 +106,15 @@ def stabiliser_sizes(units: Units, params: Arrays) -> jax.Array:
     return _sizes(units, dict(params))
 
 
-@partial(jax.jit, static_argnames="units")
+@program(static_argnames="units")
 def _sizes(units: Units, params: dict[str, jax.Array]) -> jax.Array:
     parts = split(units)
 
     def of_one(params: dict[str, jax.Array]) -> jax.Array:
         def add(index: Any, total: Any) -> Any:
             holds, factors = _completions(units, parts, params, _element(units, parts, index, jnp), jnp)
-            found = jnp.prod(jnp.asarray(factors, jnp.int32), dtype=jnp.int32)  # also in a run of 64 bits
-            return total + jnp.where(holds, found, 0)
+            size = jnp.prod(jnp.asarray(factors, jnp.int32), dtype=jnp.int32)  # also in a run of 64 bits
+            return total + jnp.where(holds, size, 0)
 
         start = jnp.zeros((), jnp.int32)
         return add(0, start) if parts.num_tried == 1 else jax.lax.fori_loop(0, parts.num_tried, add, start)
@@ -184,10 +186,10 @@ def unresolved(units: Units, params: Arrays) -> tuple[str, ...]:
     """
     left = {unit.name: unit for unit in units if unit.order > 1}
     while True:
-        found = [name for name, unit in left.items() if _told_apart(unit, left, params)]
-        if not found:
+        resolved = [name for name, unit in left.items() if _told_apart(unit, left, params)]
+        if not resolved:
             return tuple(left)
-        for name in found:
+        for name in resolved:
             del left[name]
 
 

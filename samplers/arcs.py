@@ -58,13 +58,13 @@ def arcs(model: Model, prior: Prior, *, body_points: int, head_points: int) -> A
 
     A network that cannot be split is moved as a whole, with the body's number of points.
     """
-    found = Arcs(model, prior, body_points, head_points)
-    if not found.head_names:
+    curves = Arcs(model, prior, body_points, head_points)
+    if not curves.head_names:
         return Arcs(model, prior, body_points, 1)
-    if len(found.head_names) == len(model.parameters):
+    if len(curves.head_names) == len(model.parameters):
         # Evaluating heads on fixed features costs next to nothing.
         return Arcs(model, prior, 1, head_points)
-    return found
+    return curves
 
 
 class Window:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,8 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from volume.models import Model, Parameter, Params
+from volume.common.seeds import threefry_key
+from volume.models import Followed, Head, Model, Parameter, Params, follow, linear_error
 
 from .prior import Prior, standard_normal
 
@@ -39,6 +40,8 @@ class Block(NamedTuple):
     finite: Array  # [Q, H] bool: no output of this network is NaN or inf
     tie: Array  # [Q, 1, 1, 1]: a non-zero |output| at or below this is a near tie
     weight: Array | None = None  # [Q, H] int32: what ``weigh`` says of each network
+    error: Array | None = None  # [Q, N, C, H] what underflow may have taken, in smallest normal numbers, if watched
+    lost: Array | None = None  # [Q, H] bool: a number on the way overflowed or decided nothing, if watched
 
 
 # An output this many roundings away from zero may have the other sign on other hardware.
@@ -55,7 +58,7 @@ def can_share_heads(model: Model, prior: Prior) -> bool:
     return not {p.layer for p in in_head} & {p.layer for p in others}
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def can_reflect_heads(model: Model, prior: Prior) -> bool:
     """Whether a head may be reflected: negating its weights and biases at random gives another draw of the same law.
 
@@ -73,12 +76,16 @@ def can_reflect_heads(model: Model, prior: Prior) -> bool:
         return False
     if not prior.has_transform:
         return getattr(prior, "finite", False)  # levels say themselves whether they are symmetric; other laws do not
-    key_z, key_sign = jax.random.split(jax.random.key(0))
-    z, raw = standard_normal(key_z, last), standard_normal(key_sign, last)
-    sign = {name: jnp.where(values < 0, -1.0, 1.0) for name, values in raw.items()}
-    theta = prior.transform(z, last)
-    reflected = prior.transform({name: sign[name] * values for name, values in z.items()}, last)
-    if not all(np.allclose(reflected[name], sign[name] * theta[name], rtol=1e-4, atol=1e-6) for name in theta):
+
+    def both() -> tuple[Any, Any]:
+        key_z, key_sign = jax.random.split(threefry_key(0))
+        z, raw = standard_normal(key_z, last), standard_normal(key_sign, last)
+        sign = {name: jnp.where(values < 0, -1.0, 1.0) for name, values in raw.items()}
+        reflected = prior.transform({name: sign[name] * values for name, values in z.items()}, last)
+        return reflected, {name: sign[name] * value for name, value in prior.transform(z, last).items()}
+
+    reflected, expected = jax.jit(both)()  # one program that goes at once, where one a sum and product would stay
+    if not all(np.allclose(reflected[name], expected[name], rtol=1e-4, atol=1e-6) for name in expected):
         raise ValueError(
             f"{prior!r} says that it is sign_symmetric, but its transform does not turn reflected normals into "
             "reflected parameters: set sign_symmetric to False, and heads are shared without reflections."
@@ -96,17 +103,19 @@ def draw_block(
     heads: int,
     batch: int | None = None,
     weigh: Callable[[Params], Array] | None = None,
+    faint: tuple[str, ...] | None = None,
 ) -> Block:
     """Outputs of ``bodies * heads`` networks on ``inputs`` [N, ...]; the key is consumed.
 
     With ``heads == 1`` the networks are independent draws of all parameters, evaluated ``batch`` at a time; ``weigh``,
-    from parameters [D, *shape] to int32 [D], is then kept of each. ValueError for it with more heads.
+    from parameters [D, *shape] to int32 [D], is then kept of each. ValueError for it with more heads. ``faint``
+    (volume.models.watched): look for what underflow and overflow decide; these parameters may vanish themselves.
     """
     if heads == 1:
-        return _independent(key, model, prior, inputs, bodies, batch or bodies, weigh)
+        return _independent(key, model, prior, inputs, bodies, batch or bodies, weigh, faint)
     if weigh is not None:
         raise ValueError(f"weigh looks at whole networks, and {heads} heads share a body: give heads=1.")
-    return _crossed(key, model, prior, inputs, bodies, heads)
+    return _crossed(key, model, prior, inputs, bodies, heads, faint)
 
 
 def _independent(
@@ -117,20 +126,28 @@ def _independent(
     draws: int,
     batch: int,
     weigh: Callable[[Params], Array] | None,
+    faint: tuple[str, ...] | None,
 ) -> Block:
-    def one(key: Array) -> tuple[Array, Array | None]:
+    def one(key: Array) -> tuple[Any, Array | None]:
         theta = prior.draw(key, model.parameters, inputs.dtype)
         weight = None if weigh is None else weigh({name: value[None] for name, value in theta.items()})  # [1]
+        if faint is not None:
+            return follow(model.apply, theta, inputs, faint), weight
         return model.apply(theta, inputs), weight  # [N, C]
 
     outputs, weight = jax.lax.map(one, jax.random.split(key, draws), batch_size=min(batch, draws))
+    error = lost = None
+    if faint is not None:
+        outputs, error, lost = outputs.outputs, outputs.error[..., None], outputs.lost[:, None]
     outputs = outputs[..., None]
     roundings = NEAR_TIE_ROUNDINGS * jnp.finfo(outputs.dtype).eps
     tie = roundings * jnp.max(jnp.abs(outputs), axis=(1, 2), keepdims=True)
-    return Block(outputs, _finite(outputs), tie, weight)
+    return Block(outputs, _finite(outputs), tie, weight, error, lost)
 
 
-def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int, heads: int) -> Block:
+def _crossed(
+    key: Array, model: Model, prior: Prior, inputs: Array, bodies: int, heads: int, faint: tuple[str, ...] | None
+) -> Block:
     head = model.head
     assert head is not None  # can_share_heads was asked before tracing
     in_head = (head.weight, head.bias)
@@ -141,7 +158,12 @@ def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int,
 
     # A network without hidden layers has no body to draw: its features are the inputs.
     drawn = _draws(key_body, prior, body, dtype, bodies)
-    features = jax.vmap(lambda params: model.features(params, inputs), axis_size=bodies)(drawn)  # [Q, N, F]
+    followed = None
+    if faint is None:
+        features = jax.vmap(lambda params: model.features(params, inputs), axis_size=bodies)(drawn)  # [Q, N, F]
+    else:
+        followed = jax.vmap(lambda params: follow(model.features, params, inputs, faint), axis_size=bodies)(drawn)
+        features = followed.outputs
     theta = _draws(key_head, prior, last, dtype, heads)
     weight = jnp.moveaxis(theta[head.weight], 0, 2)  # [F, C, H]
     if head.bias is not None:  # a bias is the weight of one more feature, which is always 1
@@ -161,7 +183,23 @@ def _crossed(key: Array, model: Model, prior: Prior, inputs: Array, bodies: int,
     finite = jax.lax.cond(
         jnp.max(bound) < info.max / 2, lambda _: jnp.ones((bodies, num_heads), bool), _finite, outputs
     )  # a NaN bound compares as False
-    return Block(outputs, finite, NEAR_TIE_ROUNDINGS * info.eps * bound[:, None, None, None])
+    tie = NEAR_TIE_ROUNDINGS * info.eps * bound[:, None, None, None]
+    if followed is None:
+        return Block(outputs, finite, tie)
+    error, lost = _watched_heads(followed, features, weight, finite, tuple(faint or ()), head)
+    return Block(outputs, finite, tie, error=error, lost=lost)
+
+
+def _watched_heads(
+    followed: Followed, features: Array, weight: Array, finite: Array, faint: tuple[str, ...], head: Head
+) -> tuple[Array, Array]:
+    """Errors [Q, N, C, H] and lost networks [Q, H] of heads [F, C, H] on features [Q, N, F]; a bias is a feature."""
+    small = jnp.abs(weight) < jnp.finfo(weight.dtype).tiny
+    rows = jnp.arange(weight.shape[0]) < followed.outputs.shape[-1]
+    may = jnp.where(rows, head.weight in faint, head.bias in faint)[:, None, None]
+    error = jnp.pad(followed.error, ((0, 0), (0, 0), (0, weight.shape[0] - followed.error.shape[-1])))
+    error = linear_error(features, error, weight.reshape(len(weight), -1), (small & may).reshape(len(weight), -1))
+    return error.reshape(*error.shape[:2], *weight.shape[1:]), followed.lost[:, None] | ~finite
 
 
 def _draws(key: Array, prior: Prior, parameters: tuple[Parameter, ...], dtype: DTypeLike, num: int) -> Params:

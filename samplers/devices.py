@@ -34,15 +34,15 @@ def checked_devices(devices: Any) -> tuple[Any, ...] | None:
     if devices is None:
         return None
     several = isinstance(devices, Sequence) and not isinstance(devices, str)
-    given: list[Any] = list(devices) if several else []
-    if not several or not all(hasattr(device, "platform") for device in given):
+    listed: list[Any] = list(devices) if several else []
+    if not several or not all(hasattr(device, "platform") for device in listed):
         raise TypeError(f"devices={devices!r} are no JAX devices: give for example jax.local_devices()[:2].")
-    if not given or len(set(given)) < len(given):
+    if not listed or len(set(listed)) < len(listed):
         raise ValueError(f"devices={devices!r}: give one device or more, each once, or leave it out for all of them.")
     mine = jax.process_index()
-    if any(device.process_index != mine for device in given):
+    if any(device.process_index != mine for device in listed):
         raise ValueError(f"devices={devices!r} hold some of another process: give those of jax.local_devices().")
-    return tuple(given)
+    return tuple(listed)
 
 
 def over_blocks(function: Callable[..., Any], mesh: Mesh, in_sharded: Sequence[bool]) -> Callable[..., Any]:

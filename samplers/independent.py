@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from .prior import (
     checked_setting,
     describe_setting,
     fan_scale,
+    num_layers,
 )
 
 
@@ -59,6 +61,25 @@ class Independent(PushForward):
                 f"Under {self} every draw is the same network: the model's parameters (kinds: {kinds}) all have "
                 "size 0; give one of these kinds a value > 0."
             )
+
+    def sizes(self, parameters: tuple[Parameter, ...]) -> dict[str, float]:
+        """A typical absolute value of every parameter, for `scaled`."""
+        return {p.name: max(self._size(p), 1.0 if p.kind == "scale" else 0.0) for p in parameters}
+
+    def rescaled(self, parameters: tuple[Parameter, ...], powers: Mapping[str, int]) -> Independent | None:
+        """This law with every parameter times 2^power; None where sizes by layer cannot say that."""
+        found: dict[tuple[str, int], set[int]] = {}
+        for p in parameters:
+            found.setdefault((p.kind, p.layer), set()).add(powers.get(p.name, 0))
+        if any(len(each) > 1 or (kind == "scale" and each != {0}) for (kind, _), each in found.items()):
+            return None
+        settings = {}
+        for name, kind in zip(self._fields(), ("weight", "bias", "scale"), strict=True):
+            each = (found.get((kind, layer), {0}) for layer in range(num_layers(parameters)))
+            settings[name] = tuple(
+                math.ldexp(at_layer(getattr(self, name), layer), *power) for layer, power in enumerate(each)
+            )
+        return type(self)(**settings)
 
     def describe(self) -> dict[str, Any]:
         """{"name", and the three settings: a number, or a list with one number per layer}."""

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from volume.common.seeds import threefry_key
 from volume.errors import unknown
 from volume.models import Model, Parameter, Params, flat_names
 
@@ -108,7 +109,7 @@ class Initializer:
 
     def check(self, parameters: tuple[Parameter, ...]) -> None:
         """ValueError for parameters whose names or shapes are not those that the initialiser gives."""
-        key = jax.random.key(0)
+        key = threefry_key(0)
         if isinstance(self.source, str):
             for p in parameters:
                 try:

@@ -13,6 +13,7 @@ from .preconditioners import Curvature, Preconditioner, columns, diagonal, eigen
 from .prior import fan_scale, standard_normal
 from .radial import log_radial, log_radial_centred
 from .rays import RayPrior, Rays, Search, Star, log_masses, ray_directions, ray_prior, shoot
+from .scaled import log_sizes, rescaled
 from .training import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, reorder_pool, train, train_pool
 from .truncated import log_mass, quantile
 
@@ -53,6 +54,7 @@ __all__ = [
     "log_policy",
     "log_radial",
     "log_radial_centred",
+    "log_sizes",
     "objective",
     "over_blocks",
     "quantile",
@@ -61,6 +63,7 @@ __all__ = [
     "refreshed",
     "reorder_pool",
     "replicated",
+    "rescaled",
     "shoot",
     "squares",
     "standard_normal",

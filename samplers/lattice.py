@@ -91,6 +91,11 @@ class Lattice:
         settings = {"weight": self.weight_levels, "bias": biases}
         return tuple(_at_layer(settings[p.kind], p.layer) if p.kind in settings else (1.0,) for p in parameters)
 
+    def sizes(self, parameters: tuple[Parameter, ...]) -> dict[str, float]:
+        """The largest absolute value of every parameter, for `scaled`."""
+        levels = zip(parameters, self.levels_of(parameters), strict=True)
+        return {p.name: max(map(abs, each)) for p, each in levels}
+
     def num_points(self, parameters: tuple[Parameter, ...]) -> int:
         """M, the number of parameterisations, all of probability 1/M: an exact integer."""
         pairs = zip(parameters, self.levels_of(parameters), strict=True)
@@ -125,24 +130,24 @@ class Lattice:
         return (self.weight_levels,) if self.bias_levels is None else (self.weight_levels, self.bias_levels)
 
 
-def _checked_levels(name: str, given: Any) -> tuple[float, ...] | tuple[tuple[float, ...], ...]:
+def _checked_levels(name: str, levels: Any) -> tuple[float, ...] | tuple[tuple[float, ...], ...]:
     """``given`` as a sorted tuple of floats, or a tuple of such tuples; what a prior keeps, so that it hashes."""
-    if isinstance(given, str) or not (isinstance(given, Sequence) or hasattr(given, "__array__")):
+    if isinstance(levels, str) or not (isinstance(levels, Sequence) or hasattr(levels, "__array__")):
         raise TypeError(
-            f"{name} is {given!r}; give a tuple of numbers such as (-1, 0, 1), or one such tuple per layer."
+            f"{name} is {levels!r}; give a tuple of numbers such as (-1, 0, 1), or one such tuple per layer."
         )
-    entries = list(given)
+    entries = list(levels)
     nested = [isinstance(entry, Sequence) or getattr(entry, "ndim", 0) == 1 for entry in entries]
     if any(nested) and not all(nested):
-        raise TypeError(f"{name} is {given!r}, which mixes numbers and tuples; give one tuple of numbers per layer.")
+        raise TypeError(f"{name} is {levels!r}, which mixes numbers and tuples; give one tuple of numbers per layer.")
     if entries and all(nested):
         return tuple(_checked_tuple(f"{name}[{i}]", entry) for i, entry in enumerate(entries))
     return _checked_tuple(name, entries)
 
 
-def _checked_tuple(name: str, given: Any) -> tuple[float, ...]:
+def _checked_tuple(name: str, levels: Any) -> tuple[float, ...]:
     values = []
-    for value in given:
+    for value in levels:
         if isinstance(value, (jax.Array, np.ndarray)) and value.ndim == 0:
             value = value.item()
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):

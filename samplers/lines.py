@@ -63,12 +63,12 @@ class Lines:
 
     def params(self, flat: Array) -> Params:
         """The inverse of :meth:`flat`."""
-        found, start = {}, 0
+        params, start = {}, 0
         for p in self.model.parameters:
             size = math.prod(p.shape)
-            found[p.name] = flat[start : start + size].reshape(p.shape)
+            params[p.name] = flat[start : start + size].reshape(p.shape)
             start += size
-        return found
+        return params
 
 
 def lines(model: Model, prior: Prior) -> Lines | None:

@@ -225,15 +225,15 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def objective(given: Any) -> Objective:
+def objective(loss: Any) -> Objective:
     """The objective of a name in `OBJECTIVES`, or ``given`` itself where it is one; ValueError or TypeError else."""
-    if isinstance(given, str):
-        if given not in OBJECTIVES:
-            raise ValueError(unknown("loss", given, OBJECTIVES))
-        return OBJECTIVES[given]
-    if isinstance(given, type) or not isinstance(given, Objective):
-        raise TypeError(f"{given!r} is no loss: give one of {', '.join(OBJECTIVES)}, or for example samplers.PPO().")
-    return given
+    if isinstance(loss, str):
+        if loss not in OBJECTIVES:
+            raise ValueError(unknown("loss", loss, OBJECTIVES))
+        return OBJECTIVES[loss]
+    if isinstance(loss, type) or not isinstance(loss, Objective):
+        raise TypeError(f"{loss!r} is no loss: give one of {', '.join(OBJECTIVES)}, or for example samplers.PPO().")
+    return loss
 
 
 def log_policy(outputs: Array, actions: Array) -> Array:

@@ -67,8 +67,8 @@ class Optimiser:
         number = isinstance(learning_rate, numbers.Real) and not isinstance(learning_rate, bool)
         if not number or not 0 < float(learning_rate) < math.inf:
             raise ValueError(f"learning_rate={learning_rate!r} is not a number above 0: give for example 0.1.")
-        given = dict(options)
-        for option, value in given.items():
+        chosen = dict(options)
+        for option, value in chosen.items():
             if not (value is None or isinstance(value, (bool, int, float, str))):
                 raise TypeError(
                     f"The option {option}={value!r} of {name!r} is a {type(value).__name__}: give a number, a string, "
@@ -77,21 +77,21 @@ class Optimiser:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "learning_rate", float(learning_rate))
         object.__setattr__(self, "schedule", schedule)
-        object.__setattr__(self, "options", tuple(sorted(given.items())))
+        object.__setattr__(self, "options", tuple(sorted(chosen.items())))
         known = [argument for argument in inspect.signature(self._function()).parameters if argument != "learning_rate"]
-        for option in given:
+        for option in chosen:
             if option not in known:
                 raise ValueError(unknown(f"option of the optimiser {name!r}", option, known))
-        self._check_options(given)
+        self._check_options(chosen)
 
-    def _check_options(self, given: Mapping[str, Any]) -> None:
+    def _check_options(self, options: Mapping[str, Any]) -> None:
         """ValueError for a value that optax cannot use, which it would say only while a step is traced."""
-        if not given:
+        if not options:
             return
         import jax
 
         defaults = inspect.signature(self._function()).parameters
-        for option, value in given.items():
+        for option, value in options.items():
             default = defaults[option].default
             if isinstance(default, bool):
                 wanted, right = "True or False", isinstance(value, bool)
@@ -106,7 +106,7 @@ class Optimiser:
             jax.eval_shape(lambda params: rule.update(params, rule.init(params), params), {"weight": leaf})
         except Exception as error:  # whatever optax says of an odd value
             raise ValueError(
-                f"optax.{OPTIMISERS[self.name][0]} cannot use {', '.join(f'{k}={v!r}' for k, v in given.items())}: "
+                f"optax.{OPTIMISERS[self.name][0]} cannot use {', '.join(f'{k}={v!r}' for k, v in options.items())}: "
                 f"{str(error).strip().splitlines()[0]}"
             ) from None
 

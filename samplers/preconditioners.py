@@ -12,13 +12,14 @@ Shape letters: D coordinates, S probes, B columns at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+from volume.common.programs import program
 
 
 class Preconditioner(NamedTuple):
@@ -55,7 +56,7 @@ def eigen(matrix: np.ndarray) -> Curvature:
     return Curvature(np.maximum(values.astype(np.float64), 0), basis)
 
 
-@partial(jax.jit, static_argnames=("product", "batch"))
+@program(static_argnames=("product", "batch"))
 def columns(
     product: Callable[[Array, Any, Array], Array], at: Array, data: Any, numbers: Array, batch: int = 32
 ) -> Array:
@@ -67,7 +68,7 @@ def columns(
     return jax.lax.map(column, numbers, batch_size=batch)
 
 
-@partial(jax.jit, static_argnames=("product", "probes"))
+@program(static_argnames=("product", "probes"))
 def diagonal(product: Callable[[Array, Any, Array], Array], at: Array, data: Any, key: Array, probes: int) -> Array:
     """Hutchinson's estimate [D] of the diagonal of v -> ``product(at, data, v)``: the mean of z * (H z) over signs z.
 
@@ -81,7 +82,7 @@ def diagonal(product: Callable[[Array, Any, Array], Array], at: Array, data: Any
     return jax.lax.fori_loop(0, probes, add, jnp.zeros_like(at)) / probes
 
 
-@partial(jax.jit, static_argnames=("pull", "shape", "probes"))
+@program(static_argnames=("pull", "shape", "probes"))
 def squares(
     pull: Callable[[Array, Any, Array], Array], at: Array, data: Any, key: Array, shape: tuple[int, ...], probes: int
 ) -> Array:

@@ -137,10 +137,10 @@ def check_length(name: str, value: PerLayer, parameters: tuple[Parameter, ...]) 
     """ValueError if ``value`` is a tuple that does not have one entry per layer of the model."""
     expected = num_layers(parameters)
     if not isinstance(value, float) and len(cast(Sequence[float], value)) != expected:
-        given = len(cast(Sequence[float], value))
+        length = len(cast(Sequence[float], value))
         raise ValueError(
-            f"{name} has {given} value{'s' * (given != 1)} but the model has {expected} layer{'s' * (expected != 1)}; "
-            f"give one number for all layers or {expected} of them."
+            f"{name} has {length} value{'s' * (length != 1)} but the model has {expected} "
+            f"layer{'s' * (expected != 1)}; give one number for all layers or {expected} of them."
         )
 
 

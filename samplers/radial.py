@@ -45,8 +45,8 @@ def log_radial(dim: int, a: ArrayLike, b: ArrayLike, radius: ArrayLike = np.inf)
     with np.errstate(under="ignore", invalid="ignore", divide="ignore"):
         fall = _fall(dim, size[..., None], tilt[..., None], x)
         inside = np.sum(weights * np.exp(fall), axis=-1) * (stop - start) / 2
-        found = dim * np.log(top) - size / 2 + tilt + np.log(inside)
-    return np.where(radius > 0, found, -np.inf)
+        log_integral = dim * np.log(top) - size / 2 + tilt + np.log(inside)
+    return np.where(radius > 0, log_integral, -np.inf)
 
 
 def log_radial_centred(dim: int, a: ArrayLike) -> np.ndarray:

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -38,6 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.programs import program
 from volume.models import Parameter
 
 from .independent import Gaussian, Uniform
@@ -114,7 +114,7 @@ class Search(NamedTuple):
     probes: int = 4  # points within each radius
 
 
-@partial(jax.jit, static_argnames=("divergence", "normal", "search", "batch"))
+@program(static_argnames=("divergence", "normal", "search", "batch"))
 def shoot(
     divergence: Callable[[Array, Any], Array],
     data: Any,
@@ -145,7 +145,7 @@ def shoot(
             return divergence(star.anchor + r * step, data)
 
         below = jnp.zeros((), star.anchor.dtype)
-        found, count, faults = [], jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        brackets, count, faults = [], jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
         for k in range(thresholds.shape[0]):
             least = jnp.maximum(below, low[k])
             guess = 1.0 if k == 0 else below * jnp.sqrt(thresholds[k] / jnp.maximum(thresholds[k - 1], 1e-30))
@@ -153,9 +153,9 @@ def shoot(
                 value, thresholds[k], least, jnp.minimum(high[k], end), jnp.asarray(guess, least.dtype), search
             )
             below = bracket[0]
-            found.append(bracket)
+            brackets.append(bracket)
             count, faults = count + more, faults + undefined
-        lows, highs = (jnp.stack(side) for side in zip(*found, strict=True))
+        lows, highs = (jnp.stack(side) for side in zip(*brackets, strict=True))
         bad, good, undefined = _probe(value, thresholds, lows, low, search.probes)
         squares = jax.vmap(lambda scale: _parts((turned / scale) ** 2))(star.ways.scale)
         parts = jnp.concatenate([_parts(v * v)[None], _parts(v * star.offset)[None], squares])
@@ -294,7 +294,7 @@ def _probe(
     return bad, good, jnp.sum(jnp.isnan(values), dtype=jnp.int32)
 
 
-@partial(jax.jit, static_argnames="normal")
+@program(static_argnames="normal")
 def ray_directions(star: Star, key: Array, numbers: Array, *, normal: bool) -> Array:
     """v = P g [S, d] of rays ``numbers`` [S], in the prior's standard deviations: the ones that `shoot` takes."""
     return jax.lax.map(lambda n: _direction(star, jax.random.fold_in(key, n), normal)[1], numbers)

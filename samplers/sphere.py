@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 
 from volume.models import Parameter, Params
 
-from .prior import PerLayer, PushForward, at_layer, check_length, checked_setting, describe_setting
+from .prior import PerLayer, PushForward, at_layer, check_length, checked_setting, describe_setting, num_layers
+from .scaled import Scaled
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,30 @@ class Sphere(PushForward):
             raise ValueError(
                 "Sphere is a law of weights and biases and this model has none; use Gaussian(scale_std=...)."
             )
+
+    def sizes(self, parameters: tuple[Parameter, ...]) -> dict[str, float]:
+        """A typical absolute value of every parameter, for `scaled`."""
+        entries: dict[int, int] = {}
+        for p in parameters:
+            if p.kind != "scale":
+                sphere = p.layer if self.per_layer else 0
+                entries[sphere] = entries.get(sphere, 0) + math.prod(p.shape)
+        number = {p.name: entries[p.layer if self.per_layer else 0] for p in parameters if p.kind != "scale"}
+        return {
+            p.name: at_layer(self.radius, p.layer) / math.sqrt(number[p.name]) if p.name in number else 1.0
+            for p in parameters
+        }
+
+    def rescaled(self, parameters: tuple[Parameter, ...], powers: Mapping[str, int]) -> Scaled | None:
+        """This law with every parameter times 2^power, drawn on a sphere of radius about 1; None where it is one."""
+        radii = self.radius if isinstance(self.radius, Sequence) else (self.radius,) * num_layers(parameters)
+        lifts = [-math.frexp(radius)[1] for radius in radii]
+        if not any(lifts):
+            return None
+        moved = tuple(math.ldexp(radius, lift) for radius, lift in zip(radii, lifts, strict=True))
+        near = Sphere(moved if isinstance(self.radius, Sequence) else moved[0], self.per_layer)
+        left = {p.name: powers.get(p.name, 0) - (lifts[p.layer] if p.kind != "scale" else 0) for p in parameters}
+        return Scaled(near, tuple(sorted(left.items())))
 
     def describe(self) -> dict[str, Any]:
         return {"name": "sphere", "radius": describe_setting(self.radius), "per_layer": self.per_layer}

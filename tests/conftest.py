@@ -16,7 +16,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # subprocesses inherit both
 # Two thirds of a test run are XLA's, which compiles one program after another. The same program, compiler, options and
 # processor give the same machine code: compiled programs are kept under .pytest_cache, where both workers, the commands
 # that tests start and the next run find them. `pytest --cache-clear` forgets them.
-LEAST_SECONDS = 0.1  # of compiling: what is quicker is as quickly compiled again
+LEAST_SECONDS = 0.0  # of compiling: to read the smallest program back takes a tenth of compiling it
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,7 +27,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     folder = kept.mkdir("programs") / processor()
     folder.mkdir(exist_ok=True)
-    forget(folder)
+    if not hasattr(config, "workerinput"):  # once, before the workers begin
+        forget(folder)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(LEAST_SECONDS))
 
@@ -80,6 +81,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter) -> None:
     if SPENT:
-        most = sorted(SPENT.items(), key=lambda each: -each[1])[:3]
-        longest = ", ".join(f"{path} {seconds:.0f} s" for path, seconds in most)
-        terminalreporter.write_line(f"processor time: {processor_seconds() / 60:.1f} minutes, most in {longest}")
+        most = sorted(SPENT.items(), key=lambda each: -each[1])
+        longest = [f"{path} {seconds:.0f} s" for at, (path, seconds) in enumerate(most) if seconds >= 10 or at < 3]
+        total = f"processor time: {processor_seconds() / 60:.1f} minutes, most in\n"
+        terminalreporter.write_line(total + "\n".join(f"  {each}" for each in longest))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,30 @@ __all__ = sorted(name for name in _HOMES if not name.startswith("_"))  # pyright
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'volume' has no attribute {name!r}")
+        advice = "" if name.startswith("_") else _advice(name)
+        raise AttributeError(f"module 'volume' has no attribute {name!r}{advice}")
     home = _HOMES[name]
     if home == "volume":  # a package of its own
         return importlib.import_module(f"volume.{name}")
     value = getattr(__import__(home, fromlist=[name]), name)  # with fromlist, a module counts as a name
     globals()[name] = value
     return value
+
+
+def _advice(name: str) -> str:
+    """Where a name is that somebody sought here, or the one that was probably meant; imports neither package."""
+    from volume.common.choices import nearest
+
+    places = dict.fromkeys(__all__, "volume")
+    for package in (f"volume.{name}" for name, home in _HOMES.items() if home == "volume"):
+        spec = importlib.util.find_spec(package)
+        text = "" if spec is None or spec.origin is None else Path(spec.origin).read_text(encoding="utf-8")
+        names = re.search(r"^__all__ = (\[.*?\])", text, re.MULTILINE | re.DOTALL)
+        places |= dict.fromkeys(ast.literal_eval(names[1]) if names else (), package)
+    if name in places:
+        return f": it is {places[name]}.{name}."
+    near = nearest(name, places)
+    return f": did you mean {places[near]}.{near}?" if near else ""
 
 
 def __dir__() -> list[str]:

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (volume.commands.main)."""
     from volume.commands.main import main as run
-    from volume.commands.usage import STOPPED
+    from volume.commands.usage import Exit
+    from volume.common.interrupts import stoppable
 
-    code = run(argv)
-    if argv is None and code == STOPPED:
+    with stoppable():
+        code = run(argv)
+    if argv is None and code == Exit.STOPPED:
         # JAX may still be compiling in a thread of its own, which crashes when the interpreter takes JAX apart.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):  # a closed pipe

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from volume.common.choices import nearest
 
 
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:
     """The sentence for a name nobody knows, with the nearest one that somebody does."""
     known = list(known)
-    near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.6)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(given, known)
+    hint = f" Did you mean {near!r}?" if near else ""
     return f"Unknown {kind} {given!r}; known: {', '.join(known)}.{hint}"
 
 

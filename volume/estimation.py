@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +12,9 @@ from typing import Any
 
 import jax
 
+from volume.common import interrupts
+from volume.common.jax_settings import fixed_settings, rounding_settings
+from volume.common.programs import make_room
 from volume.common.progress import Progress, rich_progress
 from volume.common.provenance import commit, versions
 from volume.common.records import plain
@@ -27,9 +30,11 @@ from volume.reports.pooled import as_asked
 from volume.runs.config import read_config
 from volume.runs.directory import RunDirectory
 
+logger = logging.getLogger(__name__)
+
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a run; ``report`` answers from what was learnt so far (None when that is nothing)."""
+    """Ctrl-C, SIGTERM or SIGHUP during a run; ``report`` answers from what was learnt so far (None: nothing was)."""
 
     def __init__(self, report: Report | None, progress: Progress, out: Path | None = None):
         advice = "" if out is None else f"; {out} keeps what was finished: go on from there with resume=True"
@@ -68,7 +73,8 @@ def estimate(
         TypeError, ValueError: arguments that make no sense, queries that this method cannot answer, and a run in
             ``out`` that is another one, before anything is traced.
         FileExistsError: ``out`` holds a run and ``resume`` was not given; BlockingIOError: another process works there.
-        Interrupted: on Ctrl-C, holding the report of what was learnt.
+        Interrupted: on Ctrl-C, SIGTERM and SIGHUP, holding the report of what was learnt. The step that is under way is
+            finished first; a second Ctrl-C stops at once. Handlers of the caller's own stay as they are.
         RunStopped: the run could not be written, for example on a full disk. What was written stays whole.
     """
     return run(query, method, seed=seed, level=level, progress=progress, out=out, resume=resume)
@@ -93,6 +99,7 @@ def run(
     if resume and out is None:
         raise ValueError("resume=True goes on with the run in a folder: name it with out=.")
     with ExitStack() as stack:
+        stack.enter_context(interrupts.stoppable())
         driver = Driver(query, method, seed, level, kept=out is not None)
         if out is not None and (stored := driver.open(stack, Path(out), resume, command)) is not None:
             return stored
@@ -146,6 +153,7 @@ class Driver:
         TypeError, ValueError: as `estimate`, before anything is traced.
     """
 
+    @fixed_settings()
     def __init__(self, query: Query, method: Method[Any], seed: Any, level: float, *, kept: bool = False):
         if not isinstance(query, Query):
             raise TypeError(f"query={query!r} is not a query: make one with volume.Query(model, prior, ...).")
@@ -155,11 +163,14 @@ class Driver:
         key, self._record = to_key(seed)
         self._query, self._method, self._level = query, method, level
         self._start = time.perf_counter()
+        make_room()
         start = getattr(method, "start_kept", method.start) if kept else method.start
+        logger.debug("%s of %s, seed %s", method, query, self._record)
         self.run: Run[Any] = start(query, key)
         self._directory: RunDirectory | None = None
         self._resumable: Any = None  # the run, where it goes on from checkpoints
 
+    @fixed_settings()
     def open(self, stack: ExitStack, out: Path, resume: bool, command: list[str] | None) -> Any:
         """Keep the run in a folder from now on, until the stack is closed.
 
@@ -167,24 +178,28 @@ class Driver:
             The report where the folder holds a finished one of a run without checkpoints; else None.
         """
         begun = resume and (out / "config.json").exists()
-        if begun and hasattr(self.run, "as_begun"):
-            self.run.as_begun(read_config(out).get("constants", {}))
+        run: Any = self.run
+        if begun and hasattr(run, "as_begun"):
+            run.as_begun(read_config(out).get("constants", {}))
         directory = self._directory = stack.enter_context(RunDirectory(out, self.config(command), resume=resume))
         if is_resumable(self.run):
             self._resumable = self.run
-            self._resumable.restore(directory.parts())
+            parts = directory.parts()
+            logger.debug("%d parts found in %s", len(parts), out)
+            self._resumable.restore(parts)
             if hasattr(self.run, "check_room"):
                 self._resumable.check_room(out)
         elif begun:
             report = load(out) if (out / "report.json").is_file() else None
             if report is not None and report.run.get("complete"):
                 return report
-            print(f"volume: {self._method.name} keeps no parts of a run: it starts anew.", file=sys.stderr)
+            logger.warning("%s keeps no parts of a run: it starts anew.", self._method.name)
         return None
 
     def config(self, command: list[str] | None) -> dict[str, Any]:
         """Describe the run for its folder: what was asked, what its checkpoints mean, and what it runs on."""
         device = jax.local_devices()[0]
+        settings = rounding_settings()
         return {
             "query": self._query.describe(),
             "method": _settings(self._method),
@@ -195,13 +210,18 @@ class Driver:
             "versions": {**versions(), "device": f"{device.platform} {device.device_kind}"},
             "commit": commit(),
             "command": command,
+            **({"settings": settings} if settings else {}),
         }
 
+    @fixed_settings()
     def step(self) -> None:
         """Advance the run by a step, and hand what it finished to the folder."""
-        self.run.advance()
+        make_room()
+        with interrupts.step():
+            self.run.advance()
         self._store(all=False)
 
+    @fixed_settings()
     def close(self) -> Any:
         """Make the report, of an unfinished run too, and keep it with everything that led to it."""
         self._store(all=True)
@@ -210,6 +230,7 @@ class Driver:
             if hasattr(self.run, "stored"):
                 self._resumable.stored(self._directory.parts())
         report = self.report()
+        logger.debug("%s after %.2f s", self.run.progress().position, self._seconds())
         if self._directory is not None and report is not None:
             self._directory.save(report.save)
         return report
@@ -223,10 +244,12 @@ class Driver:
         """The folder from which the run can be resumed."""
         return None if self._directory is None or self._resumable is None else self._directory.path
 
+    @fixed_settings()
     def progress(self) -> Progress:
         """Say where the run stands, with the time."""
         return replace(self.run.progress(), seconds=self._seconds(), last=self.run.done)
 
+    @fixed_settings()
     def report(self) -> Any:
         """Answer from what was learnt so far; None when that is nothing."""
         facts = Facts(self._query, self._record, self._level, self._seconds(), self.run.done)

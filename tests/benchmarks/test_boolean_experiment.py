@@ -27,6 +27,7 @@ def found(tmp_path_factory):
         yield result
 
 
+@pytest.mark.slow
 def test_chunks_are_joined_unit_by_unit(found):
     parts = [volume.estimate(TASK.query, volume.Direct(SIZE.draws), seed=seed) for seed in (0, 1)]
     joined = found.draws
@@ -37,6 +38,7 @@ def test_chunks_are_joined_unit_by_unit(found):
         assert joined[label].units_hit == sum(part[label].units_hit for part in parts)
 
 
+@pytest.mark.slow
 def test_functions_are_chosen_by_the_first_tenth_of_runs(found):
     report = found.runs["sgd", 2].given_fit()
     pilot = report.num_runs // 10
@@ -50,6 +52,7 @@ def test_functions_are_chosen_by_the_first_tenth_of_runs(found):
         assert low <= share <= high
 
 
+@pytest.mark.slow
 def test_draws_and_splitting_agree(found):
     """Log odds of the larger shares within 5 normal errors and 15 of Student's t with 7 degrees (false alarms below
     2e-6 each); errors are those of the intervals. It sees odds that are off by a factor of 10."""
@@ -62,12 +65,17 @@ def test_draws_and_splitting_agree(found):
         assert abs(value - other) < allowed
 
 
-def test_names_and_tables(found):
+def test_names_of_functions():
     target = "".join(map(str, TASK.labels))
     assert target == "00110011"
     assert TASK.name(target) == "the target"
     assert TASK.name("10110010") == "wrong at 000, 111"
     assert TASK.name("11001100") == "wrong at 000, 001, 010 and 5 more"
+
+
+@pytest.mark.slow
+def test_tables(found):
+    target = "".join(map(str, TASK.labels))
     page = experiment.page([found], SIZE, "a command")
     assert "## 0011" in page
     assert page.count("| the target |") == (target in found.labels)

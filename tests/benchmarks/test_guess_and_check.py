@@ -41,6 +41,7 @@ def plain(num, seed):
     return np.delete(right, fitted, axis=1).mean(axis=1)[right[:, fitted].all(axis=1)]
 
 
+@pytest.mark.slow
 def test_a_cell_agrees_with_plain_draws(small):
     """Fixed seeds. Limit 5 standard errors: false alarms 6e-7 for other seeds, a shift of .04 would be seen."""
     found = plain(10_000, 1)
@@ -104,6 +105,7 @@ def test_the_error_of_a_ratio_is_that_of_the_draws():
     assert guess_and_check.ratio(np.array([0.5, 1, 0, 1]), np.ones(4))[0] == 0.625
 
 
+@pytest.mark.slow
 def test_a_cell_by_training():
     record = guess_and_check.answer(Task(SMALL.cell, runs=32))
     assert record["ends"]["runs"] == 32

@@ -70,6 +70,7 @@ def test_an_anchor_sees_itself_and_its_copies():
     assert local_copies.share(near[:0]) is None
 
 
+@pytest.mark.slow
 def test_anchors_are_of_the_class():
     for params in trained(TANH, "0110", 3, 0):
         assert decided(TANH, params) == "0110"

@@ -46,7 +46,8 @@ def test_ties_fall_as_the_classifier_says(width):
     assert inside.mean() == pytest.approx(math.exp(case.log_volume), abs=0.02)  # six errors of .003
 
 
-@pytest.mark.parametrize("normalise", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("normalise", [False, True])
 def test_several_outputs_and_structural_zeros(normalise):
     labels = np.array([0, 2, 1, 1])
     query = volume.Query(

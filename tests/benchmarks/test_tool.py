@@ -281,7 +281,7 @@ def test_a_flip_is_counted_where_it_must_be():
     assert (found.flipped, found.functions, found.draws, found.decisions) == (2, 1, 3, 9)
 
 
-@pytest.mark.parametrize("widths", [(7, 40, 40, 1), (7, 9, 3)])
+@pytest.mark.parametrize("widths", [pytest.param((7, 40, 40, 1), marks=pytest.mark.slow), (7, 9, 3)])
 def test_networks_decide_as_the_library_says(widths):
     model = MLP(widths, activation="relu", bias=False)
     inputs = np.asarray(BooleanCube(7).inputs, np.float32)
@@ -294,6 +294,7 @@ def test_networks_decide_as_the_library_says(widths):
     assert (decided != expected).sum() <= 2  # 6,400 decisions; another order of sums may turn one within 1e-7 of a tie
 
 
+@pytest.mark.slow
 def test_flips_are_seen_where_operands_are_short():
     """On a CPU nothing flips between precisions. With 2,000 draws about 34 functions flip in TF32 and 270 in bfloat16:
     none in TF32, or fewer in bfloat16 than in TF32, has a probability below 1e-14. About 1.3 functions have an output

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from example_reports import clumped, make, table_counts
+from example_reports import clustered, make, table_counts
 from scipy import stats
 
 import volume
@@ -41,14 +41,14 @@ def draw(rng, volumes, *, units, heads=1, bodies=5, seed=0):
     return replace(make(counts, seed=seed, method=method), run={})
 
 
-CASES = {"independent": {"units": 200, "bodies": 100}, "clumped": {"units": 200, "heads": 20}}
+CASES = {"independent": {"units": 200, "bodies": 100}, "clustered": {"units": 200, "heads": 20}}
 
 
 def alarm(rows, number, alpha):
     return max(abs(row.z) for row in rows) > critical(alpha, number)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["independent", pytest.param("clustered", marks=pytest.mark.slow)])
 def test_clean_repetitions_raise_as_many_alarms_as_allowed_and_not_absurdly_few(case):
     """1,000 pairs at .05: more than 86 alarms have probability 1e-6 at that rate, fewer than 11 at .035.
 
@@ -62,8 +62,15 @@ def test_clean_repetitions_raise_as_many_alarms_as_allowed_and_not_absurdly_few(
     assert alarms >= stats.binom.ppf(FALSE_ALARM, 1000, 0.035)
 
 
-@pytest.mark.parametrize("side", ["up", "down"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "side"),
+    [
+        ("independent", "down"),
+        ("clustered", "up"),
+        pytest.param("independent", "up", marks=pytest.mark.slow),
+        pytest.param("clustered", "down", marks=pytest.mark.slow),
+    ],
+)
 def test_changes_of_the_printed_size_are_found(case, side):
     """The class of volume .12 changes by what a clean pair promises to find at 1e-6, 150 times.
 
@@ -145,7 +152,7 @@ def test_replicated_entries_show_changes_of_the_printed_size(side):
 
 # --- exactly ---
 
-MATRIX = clumped(units=60)
+MATRIX = clustered(units=60)
 
 
 def report(matrix=MATRIX, *, seed=0, near=3, elsewhere=False, nonfinite=None, **changes):
@@ -269,7 +276,7 @@ def test_another_question_is_a_change():
 
 
 def test_another_seed_is_tested():
-    found = check_report(report(clumped(seed=5, units=60), seed=5), Baseline.of(report()))
+    found = check_report(report(clustered(seed=5, units=60), seed=5), Baseline.of(report()))
     assert found.verdict == AGREES  # false alarm at most 1e-6, see above
     assert found.num_tests == len(found.rows) > 5
     assert "draws of another seed" in found.how
@@ -342,8 +349,8 @@ def test_classes_that_are_not_listed_are_paid_for_and_watched(monkeypatch):
 
 
 def test_too_little_for_a_test_fails_with_a_sentence():
-    few = clumped(units=8)
-    found = check_report(report(few, seed=1), Baseline.of(report(clumped(seed=3, units=8))))
+    few = clustered(units=8)
+    found = check_report(report(few, seed=1), Baseline.of(report(clustered(seed=3, units=8))))
     assert found.verdict == FAILED
     assert "Nothing can be tested" in found.how
 

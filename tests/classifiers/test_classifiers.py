@@ -1,4 +1,7 @@
-"""Classifiers against plain Python on every table of three inputs, on all routes; and a sentence for every misuse."""
+"""Classifiers one by one: labels, edges, domains, routes, predicates; and a sentence for every misuse.
+
+On every table: tests/classifiers/test_every_table.py.
+"""
 
 import itertools
 import json
@@ -24,134 +27,7 @@ from volume.samplers import Gaussian
 CUBE = BooleanCube(3)
 EVERY = np.array(list(itertools.product((0, 1), repeat=8)), np.uint8)  # all 256 tables of three inputs
 THREE = Points([[0.0], [1.0], [2.0], [3.0]])
-EVERY3 = np.array(list(itertools.product(range(3), repeat=4)), np.uint8)  # all 81 tables of four inputs, three outputs
 ROWS, LABELS = [[1, 1, 0], [0, 0, 1], [1, 0, 0]], [0, 1, 1]  # inputs 6, 1 and 4, out of order on purpose
-
-
-def right(table):
-    return (table[6] == 0) + (table[1] == 1) + (table[4] == 1)
-
-
-def right3(table):
-    return (table[3] == 2) + (table[0] == 1)
-
-
-CASES = {
-    "ones": (Ones(), 1, lambda t: str(sum(t))),
-    "fits": (Fits(ROWS, LABELS), 1, lambda t: "fits" if right(t) == 3 else "misses"),
-    "fits, string": (Fits(ROWS, "011"), 1, lambda t: "fits" if right(t) == 3 else "misses"),
-    "fits, all rows": (
-        Fits(CUBE.inputs, "00010111"),
-        1,
-        lambda t: "fits" if t == [0, 0, 0, 1, 0, 1, 1, 1] else "misses",
-    ),
-    "fits, repeats": (Fits([*ROWS, [0, 0, 1]], [*LABELS, 1]), 1, lambda t: "fits" if right(t) == 3 else "misses"),
-    "fits, two outputs": (Fits(ROWS, LABELS), 2, lambda t: "fits" if right(t) == 3 else "misses"),
-    "accuracy": (Accuracy(ROWS, LABELS), 1, lambda t: f"{right(t)}/3"),
-    "accuracy, two outputs": (Accuracy(ROWS, LABELS), 2, lambda t: f"{right(t)}/3"),
-    "accuracy, repeats": (
-        Accuracy([*ROWS, [0, 0, 1]], [*LABELS, 1]),
-        1,
-        lambda t: f"{right(t) + (t[1] == 1)}/4",
-    ),
-    "accuracy, two bins": (Accuracy(ROWS, LABELS, 2), 1, lambda t: "[0.5, 1.0]" if right(t) > 1 else "[0.0, 0.5)"),
-    "accuracy, edges": (
-        Accuracy(ROWS, LABELS, [1 / 3, 1]),
-        1,
-        lambda t: "[0.333333333, 1.0]" if right(t) else "[0.0, 0.333333333)",
-    ),
-    "argmax": (Argmax([[1, 1, 0], [0, 0, 1]]), 2, lambda t: f"{t[6]}{t[1]}"),
-    "argmax, all rows": (Argmax(), 2, lambda t: "".join(map(str, t))),
-    "product": (Ones() * Fits(ROWS, LABELS), 1, lambda t: f"{sum(t)}, {'fits' if right(t) == 3 else 'misses'}"),
-    "product, bins": (
-        Product(Accuracy(ROWS, LABELS, 2), Ones(), Accuracy(ROWS, LABELS)),
-        1,
-        lambda t: f"{'[0.5, 1.0]' if right(t) > 1 else '[0.0, 0.5)'}, {sum(t)}, {right(t)}/3",
-    ),
-    "fits, three outputs": (Fits([[3], [0]], [2, 1]), 3, lambda t: "fits" if right3(t) == 2 else "misses"),
-    "accuracy, three outputs": (Accuracy([[3], [0]], [2, 1]), 3, lambda t: f"{right3(t)}/2"),
-    "argmax, three outputs": (Argmax([[3], [0], [2]]), 3, lambda t: f"{t[3]}{t[0]}{t[2]}"),
-    "product, three outputs": (
-        Argmax([[3]]) * Accuracy([[3], [0]], [2, 1]),
-        3,
-        lambda t: f"{t[3]}, {right3(t)}/2",
-    ),
-}
-
-
-def setting(name):
-    classifier, num_outputs, expected = CASES[name]
-    domain, every = (THREE, EVERY3) if num_outputs == 3 else (CUBE, EVERY)
-    return classifier, domain, num_outputs, every, [expected(row) for row in every.tolist()]
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_every_table_on_every_route(name):
-    classifier, domain, num_outputs, every, expected = setting(name)
-    bound = classifier.bind(domain, num_outputs)
-    assert bound.route == "device"
-    assert bound.of_table
-    assert not bound.needs_outputs
-
-    ids = bound.classify_keys(tables.pack(every, num_outputs))
-    assert ids.dtype == np.int64
-    assert [bound.label(index) for index in ids.tolist()] == expected
-    assert (bound.classify_keys(tables.pack(every, num_outputs), chunk=7) == ids).all()
-    assert (bound.classify(every.T) == ids).all()
-    assert bound.classify(every[3]) == ids[3]
-
-    traced = jax.jit(bound.classify)(jnp.asarray(every.T))
-    assert traced.dtype == jnp.int32
-    assert (np.asarray(traced) == ids).all()
-    blocks = jax.vmap(bound.classify)(jnp.asarray(every.T)[None])  # as a sampler calls it, one more axis
-    assert (np.asarray(blocks[0]) == ids).all()
-    if num_outputs == 1:
-        assert (np.asarray(jax.jit(bound.classify)(jnp.asarray(every.T, bool))) == ids).all()
-        outputs = np.where(every, 0.5, 0.0)  # a tie is class 0
-    else:
-        # The winner has 2, the lowest index among equals wins.
-        outputs = np.where(np.arange(num_outputs) >= every[:, :, None], 2.0, -1.0)
-    classes = jax.jit(jax.vmap(bound.classify_outputs))(jnp.asarray(outputs))
-    assert (np.asarray(classes) == ids).all()
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_labels_lead_back_and_descriptions_survive_json(name):
-    classifier, domain, num_outputs, _, _ = setting(name)
-    bound = classifier.bind(domain, num_outputs)
-    labels = [bound.label(index) for index in range(bound.num_classes)]
-    assert len(set(labels)) == bound.num_classes
-    assert [bound.index(label) for label in labels] == list(range(bound.num_classes))
-    keys = np.array([bound.key(label) for label in labels])
-    assert keys.dtype == np.uint64
-    assert bound.labels(keys) == labels
-    for wrong in ("no such class", object()):
-        with pytest.raises(KeyError, match=r"class|named by"):
-            bound.index(wrong)
-    for outside in (-1, bound.num_classes):
-        with pytest.raises(IndexError, match="Class numbers run from 0"):
-            bound.label(outside)
-
-    again = from_description(json.loads(json.dumps(bound.describe())))
-    assert again == classifier
-    assert again.bind(domain, num_outputs) == bound
-    assert hash(again.bind(domain, num_outputs)) == hash(bound)
-
-
-def test_equal_classifiers_share_one_trace():
-    traces = []
-
-    def count(decisions, bound):
-        traces.append(bound)
-        return bound.classify(decisions)
-
-    jitted = jax.jit(count, static_argnums=1)
-    for _ in range(3):
-        for name in ("ones", "fits", "accuracy", "argmax", "product"):
-            classifier, _, num_outputs, every, _ = setting(name)
-            again = from_description(classifier.describe()).bind(BooleanCube(3), num_outputs)
-            jitted(jnp.asarray(every.T), again)
-    assert len(traces) == 5
 
 
 def test_different_classifiers_differ():

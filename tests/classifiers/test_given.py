@@ -1,9 +1,9 @@
-"""Given: every table of few inputs by brute force on all routes, and volumes and shares against exact truths.
+"""Given: its parts, costly splits, predicates; volumes and shares against exact truths.
 
-Split by truth tables: tests/classifiers/test_given_tables.py."""
+On every table: tests/classifiers/test_every_table.py; split by truth tables: tests/classifiers/test_given_tables.py.
+"""
 
 import itertools
-import json
 import math
 from typing import Any
 
@@ -15,8 +15,6 @@ from shared_queries import PLANE
 
 import volume
 from volume import models, samplers
-from volume.classifiers.argmax import Argmax
-from volume.classifiers.base import from_description
 from volume.classifiers.given import Given
 from volume.classifiers.labels import Accuracy, Fits
 from volume.classifiers.lempel_ziv import LempelZiv
@@ -28,107 +26,12 @@ from volume.functions.domains import BooleanCube, Points
 
 CUBE = BooleanCube(3)
 EVERY = np.array(list(itertools.product((0, 1), repeat=8)), np.uint8)  # all 256 tables of three inputs
-THREE = Points([[0.0], [1.0], [2.0], [3.0]])
-EVERY3 = np.array(list(itertools.product(range(3), repeat=4)), np.uint8)  # all 81 of four inputs, three outputs
 FITS = Fits([[1, 1, 0], [0, 0, 1]], [0, 1])  # inputs 6 and 1
 TEST = Accuracy([[1, 1, 1], [0, 1, 0], [0, 0, 0]], [1, 1, 0])  # inputs 7, 2 and 0
 
 
 def fits(table):
     return table[6] == 0 and table[1] == 1
-
-
-def right(table):
-    return (table[7] == 1) + (table[2] == 1) + (table[0] == 0)
-
-
-def nested(table):
-    if not fits(table):
-        return "outside"
-    return f"{right(table)}/3" if sum(table) == 4 else "inner outside"
-
-
-CASES = {
-    "accuracy": (Given(FITS, TEST), 1, lambda t: f"{right(t)}/3" if fits(t) else "outside"),
-    "misses": (Given(FITS, TEST, label="misses"), 1, lambda t: "outside" if fits(t) else f"{right(t)}/3"),
-    "misses, natural": (Given(FITS, Ones(), label=False), 1, lambda t: "outside" if fits(t) else str(sum(t))),
-    "balance given": (Given(Ones(), FITS, label=3), 1, lambda t: nested_fits(t) if sum(t) == 3 else "outside"),
-    "product given": (
-        Given(Ones() * FITS, TEST, label=(4, True)),
-        1,
-        lambda t: f"{right(t)}/3" if sum(t) == 4 and fits(t) else "outside",
-    ),
-    "product split": (Given(FITS, Ones() * TEST), 1, lambda t: f"{sum(t)}, {right(t)}/3" if fits(t) else "outside"),
-    "nested": (Given(FITS, Given(Ones(), TEST, label=4)), 1, nested),
-    "twice nested": (
-        Given(Accuracy([[0, 1, 1]], "1"), Given(FITS, Given(Ones(), TEST, label=4)), label=1.0),
-        1,
-        lambda t: (
-            ({"outside": "inner outside", "inner outside": "inner inner outside"}.get(nested(t), nested(t)))
-            if t[3]
-            else "outside"
-        ),
-    ),
-    "two outputs": (Given(FITS, TEST), 2, lambda t: f"{right(t)}/3" if fits(t) else "outside"),
-    "three outputs": (
-        Given(Fits([[3], [0]], [2, 1]), Argmax([[2], [1]])),
-        3,
-        lambda t: f"{t[2]}{t[1]}" if t[3] == 2 and t[0] == 1 else "outside",
-    ),
-}
-
-
-def nested_fits(table):
-    return "fits" if fits(table) else "misses"
-
-
-def setting(name):
-    classifier, num_outputs, expected = CASES[name]
-    domain, every = (THREE, EVERY3) if num_outputs == 3 else (CUBE, EVERY)
-    return classifier, domain, num_outputs, every, [expected(row) for row in every.tolist()]
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_every_table_on_every_route(name):
-    classifier, domain, num_outputs, every, expected = setting(name)
-    bound = classifier.bind(domain, num_outputs)
-    assert bound.route == "device"
-    assert bound.of_table
-    assert bound.label(bound.num_classes - 1) == "outside"
-    keys = tables.pack(every, num_outputs)
-    ids = bound.classify_keys(keys)
-    assert ids.dtype == np.int64
-    assert [bound.label(index) for index in ids.tolist()] == expected
-    assert (bound.classify_keys(keys, chunk=7) == ids).all()
-    assert bound.classify_keys(keys[:0]).tolist() == []
-    assert (bound.classify(every.T) == ids).all()
-    traced = jax.jit(jax.vmap(bound.classify))(jnp.asarray(every.T)[None])[0]
-    assert traced.dtype == jnp.int32
-    assert (np.asarray(traced) == ids).all()
-    outputs = np.where(every, 0.5, 0.0)  # a tie is class 0
-    if num_outputs > 1:
-        outputs = np.where(np.arange(num_outputs) >= every[:, :, None], 2.0, -1.0)
-    classes = jax.jit(jax.vmap(bound.classify_outputs))(jnp.asarray(outputs))
-    assert (np.asarray(classes) == ids).all()
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_labels_lead_back_and_descriptions_survive_json(name):
-    classifier, domain, num_outputs, _, _ = setting(name)
-    bound = classifier.bind(domain, num_outputs)
-    labels = [bound.label(index) for index in range(bound.num_classes)]
-    assert len(set(labels)) == bound.num_classes
-    assert [bound.index(label) for label in labels] == list(range(bound.num_classes))
-    assert bound.labels(np.array([bound.key(label) for label in labels])) == labels
-    for wrong in ("no such class", object()):
-        with pytest.raises(KeyError, match=r"class|named by"):
-            bound.index(wrong)
-    with pytest.raises(IndexError, match="Class numbers run from 0"):
-        bound.label(bound.num_classes)
-    again = from_description(json.loads(json.dumps(bound.describe())))
-    assert again == classifier
-    assert again.bind(domain, num_outputs) == bound
-    assert hash(again.bind(domain, num_outputs)) == hash(bound)
 
 
 def test_parts_attributes_and_domain():
@@ -165,7 +68,9 @@ def test_a_predicate_on_either_side():
     assert found == [size[i] if fits(row) else "outside" for i, row in enumerate(EVERY.tolist())]
     other = Given(large, FITS, label="large").bind(CUBE, 1)
     found = [other.label(int(c)) for c in jax.jit(jax.vmap(other.classify_outputs))(outputs)]
-    assert found == [nested_fits(row) if size[i] == "large" else "outside" for i, row in enumerate(EVERY.tolist())]
+    assert found == [
+        ("fits" if fits(row) else "misses") if size[i] == "large" else "outside" for i, row in enumerate(EVERY.tolist())
+    ]
     with pytest.raises(ValueError, match="decided while drawing"):
         Given(large, LempelZiv(), label=True).bind(CUBE, 1)
     with pytest.raises(TypeError, match="stored tables"):

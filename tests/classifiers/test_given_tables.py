@@ -105,8 +105,8 @@ def test_shares_of_named_functions_and_of_those_the_first_tenth_chose():
     chosen = volume.shares(report.group_by(GIVEN))
     assert [(share.label, share.count, share.num_within) for share in chosen] == [("0011", 9, 63), ("0001", 27, 63)]
     assert volume.shares(report, given=GIVEN, top=1) == chosen[:1]
-    clumped = volume.shares(by_table(hits), given=GIVEN, labels=["0011"])[0]
-    assert clumped.share == named[2].share
+    clustered = volume.shares(by_table(hits), given=GIVEN, labels=["0011"])[0]
+    assert clustered.share == named[2].share
     with pytest.raises(KeyError, match="not in the class 'fits'"):
         volume.shares(report, given=GIVEN, labels=["0000"])
     with pytest.raises(ValueError, match="leave 'outside' out"):
@@ -169,6 +169,7 @@ def test_functions_that_the_run_chose_are_estimated_by_the_other_replicates():
     assert "its share is not resolved" in sliver.notes[-1]
 
 
+@pytest.mark.slow
 def test_training_beside_draws_by_functions():
     """A perceptron trained until it fits: runs and draws of every function, given the label, and the same by tables."""
     method = volume.Trained(300, learning_rate=0.5)

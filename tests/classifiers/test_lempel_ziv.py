@@ -90,7 +90,7 @@ def test_every_length_to_130(words):
         assert complexity(decisions, length).tolist() == expected, length
 
 
-@pytest.mark.parametrize("length", [300, 777])
+@pytest.mark.parametrize("length", [300, pytest.param(777, marks=pytest.mark.slow)])
 def test_long_strings_take_several_words_a_stage(length):
     rng = np.random.default_rng(length)
     decisions = (rng.random((30, length)) < rng.choice([0.02, 0.5], (30, 1))).astype(np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from example_reports import clumped, make, table_counts
+from example_reports import clustered, make, table_counts
 
 import volume
 from volume import models, samplers
@@ -58,8 +58,8 @@ def test_tables_keys_and_traced_decisions_agree():
 
 
 def test_a_report_of_tables_answers_it():
-    report = make(table_counts(clumped())).group_by(volume.NPN())
-    raw = make(table_counts(clumped()))
+    report = make(table_counts(clustered())).group_by(volume.NPN())
+    raw = make(table_counts(clustered()))
     assert set(report) == {"0000", "0001", "0011", "0110"}
     assert report["1001"].count == raw["0110"].count + raw["1001"].count
     assert report["1111"] == report["0000"]

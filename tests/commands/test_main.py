@@ -85,13 +85,13 @@ def test_usage_errors(capsys, argv, sentence):
 def test_failures_are_one_line(capsys, tmp_path):
     for argv in (["show", tmp_path / "none"], ["plot", tmp_path, "--out", tmp_path / "f.pdf"]):
         code, out, err = run(capsys, *argv)
-        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert (code, out, err.count("\n")) == (4, "", 1)
         assert err.startswith("volume: error: There is no run at")
     code, _, err = run(capsys, *SMALL, "--domain", f"points:{tmp_path}/none.npy")
-    assert code == 1
+    assert code == 4
     assert err == f"volume: error: {tmp_path}/none.npy: No such file or directory.\n"
     code, _, err = run(capsys, "show", tmp_path / "none", "--debug")
-    assert code == 1
+    assert code == 4
     assert "Traceback" in err
 
 
@@ -100,7 +100,7 @@ def test_truncated_run(capsys, tmp_path, stored):
         data = (stored / name).read_bytes()
         (tmp_path / name).write_bytes(data[: len(data) // 2] if name == "report.json" else data)
     code, _, err = run(capsys, "show", tmp_path)
-    assert code == 1
+    assert code == 4
     assert "truncated or damaged" in err
 
 
@@ -135,7 +135,7 @@ def test_every_option_reaches_the_query(capsys, monkeypatch):
         " --domain boolean:2 --coding -1,1 --classifier ones*lz --draws 1e5 --seed 7 --level 0.9 --heads 20"
         " --bodies 5 --dtype float64 --precision high --progress"
     )
-    assert run(capsys, *words.split())[0] == 1
+    assert run(capsys, *words.split())[0] == 4
     assert asked["query"] == volume.Query(
         models.MLP((2, 3, 1), activation="tanh"),
         samplers.Gaussian(weight_std=(1.0, 1.4), bias_std=0.5),
@@ -269,8 +269,10 @@ def test_show_grouped_and_by_label(capsys, stored):
     code, out, _ = run(capsys, "show", stored, "--group-by", "ones", "--label", "3")
     assert code == 0
     assert f"{by_ones['3']:,}" in out
+    shown = answer(capsys, "show", stored, "--label", "zeros")
+    assert [entry["label"] for entry in shown["classes"]] == ["0000"]
     code, _, err = run(capsys, "show", stored, "--label", "011")
-    assert code == 1
+    assert code == 2
     assert err.startswith("volume: error: ")
     assert '"' not in err[:16]  # the message itself, not the repr that str() of a KeyError gives
 
@@ -314,7 +316,7 @@ def test_compare(capsys, stored, tmp_path):
     # Another question is no disagreement but an error.
     run(capsys, *SMALL, "--coding", "-1,1", "--out", tmp_path / "other")
     code, out, err = run(capsys, "compare", stored, tmp_path / "other")
-    assert (code, out) == (1, "")
+    assert (code, out) == (5, "")
     assert err.startswith("volume: error: ")
 
 

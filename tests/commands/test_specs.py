@@ -6,16 +6,19 @@ import sys
 
 import numpy as np
 import pytest
+from cli_runs import run
 
 import volume
-from volume import models
+from volume import models, samplers
 from volume.classifiers.argmax import Argmax
 from volume.classifiers.labels import Accuracy, Fits
 from volume.classifiers.lempel_ziv import LempelZiv
-from volume.commands import specs, values
+from volume.commands import methods, specs, values
 from volume.commands.usage import UsageError
+from volume.common import choices
 from volume.functions.data_files import load_digits, read_rows, shaped
 from volume.functions.domains import BooleanCube, Points
+from volume.functions.targets import TARGETS
 from volume.samplers import Gaussian, Sphere, Uniform
 
 
@@ -373,3 +376,89 @@ def test_files_that_only_bear_the_name_of_an_array(tmp_path):
 def test_shaped():
     assert shaped(np.zeros((5, 6)), (2, 3)).shape == (5, 2, 3)
     assert shaped(np.zeros((5, 6)), (7,)).shape == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("--prior normal", "gaussian"),
+        ("--prior N", "gaussian"),
+        ("--activation sin", "sine"),
+        ("--activation identity", "linear"),
+        ("--dtype double", "float64"),
+        ("--method SMC", "splitting"),
+        ("--method monte_carlo", "direct"),
+        ("--classifier complexity", "lz"),
+        ("--domain cube:2", "boolean"),
+        ("--loss l2", "mse"),
+        ("--schedule cos", "cosine"),
+        ("--lr 0.1", "--learning-rate"),
+        ("--optimizer adam", "--optimiser"),
+        ("--random-state 3", "--seed"),
+        ("--output here", "--out"),
+        ("--Draws 3", "--draws"),
+    ],
+)
+def test_the_nearest_right_word(capsys, words, near):
+    code, _, err = run(capsys, "estimate", "--model", "mlp:2-3-1", *words.split())
+    assert (code, f"Did you mean {near!r}?" in err) == (2, True), err
+
+
+def test_every_synonym_names_a_word_of_ours():
+    from volume.commands.command_table import build
+    from volume.commands.measure_options import METHODS
+
+    parser, commands = build()
+    options = [name for each in (parser, *commands.values()) for name in each._option_string_actions]
+    known = {choices.folded(word.lstrip("-")) for word in (*commands, *options, *METHODS, *methods.METHODS)}
+    for words in (specs.PRIORS, specs.CLASSIFIERS, TARGETS, *map(dir, (volume, samplers, models))):
+        known |= {choices.folded(word) for word in words}
+    for name, words in vars(choices).items():
+        known |= set(words) if name.isupper() and isinstance(words, tuple) else set()
+    known |= {"boolean", "points", "digits", "mlp", "perceptron", "lattice"}
+    assert set(choices.SYNONYMS) <= known
+    assert all(word == choices.folded(word) for words in choices.SYNONYMS.values() for word in words)
+
+
+def test_case_and_hyphens_do_not_matter():
+    assert specs.parse_model("7-40-1") == specs.parse_model("MLP:7-40-1") == specs.parse_model("mlp:7-40-1")
+    assert specs.parse_prior("Gaussian") == "gaussian"
+    assert specs.parse_prior("LEVELS:-1,1") == "levels:-1,1"
+    assert specs.parse_domain("Boolean:3") == specs.parse_domain("boolean:3")
+    assert specs.parse_classifier("Ones*LZ") == specs.parse_classifier("ones*lz")
+    assert values.one_of("activation", choices.ACTIVATIONS)("ReLU") == "relu"
+    assert values.one_of("schedule", choices.SCHEDULES)("warmup_cosine") == "warmup-cosine"
+    assert models.MLP((2, 3, 1), "ReLU") == models.MLP((2, 3, 1), "relu")
+    assert volume.target("Majority", 3).tolist() == volume.target("majority", 3).tolist()
+
+
+def test_zeros_and_ones_name_tables():
+    bound = volume.TruthTable().bind(BooleanCube(2), 1)
+    assert [bound.index(label) for label in ("zeros", "ones")] == [bound.index("0000"), bound.index("1111")]
+    three = volume.TruthTable().bind(BooleanCube(2), 3)
+    assert three.index("ones") == three.index("1111")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("MLP", ": it is volume.models.MLP."),
+        ("Gaussian", ": it is volume.samplers.Gaussian."),
+        ("Normal", ": did you mean volume.samplers.Gaussian?"),
+        ("direct", ": did you mean volume.Direct?"),
+        ("Estimate", ": did you mean volume.estimate?"),
+        ("zyx", ""),
+        ("__wrapped__", ""),
+    ],
+)
+def test_a_name_that_is_elsewhere(name, advice):
+    with pytest.raises(AttributeError) as error:
+        getattr(volume, name)
+    assert str(error.value) == f"module 'volume' has no attribute {name!r}{advice}"
+
+
+def test_a_switch_takes_no_value(capsys):
+    code, _, err = run(
+        capsys, *["measures", "--target", "majority", "--train", "4", "--model", "3-4-1", "--resolve", "no"]
+    )
+    assert (code, "--resolve takes no value, got 'no'" in err) == (2, True)

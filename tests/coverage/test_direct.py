@@ -67,13 +67,13 @@ def test_crossed_heads():
     check_width(rows, 1.33)
 
 
-def test_rare_classes_with_the_clump_that_the_run_suggests():
+def test_rare_classes_with_the_cluster_that_the_run_suggests():
     rows = rows_of([bench.Rare(1, 4000), bench.Rare(2, 4000), bench.Rare(64, 1000)])
     check_coverage(rows)
     one, two, wide = (row["clump_at_zero"] for row in rows)
     assert 50 < one <= 100  # half of 100 heads, and fluctuations
     assert two <= 5
-    assert wide == 1  # no clumping: the limits of independent draws
+    assert wide == 1  # no clustering: the limits of independent draws
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_unseen_mass():
     check_coverage(rows_of(list(bench.worlds())))
 
 
-def test_an_interval_that_forgets_clumps_is_caught():
+def test_an_interval_that_forgets_clusters_is_caught():
     """The grade itself has power: binomial limits on clustered counts fail it."""
     tally = bench.plane.heads_on_bodies(np.random.default_rng(0), 200, 1000, 128, 1, 0.03)
     low, high = bench.clopper_pearson(tally.count, 128_000)

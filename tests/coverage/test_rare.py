@@ -63,7 +63,7 @@ def test_ideal_splitting(depth, q):
 
 @pytest.mark.slow
 def test_shares():
-    for row in rows_of(bench.Part, GROUPS // 2, replicates=16, clump=1.0):
+    for row in rows_of(bench.Part, GROUPS // 2, replicates=16, cluster=1.0):
         check(row["printed"], row["groups"], 0.06, row)
 
 

@@ -263,7 +263,7 @@ def test_the_wide_limit_on_the_command_line(capsys, tmp_path):
     figure = tmp_path / "f.pdf"
     assert answer(capsys, "plot", tmp_path / "wide", "--out", figure) == {"kind": "volumes", "path": str(figure)}
     code, _, err = run(capsys, "plot", tmp_path / "wide", "--kind", "rank", "--out", tmp_path / "f.pdf")
-    assert code == 1
+    assert code == 2
     assert "A figure of kind 'rank' needs counted draws" in err
     # Direct draws of a network of width 9 and the wide limit answer one question, and its volumes may well differ.
     argv = [*WORDS, "--draws", "1e5", "--out", tmp_path / "drawn"]

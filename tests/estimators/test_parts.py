@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from part_files import Kept, begin, go, report_of
+from local_questions import CHAINS, RAYS
+from part_files import Kept, begin, go, report_of, said
 
 import volume
 from volume import models, samplers
@@ -135,7 +136,7 @@ TRAINED: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", ["tables", pytest.param("classes", marks=pytest.mark.slow)])
 def test_training_goes_on_from_parts(name, tmp_path, monkeypatch):
     monkeypatch.setattr("volume.estimators.trained.run.TURN_SECONDS", 0.0)
     query, method = TRAINED[name]
@@ -216,28 +217,6 @@ def test_splitting_goes_on_from_parts(name, tmp_path, whole_runs):
     assert report_of(mended, query).entries == report_of(whole, query).entries
 
 
-def test_a_step_cut_short_leaves_no_state(tmp_path, monkeypatch, whole_runs):
-    """Ctrl-C between two draws of the pilot: it goes on from the last whole step."""
-    query, method = SPLITTINGS["shares"]
-    kept, calls = Kept(tmp_path), 0
-    run = go(begin(query, method), kept, steps=2)
-
-    def cut(*args):
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise KeyboardInterrupt
-        return probe(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("volume.estimators.smc.pilot.probe", cut)
-        with pytest.raises(KeyboardInterrupt):
-            go(run)
-    kept.keep(run.collect(all=True))
-    last = go(begin(query, method, parts=kept.without()))
-    assert report_of(last, query).entries == report_of(whole_runs("shares"), query).entries
-
-
 @pytest.mark.slow
 def test_splitting_is_shared_among_processes(tmp_path, whole_runs):
     """Groups of other sizes find the same, bit for bit; only the first process keeps the pilot."""
@@ -261,14 +240,11 @@ def test_splitting_is_shared_among_processes(tmp_path, whole_runs):
     assert report_of(again, query).entries == whole
 
 
-def test_replicates_of_other_levels_are_left_out(tmp_path, whole_runs):
-    """Another seed has another pilot: what was found with its levels is no replicate of this run."""
+def test_replicates_of_other_levels_are_led_by_the_pilot_that_is_there(tmp_path, whole_runs):
+    """Its levels, with this seed's replicates."""
     query, method = SPLITTINGS["shares"]
     kept = Kept(tmp_path)
     go(begin(query, method, seed=4), kept)
-    mixed = go(begin(query, method, parts=kept.without("pilot-000")))
-    assert report_of(mixed, query).entries == report_of(whole_runs("shares"), query).entries
-    # And the pilot that is there is the run's: its levels, with this seed's replicates.
     pilot = [part for part in kept.without() if part.name == "pilot-000"]
     led = begin(query, method, parts=pilot)
     assert led.class_runs[0].stages == begin(query, method, seed=4, parts=pilot).class_runs[0].stages
@@ -329,6 +305,52 @@ def test_wide_classes_go_on_from_parts(tmp_path):
     over = begin(query, method, parts=kept.without())
     assert over.done
     assert report_of(over, query).entries == whole
+
+
+# --- What all that go on by steps have in common ---
+
+STEPPED = {"shares": SPLITTINGS["shares"], "levels": CHAINS["levels"], "diagonal": RAYS["diagonal"]}
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """What a run says that was never stopped, each made once."""
+    return functools.cache(lambda name: said(go(begin(*STEPPED[name])), STEPPED[name][0]))
+
+
+@pytest.mark.parametrize("name", ["shares", "levels"])
+def test_a_step_cut_short_leaves_no_state(name, tmp_path, monkeypatch, whole):
+    """Ctrl-C between two draws of the pilot: it goes on from the last whole step."""
+    query, method = STEPPED[name]
+    kept, calls = Kept(tmp_path), 0
+    run = go(begin(query, method), kept, steps=2)
+
+    def cut(*args):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return probe(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("volume.estimators.smc.pilot.probe", cut)
+        with pytest.raises(KeyboardInterrupt):
+            go(run)
+    kept.keep(run.collect(all=True))
+    assert said(go(begin(query, method, parts=kept.without())), query) == whole(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [("shares", ["pilot-000"]), ("levels", ["law-000", "pilot"]), ("diagonal", ["aim"])],
+)
+def test_what_was_found_with_other_constants_is_left_out(name, constants, tmp_path, whole):
+    """Another seed sets levels and aims otherwise: its replicates and rays are none of this run."""
+    query, method = STEPPED[name]
+    kept = Kept(tmp_path)
+    go(begin(query, method, seed=4), kept)
+    mixed = go(begin(query, method, parts=kept.without(*constants)))
+    assert said(mixed, query) == whole(name)
 
 
 # --- In a folder ---

@@ -34,7 +34,9 @@ def of_label(report, label):
     return None if c is None else volume_and_error(report.counts, c)
 
 
-@pytest.mark.parametrize("n", [3, 4, 7, 10])  # both laws, narrow and wide
+@pytest.mark.parametrize(
+    "n", [3, pytest.param(4, marks=pytest.mark.slow), pytest.param(7, marks=pytest.mark.slow), 10]
+)  # both laws, narrow and wide
 def test_perceptron_class_balance_is_uniform(n):
     """Theorem: P(T = t) = 2^-n for t < 2^n, P(T = 2^n) = 0, any symmetric continuous weights, no bias, {0,1}^n.
 
@@ -52,7 +54,7 @@ def test_perceptron_class_balance_is_uniform(n):
     assert stats.chisquare(count[:-1]).pvalue > 1e-7
 
 
-@pytest.mark.parametrize("n", [3, 6])
+@pytest.mark.parametrize("n", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_perceptron_on_signs_is_always_balanced(n):
     """Theorem: on {-1,1}^n without bias f(-x) = -f(x), so T = 2^(n-1) always; needs float64."""
     question = volume.Query(
@@ -74,7 +76,7 @@ def test_sixty_four_bit_runs_leave_the_users_settings_alone():
 
 
 @pytest.mark.parametrize("coding", CLOSED_FORMS)
-@pytest.mark.parametrize("hidden", [(), (3,)])
+@pytest.mark.parametrize("hidden", [(), pytest.param((3,), marks=pytest.mark.slow)])
 def test_two_input_tables_match_the_closed_forms(coding, hidden):
     """Sixteen six-sigma comparisons; at 1e6 draws a volume of .05 off by 1.3e-3 would be caught.
 
@@ -101,12 +103,12 @@ def test_two_input_tables_match_the_closed_forms(coding, hidden):
 @pytest.mark.parametrize(
     ("n", "bias", "draws", "functions"),
     [  # OEIS A034997 without bias; A000609 with bias
-        (1, False, 10_000, 2),
-        (2, False, 10_000, 6),
+        pytest.param(1, False, 10_000, 2, marks=pytest.mark.slow),
+        pytest.param(2, False, 10_000, 6, marks=pytest.mark.slow),
         (3, False, 100_000, 32),
-        (4, False, 1_000_000, 370),
-        (1, True, 10_000, 4),
-        (2, True, 20_000, 14),
+        pytest.param(4, False, 1_000_000, 370, marks=pytest.mark.slow),
+        pytest.param(1, True, 10_000, 4, marks=pytest.mark.slow),
+        pytest.param(2, True, 20_000, 14, marks=pytest.mark.slow),
         (3, True, 200_000, 104),
     ],
 )

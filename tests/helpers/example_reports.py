@@ -43,8 +43,8 @@ def make(counts, *, classifier=None, domain=None, seed: int | list[int] = 0, **c
     return VolumeReport(**(facts | changes))
 
 
-def clumped(seed=0, units=60, unit_size=200, weights=None):
-    """A matrix [B, 16] of hits that clump: every unit has its own shares, Dirichlet around falling ones."""
+def clustered(seed=0, units=60, unit_size=200, weights=None):
+    """A matrix [B, 16] of hits that cluster: every unit has its own shares, Dirichlet around falling ones."""
     rng = np.random.default_rng(seed)
     weights = 1.0 / np.arange(1, 17) ** 2 if weights is None else np.asarray(weights, float)
     shares = rng.dirichlet(20 * weights / weights.sum() + 1e-9, units)

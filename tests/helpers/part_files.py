@@ -59,3 +59,9 @@ def go(run: Any, kept: Kept | None = None, *, steps: int | None = None, until: C
 def report_of(run: Any, query: Any, seed: int = 3, level: float = 0.95) -> Any:
     """What the run has to say."""
     return run.report(Facts(query, seed, level, 0.0, run.done))
+
+
+def said(run: Any, query: Any) -> Any:
+    """All of a report but when it was made."""
+    report = report_of(run, query)
+    return None if report is None else {**report.to_dict(), "run": {**report.run, "wall_seconds": 0}}

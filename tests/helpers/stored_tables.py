@@ -16,7 +16,7 @@ from volume.statistics.counts import Counts
 
 
 def drawn(seed=0, *, units=50, unit_size=60, num_inputs=9, num_outputs=1, pool=400, fresh=0.4, lost=0.0, copies=1):
-    """Counts of tables that clump and of many that come once, with ``lost`` of the draws not finite.
+    """Counts of tables that cluster and of many that come once, with ``lost`` of the draws not finite.
 
     Every unit has a few tables of its own; a share ``fresh`` of the draws is of tables made at random.
     """

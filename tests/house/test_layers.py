@@ -30,6 +30,7 @@ LAYERS = (
     "volume.statistics",
     "volume.common",
     "volume.errors",
+    "volume.common.choices",  # words, which the sentences of errors choose from
 )
 
 # What benchmarks import besides the facades: module -> why.

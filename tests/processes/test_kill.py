@@ -76,7 +76,7 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("num_kills", [4, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_kills", [2, pytest.param(25, marks=pytest.mark.slow)])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 def test_a_run_killed_again_and_again_ends_as_if_never_stopped(num_kills, tmp_path):
     script = textwrap.dedent(SCRIPT).format(folder=str(tmp_path), kills=num_kills, seed=11)

@@ -43,18 +43,18 @@ WIDE = 2 * 2.0**-40
     ("model", "prior", "coding", "order", "fixed", "ties"),
     [
         (mlp(7, 40, 40, 1), PLAIN, (0, 1), 10080, (0,), 127 * WIDE),
-        (mlp(7, 40, 40, 1), PLAIN, SIGNED, 1290240, (), 128 * WIDE),
-        (mlp(7, 40, 40, 1, bias=True), BIASED, (0, 1), 10080, (), 0.0),
+        pytest.param(mlp(7, 40, 40, 1), PLAIN, SIGNED, 1290240, (), 128 * WIDE, marks=pytest.mark.slow),
+        pytest.param(mlp(7, 40, 40, 1, bias=True), BIASED, (0, 1), 10080, (), 0.0, marks=pytest.mark.slow),
         # Hidden biases alone: x = 0 no longer ties always, and the output may still tie where all features are 0.
         (mlp(3, 40, 40, 1, bias=True), samplers.Gaussian(1.0, (0.1, 0.1, 0.0)), (0, 1), 12, (), 8 * WIDE),
         (mlp(2, 37, 1), PLAIN, (0, 1), 4, (0,), 3 * 2.0**-37),
         (mlp(2, 2, 1, activation="tanh"), PLAIN, (0, 1), 4, (0,), 0.0),
-        (mlp(2, 2, 1, activation="linear"), PLAIN, (-2, 2), 16, (), 0.0),
+        pytest.param(mlp(2, 2, 1, activation="linear"), PLAIN, (-2, 2), 16, (), 0.0, marks=pytest.mark.slow),
         (mlp(2, 2, 1, activation="sign"), PLAIN, (0, 1), 4, (), 0.0),
         (mlp(2, 3, 1, bias=True), samplers.Uniform(1.0, 0.5), SIGNED, 16, (), 0.0),
-        (models.Perceptron(3), samplers.Sphere(), (0, 1), 12, (), 0.0),
+        pytest.param(models.Perceptron(3), samplers.Sphere(), (0, 1), 12, (), 0.0, marks=pytest.mark.slow),
         (models.Perceptron(3, bias=False), PLAIN, (0, 1), 12, (0,), 0.0),
-        (models.Perceptron(3), BIASED, (-1, 2), 12, (), 0.0),
+        pytest.param(models.Perceptron(3), BIASED, (-1, 2), 12, (), 0.0, marks=pytest.mark.slow),
         (models.Perceptron(2), samplers.Initializer("lecun_normal", bias="normal"), SIGNED, 16, (), 0.0),
     ],
 )

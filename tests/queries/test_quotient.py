@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 from orbits import fixed, lattice, orbits_by_hand
 from scipy import stats
+from shared_queries import TANH
 
 import volume
 from volume import models, samplers
@@ -82,7 +83,9 @@ def test_the_truths_are_burnside_counts():
 # --- drawn ---
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [name if at == 0 else pytest.param(name, marks=pytest.mark.slow) for at, name in enumerate(CASES)]
+)
 def test_direct_estimates_orbits(case):
     """Nine to 17 numbers in each case at level 1 - 1e-8: false alarms 1e-6 in all, for intervals that hold. At 40,000
     draws a class of volume .01 would show an error of 15 %, its ratio to prior mass is off by a factor 2 to 8."""
@@ -340,7 +343,7 @@ def test_shares_of_stored_counts_are_those_of_the_full_matrix():
         hits[:, 3] = 0
         hits[:, 2] += 1
         counts = Counts.from_dense(hits, unit_size=30, independent=False, nonfinite=counts.nonfinite)
-        _, low, high = share_limits(counts, np.array([0, 1, 2, -1]), 0.9, start=start, clump=5.0)
+        _, low, high = share_limits(counts, np.array([0, 1, 2, -1]), 0.9, start=start, cluster=5.0)
         part = hits[start:]
         expected = ratio_limits(part.T, part.sum(1), 0.9, 5.0)
         np.testing.assert_allclose(np.exp(low), expected[0], rtol=1e-9)
@@ -360,8 +363,7 @@ def test_shares_of_plain_counts_leave_out_what_is_not_finite():
 
 
 def test_shares_of_prior_mass_are_volumes_where_all_is_finite():
-    query = volume.Query(models.MLP((2, 3, 1)), samplers.Gaussian(1.0, 0.3), volume.BooleanCube(2))
-    report = volume.estimate(query, volume.Direct(draws=20_000), seed=0)
+    report = volume.estimate(TANH, volume.Direct(draws=20_000), seed=0)
     for entry in report.classes():
         assert (entry.log_share, entry.log_share_low, entry.log_share_high) == (
             entry.log_volume,

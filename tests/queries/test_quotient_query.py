@@ -162,6 +162,7 @@ def test_weights_that_are_fixed_at_zero_leave_other_differences():
 # --- the constant ---
 
 
+@pytest.mark.slow
 def test_direct_subtracts_the_constant_and_keeps_shares(tmp_path):
     settings = {"method": volume.Direct(draws=20_000), "seed": 4}
     plain, once = (volume.estimate(ask(TANH, symmetry=word), **settings) for word in ("none", "quotient"))

@@ -48,12 +48,12 @@ def volumes(rng):
 CASES = {
     "iid": ({"units": 200, "bodies": 100}, {"units": 200, "bodies": 100}),
     "iid, a tenth": ({"units": 400, "bodies": 100}, {"units": 40, "bodies": 100}),
-    "clumped": ({"units": 300, "heads": 20, "bodies": 5}, {"units": 300, "heads": 20, "bodies": 5}),
-    "clumped, a tenth": (
+    "clustered": ({"units": 300, "heads": 20, "bodies": 5}, {"units": 300, "heads": 20, "bodies": 5}),
+    "clustered, a tenth": (
         {"units": 600, "heads": 20, "bodies": 5},
         {"units": 60, "heads": 20, "bodies": 5},
     ),
-    "clumped beside iid": ({"units": 300, "heads": 20, "bodies": 5}, {"units": 300, "bodies": 100}),
+    "clustered beside iid": ({"units": 300, "heads": 20, "bodies": 5}, {"units": 300, "bodies": 100}),
 }
 
 

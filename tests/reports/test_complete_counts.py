@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from example_reports import LABELS, clumped, make, table_counts
+from example_reports import LABELS, clustered, make, table_counts
 from scipy import stats
 
 from volume.classifiers.given import Given
@@ -121,7 +121,7 @@ def test_shares_are_exact():
 
 def test_complete_counts_are_one_unit():
     with pytest.raises(ValueError, match="one unit"):
-        replace(table_counts(clumped()), complete=True)
+        replace(table_counts(clustered()), complete=True)
 
 
 # --- comparisons ---
@@ -154,10 +154,10 @@ NINE = Points(np.arange(9.0)[:, None])
 
 @pytest.mark.parametrize(("heads", "units"), [(1, 500), (10, 2500)])
 def test_z_beside_a_known_volume_is_standard_normal(heads, units):
-    """About 1,000 classes with 20 expected clumps or more, whose counts depend on each other by little.
+    """About 1,000 classes with 20 expected clusters or more, whose counts depend on each other by little.
 
     Kolmogorov-Smirnov at 1e-6 bounds D by 2.7/sqrt(1000) = .085: a shift of .22 is found. The variance within
-    6.5 sqrt(2/n) of 1 (false alarm below 1e-7) finds 1.3; clumps of 10 taken for iid hits would give 10.
+    6.5 sqrt(2/n) of 1 (false alarm below 1e-7) finds 1.3; clusters of 10 taken for iid hits would give 10.
     """
     rng = np.random.default_rng(5)
     z = []

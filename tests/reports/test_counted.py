@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from example_reports import LABELS, clumped, make, table_counts
+from example_reports import LABELS, clustered, make, table_counts
 
 from volume.classifiers.argmax import Argmax
 from volume.classifiers.lempel_ziv import LempelZiv
@@ -35,7 +35,7 @@ def tally_of(column):
 
 @pytest.fixture
 def matrix():
-    return clumped()
+    return clustered()
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_independent_draws_have_the_exact_binomial_interval(matrix):
     assert (entry.log_low, entry.log_high) == (low, high)
 
 
-def test_a_class_never_drawn_has_an_upper_limit_for_clumps(matrix):
+def test_a_class_never_drawn_has_an_upper_limit_for_clusters(matrix):
     matrix[:, 6] = 0
     report = make(table_counts(matrix, unit_size=200))
     entry = report["0110"]
@@ -79,7 +79,7 @@ def test_a_class_never_drawn_has_an_upper_limit_for_clumps(matrix):
     assert (entry.count, entry.units_hit, entry.log_volume, entry.log_low) == (0, 0, -math.inf, -math.inf)
     zero = tally_of(np.zeros(60, int))
     # Heads 4, bodies 5: one rare body brings up to 4 hits, one rare head up to 5.
-    _, _, high = intervals.interval(zero, 60, 200, independent=False, clump=5)
+    _, _, high = intervals.interval(zero, 60, 200, independent=False, cluster=5)
     assert entry.log_high == high[0]
     # A run of independent draws knows more.
     iid = make(table_counts(matrix, unit_size=200, independent=True))["0110"]
@@ -95,7 +95,7 @@ def test_what_is_no_label_is_refused_with_a_sentence(report, label):
 
 
 def test_non_finite_networks_are_a_class_of_their_own():
-    matrix, lost = clumped(units=30), np.zeros(30, int)
+    matrix, lost = clustered(units=30), np.zeros(30, int)
     lost[[3, 7]] = 40, 2
     report = make(table_counts(matrix, nonfinite=lost, unit_size=240))
     entry = report["nonfinite"]
@@ -175,14 +175,14 @@ def test_equal_counts_stand_in_key_order():
 
 @pytest.mark.parametrize(("units", "pilot"), [(2, 0), (3, 1), (19, 1), (20, 2), (105, 10)])
 def test_short_runs_spare_one_unit_when_they_can(units, pilot):
-    report = make(table_counts(clumped(units=units)))
+    report = make(table_counts(clustered(units=units)))
     assert report.pilot_units == pilot
     assert report.top(3).num_draws == (units - pilot) * 200
     assert any("same draws" in sentence for sentence in report.warnings) == (pilot == 0)
 
 
 def test_a_pilot_that_saw_nothing_leaves_it_to_all_draws():
-    matrix, lost = clumped(units=20), np.zeros(20, int)
+    matrix, lost = clustered(units=20), np.zeros(20, int)
     matrix[:2], lost[:2] = 0, 200
     report = make(table_counts(matrix, nonfinite=lost))
     assert report.top(3).num_draws == report.num_draws
@@ -375,10 +375,10 @@ def test_summary_states_the_volume_of_non_finite_networks(matrix, report):
 
 
 def test_summary_of_many_outputs_and_of_one_input_has_no_complexity():
-    counts = table_counts(clumped())
+    counts = table_counts(clustered())
     text = make(counts, domain=Points(np.eye(2)), num_outputs=4).summary()  # 2 inputs of 4 outputs: 2 bits each
     assert "LZ" not in text
-    one = replace(table_counts(clumped()[:, :2]), keys=np.array([[0], [1 << 63]], np.uint64))
+    one = replace(table_counts(clustered()[:, :2]), keys=np.array([[0], [1 << 63]], np.uint64))
     assert "LZ" in make(one, domain=Points(np.ones((1, 1)))).summary()
 
 
@@ -403,7 +403,7 @@ def test_warnings_name_what_carries_an_estimate(matrix):
     assert any("One unit gave 71% of the hits of 0011" in sentence for sentence in report.warnings)
     assert any("Design effect" in sentence and "independent draws" in sentence for sentence in report.warnings)
     assert all(sentence in report.summary() for sentence in report.warnings)
-    few = make(table_counts(clumped(units=10)))
+    few = make(table_counts(clustered(units=10)))
     assert any("Only 10 independent units" in sentence for sentence in few.warnings)
     stopped = make(table_counts(np.full((60, 16), 10)), run={"complete": False})
     assert any("stopped early" in sentence for sentence in stopped.warnings)

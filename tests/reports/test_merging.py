@@ -98,10 +98,11 @@ def test_a_merged_report_is_stored_shown_and_compared(tmp_path, capsys):
     code, _, err = run(capsys, "merge", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c")
     assert code == 2
     assert "--force" in err
-    assert run(capsys, "merge", tmp_path / "a", tmp_path / "c", "--out", tmp_path / "d")[0] == 1
+    assert run(capsys, "merge", tmp_path / "a", tmp_path / "c", "--out", tmp_path / "d")[0] == 4
     assert not (tmp_path / "d" / "report.json").exists()
 
 
+@pytest.mark.slow
 def test_pooled_reports_stay_pooled():
     settings: dict[str, Any] = {"widths": (3, 4, 1), "symmetry": "pooled"}
     a, b = ask(1, **settings), ask(2, **settings)

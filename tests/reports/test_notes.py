@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 
 import pytest
 
@@ -55,3 +56,8 @@ def test_a_shift_writes_the_sentence_with_a_volume_anew_and_keeps_the_others():
     assert moved.notes[0] != entry.notes[0]
     assert moved.notes[0] == replicated_volume("a", [-6.0, -9.0, -14.0]).notes[0]
     assert moved.notes[1:] == ("Kept.",)
+
+
+def test_a_kind_survives_a_pickle():
+    again = pickle.loads(pickle.dumps(Note("Why.", ONLY_PILOT)))
+    assert (again, again.kind) == ("Why.", ONLY_PILOT)

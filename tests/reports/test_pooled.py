@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from example_reports import LABELS, clumped, make, table_counts
+from example_reports import LABELS, clustered, make, table_counts
 from scipy import stats
 
 import volume
@@ -77,11 +77,11 @@ def test_a_class_is_its_share_of_its_orbit():
 
 @pytest.mark.parametrize("group", [BOTH, TableGroup(2, negations=True), TableGroup(2, False, False, True)])
 def test_every_class_and_its_interval_from_the_total_of_its_orbit(group):
-    counts = table_counts(clumped(1), independent=False)
+    counts = table_counts(clustered(1), independent=False)
     report, single = pooled(counts, group), make(counts)
     for table, label in enumerate(LABELS):
         orbit = (group.orbit(np.array([table << 60], np.uint64))[:, 0] >> np.uint64(60)).astype(int).tolist()
-        hits = clumped(1)[:, orbit].sum(axis=1)
+        hits = clustered(1)[:, orbit].sum(axis=1)
         alone = make(table_counts(np.stack([hits, 200 - hits], axis=1) @ np.eye(2, 16, dtype=int)))["0000"]
         entry = report[label]
         assert entry.count == sum(single[LABELS[member]].count for member in orbit) == alone.count
@@ -91,7 +91,7 @@ def test_every_class_and_its_interval_from_the_total_of_its_orbit(group):
 
 
 def test_tables_list_orbits_by_the_volume_of_a_member():
-    report = pooled(table_counts(clumped(2)))
+    report = pooled(table_counts(clustered(2)))
     everything = report.classes()
     assert isinstance(everything, PooledTable)
     assert len(everything) == report.num_orbits <= 6
@@ -103,7 +103,7 @@ def test_tables_list_orbits_by_the_volume_of_a_member():
     shown = report.top(3)
     assert len(shown) == 3
     assert shown.num_draws == 54 * 200  # the first 6 of 60 units chose
-    pilot = clumped(2)[:6].sum(axis=0)
+    pilot = clustered(2)[:6].sum(axis=0)
     volumes = [pilot[[int(label, 2) for label in orbit]].sum() / len(orbit) for orbit in ORBITS]
     order = [ORBITS[i] for i in np.argsort(volumes)[::-1][:3]]
     assert all(entry.label in orbit for entry, orbit in zip(shown, order, strict=True))
@@ -126,7 +126,7 @@ def test_unseen_is_the_mass_of_orbits_never_met():
 
 
 def test_stored_and_read_again(tmp_path):
-    report = pooled(table_counts(clumped(3)))
+    report = pooled(table_counts(clustered(3)))
     again = load(report.save(tmp_path / "run"))
     assert isinstance(again, PooledReport)
     assert again.to_dict() == report.to_dict()
@@ -139,7 +139,7 @@ def test_stored_and_read_again(tmp_path):
 
 
 def test_what_it_says():
-    report = pooled(table_counts(clumped(4)))
+    report = pooled(table_counts(clustered(4)))
     text = report.summary(4)
     assert "4 maps" in text
     assert "orbit of" in text
@@ -155,11 +155,11 @@ def test_what_it_says():
 
 
 def test_coarser_questions_go_to_the_single_classes():
-    report = pooled(table_counts(clumped(5)))
+    report = pooled(table_counts(clustered(5)))
     grouped = report.group_by(volume.Ones())
     assert type(grouped) is volume.VolumeReport
     assert grouped.conventions["symmetry"] == "none"
-    assert grouped["1"].count == make(table_counts(clumped(5))).group_by(volume.Ones())["1"].count
+    assert grouped["1"].count == make(table_counts(clustered(5))).group_by(volume.Ones())["1"].count
 
 
 def test_complete_counts_stay_exact():
@@ -210,6 +210,7 @@ def test_orbits_of_several_words_are_numbered_right():
         assert report[label].count == hits[0, mine].sum()
 
 
+@pytest.mark.slow
 def test_points_are_pooled_and_read_again(tmp_path):
     """The cube's inputs as points, in another order: the same volumes, bit by bit."""
     cube = volume.BooleanCube(2, coding=(-1, 1))
@@ -258,7 +259,7 @@ def graded(
     return missed, {label: np.array(values) for label, values in volumes.items()}
 
 
-@pytest.mark.parametrize(("coding", "truth", "order"), CASES)
+@pytest.mark.parametrize(("coding", "truth", "order"), [CASES[0], pytest.param(*CASES[1], marks=pytest.mark.slow)])
 def test_coverage_and_mean_of_independent_draws(coding, truth, order):
     """500 runs of 2,000 draws of the truth, intervals of level .95.
 
@@ -288,7 +289,7 @@ def test_pooling_by_a_wrong_map_is_seen():
     assert max(missed.values()) > 190
 
 
-@pytest.mark.parametrize(("coding", "truth", "order"), CASES)
+@pytest.mark.parametrize(("coding", "truth", "order"), [CASES[0], pytest.param(*CASES[1], marks=pytest.mark.slow)])
 def test_the_library_on_perceptrons(coding, truth, order):
     """60 real runs of 4,000 draws; false alarm 1e-7 a class, 2e-6 in all.
 
@@ -367,6 +368,6 @@ def test_wide_networks_class_by_class_with_an_unpooled_run(coding, shown):
 
 
 def test_comparing_pooled_and_single_counts():
-    first = pooled(table_counts(clumped(8)), seed=1)
-    second = make(table_counts(clumped(9)), seed=2)
+    first = pooled(table_counts(clustered(8)), seed=1)
+    second = make(table_counts(clustered(9)), seed=2)
     assert volume.compare(first, second).agree

@@ -48,7 +48,7 @@ def test_independent_draws_are_binomial_given_what_is_drawn():
     assert json.loads(json.dumps(found[0].to_dict()))["share"] == 2 / 28
 
 
-def test_clumped_draws_widen_the_interval_and_units_decide_what_is_resolved():
+def test_clustered_draws_widen_the_interval_and_units_decide_what_is_resolved():
     rng = np.random.default_rng(0)
     within = rng.integers(0, 41, 60)
     mixed = rng.binomial(within, 0.25)
@@ -76,7 +76,7 @@ def test_clumped_draws_widen_the_interval_and_units_decide_what_is_resolved():
 
 
 def test_ratio_limits_cover():
-    """Units whose size n_b and share are both clumped, the share rising with n_b: truth in closed form.
+    """Units whose size n_b and share are both clustered, the share rising with n_b: truth in closed form.
 
     n_b ~ Binomial(50, p), p ~ Beta(2, 8) and a share of p itself: r = E[p^2]/E[p] = 3/11. If truly .95 is covered, 355
     or fewer of 400 runs have probability 4.6e-7; a coverage of .85 is found with probability .99.

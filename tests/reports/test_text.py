@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from example_reports import clumped, make, table_counts
+from example_reports import clustered, make, table_counts
 
 import volume
 from volume.reports import text
@@ -72,7 +72,7 @@ def test_a_terminal_is_asked_for_its_columns(monkeypatch):
 
     monkeypatch.setenv("COLUMNS", "72")
     monkeypatch.setattr(sys, "stdout", Screen())
-    report = make(table_counts(clumped()))
+    report = make(table_counts(clustered()))
     assert 60 < max(map(len, report.summary().splitlines())) <= 72
     assert max(map(len, str(given_report()).splitlines())) <= 72
 
@@ -82,10 +82,10 @@ def test_a_notebook_gets_the_text(monkeypatch):
     import rich.console
 
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
-    report = make(table_counts(clumped()))
+    report = make(table_counts(clustered()))
     assert str(report).startswith("12,000 draws")
     assert str(given_report()).startswith("3 classes by splitting")
-    assert str(volume.compare(report, make(table_counts(clumped(1)), seed=1)))
+    assert str(volume.compare(report, make(table_counts(clustered(1)), seed=1)))
 
 
 def test_long_labels_stay_apart():
@@ -103,3 +103,13 @@ def test_columns_that_have_no_room_stand_below():
     assert sum(line.startswith("a label") for line in lines) > 1
     assert all(f"{n}.2345e-0{n}" in "\n".join(lines) for n in range(6))
     assert render(table, width=300).splitlines()[1].count("e-0") == 6
+
+
+def test_labels_stand_to_the_left_and_numbers_to_the_right():
+    table = Table(("class", "hits"), (("a", "7"), ("long", "12,345")))
+    assert render(table, width=40).splitlines() == ["class    hits", "a           7", "long   12,345"]
+
+
+def test_a_word_longer_than_the_line_stays_whole():
+    path = "runs/of-the-night/seven-inputs/report.json"
+    assert path in render(f"Kept in {path}: go on from there.", width=20).splitlines()[1]

@@ -62,6 +62,7 @@ def test_shares_are_those_of_what_fits(drawn, trained):
     assert volume.compare_training(drawn, given) == found
 
 
+@pytest.mark.slow
 def test_a_given_report_says_the_same(trained):
     """Shares of the split within the labels, by `Given`, beside the truth tables grouped."""
     query = replace(QUERY, classifier=volume.Given(FITS, volume.Ones()))
@@ -90,6 +91,7 @@ def test_text_record_and_figure(drawn, trained, tmp_path, capsys):
     assert capsys.readouterr().out == text + "\n"
 
 
+@pytest.mark.slow
 def test_two_trained_reports_are_compared_like_any_two(trained):
     other = volume.estimate(QUERY, volume.Trained(1000, on=FITS, learning_rate=0.3, max_steps=40), seed=5)
     assert volume.compare(trained, other).agree  # at alpha 1e-3: fixed seeds, once tried
@@ -126,17 +128,17 @@ P = np.array([0.5, 0.2, 0.15, 0.1, 0.04, 0.01])
 W = np.array([0.3, 0.35, 0.05, 0.2, 0.05, 0.05])
 
 
-def side(rng, shares, draws, *, clumps=0, complete=False):
-    """Draws of these shares, all but the last one in the head: iid, or ``clumps`` units of shares of their own."""
+def side(rng, shares, draws, *, clusters=0, complete=False):
+    """Draws of these shares, all but the last one in the head: iid, or ``clusters`` units of shares of their own."""
     if complete:
         return _Side(np.stack([draws * shares] * 2, axis=1) / 2, True, False)
-    if clumps:
-        own = rng.dirichlet(30 * shares, clumps)
-        return _Side(rng.multinomial(draws // clumps, own).T.astype(float), False, False)
+    if clusters:
+        own = rng.dirichlet(30 * shares, clusters)
+        return _Side(rng.multinomial(draws // clusters, own).T.astype(float), False, False)
     return _Side(np.stack([rng.multinomial(draws // 2, shares) for _ in range(2)], axis=1).astype(float), False, True)
 
 
-@pytest.mark.parametrize("kind", ["iid", "clumped", "complete"])
+@pytest.mark.parametrize("kind", ["iid", pytest.param("clustered", marks=pytest.mark.slow), "complete"])
 @pytest.mark.parametrize("equal", [False, True])
 def test_total_variation_is_covered(kind, equal):
     """500 pairs a case: at least 95 % are covered, up to chance (binomial, 1e-7 a case; would show .88). With equal
@@ -144,7 +146,7 @@ def test_total_variation_is_covered(kind, equal):
     rng = np.random.default_rng(7)
     other = P if equal else W
     truth = np.abs(P - other).sum() / 2
-    options: dict[str, Any] = {"clumped": {"clumps": 60}, "complete": {"complete": True}}.get(kind, {})
+    options: dict[str, Any] = {"clustered": {"clusters": 60}, "complete": {"complete": True}}.get(kind, {})
     covered, plug_in = 0, []
     for _ in range(500):
         sides = side(rng, P, 6000, **options), side(rng, other, 800)
@@ -158,7 +160,7 @@ def test_total_variation_is_covered(kind, equal):
 def test_rank_correlation_of_clear_orders_is_sure():
     rng = np.random.default_rng(3)
     clear = np.array([0.6, 0.3, 0.08, 0.015, 0.005])
-    same = _rank_correlation((side(rng, clear, 200_000, clumps=100), side(rng, clear, 100_000)), 0.95)
+    same = _rank_correlation((side(rng, clear, 200_000, clusters=100), side(rng, clear, 100_000)), 0.95)
     assert (same.value, same.low, same.high) == (1, 1, 1)
     back = np.array([0.02, 0.08, 0.3, 0.59, 0.01])
     turned = _rank_correlation((side(rng, clear, 200_000), side(rng, back, 100_000)), 0.95)

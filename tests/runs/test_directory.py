@@ -98,7 +98,10 @@ def files(out):
     return sorted((out / "parts").glob("*.parquet"))
 
 
-@pytest.mark.parametrize("name", ["table", "classes", "nonfinite", "weights"])
+SOME = [pytest.param(name, marks=pytest.mark.slow) for name in ("nonfinite", "weights")]
+
+
+@pytest.mark.parametrize("name", ["table", "classes", *SOME])
 def test_a_run_stopped_again_and_again_ends_as_if_never_stopped(name, questions, straight, tmp_path):
     query, method = questions[name]
     stop = begin(questions[name], tmp_path, steps=0)

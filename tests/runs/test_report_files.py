@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from example_reports import clumped, make, table_counts
+from example_reports import clustered, make, table_counts
 
 from volume.classifiers.labels import Accuracy, Fits
 from volume.classifiers.lempel_ziv import LempelZiv
@@ -37,7 +37,7 @@ def assert_same(a, b):
 def report():
     lost = np.zeros(60, int)
     lost[[5, 59]] = 3, 1
-    counts = table_counts(clumped(), nonfinite=lost, unit_size=203)
+    counts = table_counts(clustered(), nonfinite=lost, unit_size=203)
     return make(counts, seed=[1, 2**32 - 1], level=0.9)
 
 
@@ -58,7 +58,7 @@ def test_a_run_comes_back_bit_for_bit(report, tmp_path, name):
 def test_keys_of_several_words_cross_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "ROWS_PER_GROUP", 97)  # classes of up to 60 rows straddle groups
     rng = np.random.default_rng(0)
-    counts = table_counts(clumped())
+    counts = table_counts(clustered())
     keys = np.unique(rng.integers(0, 2**64, (len(counts.keys), 2), dtype=np.uint64), axis=0)
     report = make(replace(counts, keys=keys), domain=BooleanCube(7))
     assert len(counts.unit) > 4 * 97
@@ -126,7 +126,7 @@ def test_a_predicate_comes_back_as_the_names_of_its_classes(tmp_path, whole):
 
 def test_points_come_back_bit_for_bit(tmp_path):
     domain = Points(np.random.default_rng(0).normal(size=(4, 3, 2)) / 3)
-    make(table_counts(clumped()), domain=domain).save(tmp_path)
+    make(table_counts(clustered()), domain=domain).save(tmp_path)
     assert VolumeReport.load(tmp_path).domain == domain
 
 

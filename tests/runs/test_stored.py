@@ -37,7 +37,10 @@ TOLERANCE = {
     "local-tempered": 1e-9,  # by splitting
 }
 # What takes long to compile; of its kind there is a quicker one.
-SLOW = ("local-tempered", "splitting-pilot", "measures/measures.json", "sweep.json")
+SLOW = (
+    *("direct-2e4", "local-levels", "local-rays", "local-tempered", "splitting", "splitting-pilot"),
+    *("measures/measures.json", "sweep.json"),
+)
 READ = 1e-12  # of what is loaded and not computed anew
 STUDIES = 1e-9
 ALPHA = 1e-8  # chance that one of some twenty two-sample tests fails for nothing, where such a test is made
@@ -195,6 +198,59 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(name, tmp_path, capsys):
         assert (folder / "parts" / file).read_bytes() == content, f"{file} was made again"
     assert make.columns(folder) == EXPECTED["columns"][asked]
     assert "made again" not in capsys.readouterr().err  # no part was damaged, lost, or of another run
+
+
+# Everything that a process may set, as JAX_DEFAULT_PRNG_IMPL and its like do, and that must not reach the numbers.
+SETTINGS = {
+    "jax_default_prng_impl": "rbg",
+    "jax_threefry_partitionable": False,
+    "jax_random_seed_offset": 5,
+    "jax_enable_x64": True,
+    "jax_numpy_rank_promotion": "raise",
+    "jax_numpy_dtype_promotion": "strict",
+    "jax_default_matmul_precision": "bfloat16",
+}
+
+
+@pytest.fixture
+def odd_settings():
+    import jax
+
+    before = {name: getattr(jax.config, name) for name in SETTINGS}
+    for name, value in SETTINGS.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+# The whole of what is quick, the rest of what was half-done: each with programs that the tests above have compiled.
+QUICK_UNDER_SETTINGS = ("direct-1e3", "exact", "local-rays", "trained")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK_UNDER_SETTINGS else pytest.param(name, marks=pytest.mark.slow) for name in make.HALF]
+)
+def test_the_numbers_of_a_seed_do_not_depend_on_what_jax_is_set_to(name, tmp_path, odd_settings):
+    asked = make.HALF[name]
+    if name in ("splitting", "local-levels", "local-tempered"):
+        shutil.copytree(STORED / "half" / name, tmp_path / "run")
+    make.questions.cache_clear()  # a query is made under these settings, too
+    query, method, seed, _ = make.questions()[asked]
+    report = volume.estimate(query, method, seed=seed, out=tmp_path / "run", resume=True)
+    make.questions.cache_clear()
+    assert_computed(report, asked)
+
+
+def test_what_rounds_otherwise_is_recorded_and_not_mixed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2 --xla_dump_to=x")
+    query, method, seed, _ = make.questions()["direct-1e3"]
+    assert "settings" not in volume.estimate(query, method, seed=seed).run  # on these no number depends
+    shutil.copytree(STORED / "half" / "direct-1e3", tmp_path / "run")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    assert volume.estimate(query, method, seed=seed).run["settings"] == {"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
+    with pytest.raises(ValueError, match=r"set otherwise .*fast_math.*set them as they were"):
+        volume.estimate(query, method, seed=seed, out=tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("name", sorted(make.MERGED))

@@ -20,7 +20,7 @@ from volume.reports.counted_entries import COLUMNS
 from volume.reports.on_disk import TableReport
 from volume.runs.table_merge import merge
 from volume.runs.table_store import TableStore
-from volume.statistics.intervals import clump_at_zero
+from volume.statistics.intervals import cluster_at_zero
 from volume.statistics.unseen import unseen_mass
 
 
@@ -44,7 +44,10 @@ CASES = {
     "argmax": ({"num_inputs": 45, "num_outputs": 3, "seed": 1}, {}),
     "nonfinite": ({"lost": 0.1, "seed": 2}, {}),
     "weighed": ({"copies": 3, "lost": 0.05, "seed": 3}, {"conventions": QUOTIENT}),
-    "clumps": ({"units": 40, "unit_size": 400, "num_inputs": 20, "seed": 4}, {}),  # enough rare classes to show theirs
+    "clusters": (
+        {"units": 40, "unit_size": 400, "num_inputs": 20, "seed": 4},
+        {},
+    ),  # enough rare classes to show theirs
     "two units": ({"units": 2, "seed": 5}, {}),
     "four units": ({"units": 4, "seed": 6}, {}),
     "independent": ({"seed": 8}, {}),
@@ -76,14 +79,14 @@ def test_reports_from_disk_and_from_memory_are_the_same(case, tmp_path):
 
 def test_the_pieces_are_what_the_whole_is():
     """The cases above meet what is particular in a merge: else their agreement would say little."""
-    clumps = drawn(**CASES["clumps"][0])
-    assert clump_at_zero(clumps.tally(), 400) < 400  # taken from the rare classes
-    for case in ("words", "argmax", "weighed", "clumps"):
+    clusters = drawn(**CASES["clusters"][0])
+    assert cluster_at_zero(clusters.tally(), 400) < 400  # taken from the rare classes
+    for case in ("words", "argmax", "weighed", "clusters"):
         counts = drawn(**CASES[case][0])
         found = unseen_mass(counts)
         size, total = np.diff(counts.offsets), counts.tally().count
         assert (size == 2).sum() > 10, f"{case}: hardly a class is shared by two units alone"
-        assert ((size == 1) & (total > 1)).sum() > 5, f"{case}: no clumps in one unit"
+        assert ((size == 1) & (total > 1)).sum() > 5, f"{case}: no clusters in one unit"
         assert 0 < found.mass < 1
 
 

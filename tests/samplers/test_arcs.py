@@ -111,7 +111,9 @@ def errors_of_mean(values):
     return values.mean(0) / (values.std(0) / math.sqrt(len(values)) + 1e-12)
 
 
-@pytest.mark.parametrize("name", ["body and head", "all head", "a function"])
+@pytest.mark.parametrize(
+    "name", ["body and head", *(pytest.param(each, marks=pytest.mark.slow) for each in ("all head", "a function"))]
+)
 def test_moves_leave_a_restricted_normal_as_it_is(name):
     around = case(name)[2]
     steps = jnp.float32(0.45), jnp.float32(0.6)

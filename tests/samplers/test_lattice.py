@@ -118,7 +118,14 @@ QUERY = volume.Query(
 )
 
 
-@pytest.mark.parametrize("options", [{"heads": 1}, {"heads": 5, "bodies": 4}, {"heads": 5, "bodies": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"heads": 1}, marks=pytest.mark.slow),
+        {"heads": 5, "bodies": 4},
+        pytest.param({"heads": 5, "bodies": 1}, marks=pytest.mark.slow),
+    ],
+)
 def test_direct_draws_agree_with_the_exact_volumes(options):
     """z of 16 classes: |z| < 6.5 by chance 1e-9; finds an error of a fiftieth of the constant's."""
     report = volume.estimate(QUERY, volume.Direct(draws=60_000, **options), seed=7)

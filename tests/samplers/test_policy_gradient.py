@@ -168,7 +168,7 @@ def shifted(outputs, actions, up):
     [
         "reinforce",
         pytest.param("reinforce-baseline", marks=pytest.mark.slow),
-        "ppo",
+        pytest.param("ppo", marks=pytest.mark.slow),
         pytest.param(samplers.Reinforce("value"), marks=pytest.mark.slow),
     ],
     ids=str,

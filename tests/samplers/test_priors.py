@@ -430,6 +430,7 @@ def test_initializers_name_parameters_as_the_models_do():
     Initializer("he_normal").check(MLP((7, 5, 1)).parameters)
 
 
+@pytest.mark.slow
 def test_initializer_of_another_model():
     prior = Initializer(LinenNet(), input_shape=(3,))
     good = parameters_like(LinenNet().init(jax.random.key(0), jnp.zeros((1, 3)))["params"])

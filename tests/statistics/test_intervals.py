@@ -11,7 +11,7 @@ from scipy import special, stats
 from volume.statistics.counts import Tally
 from volume.statistics.intervals import (
     clopper_pearson,
-    clump_at_zero,
+    cluster_at_zero,
     design_effect,
     fay_feuer,
     interval,
@@ -106,18 +106,18 @@ def test_impossible_arguments_are_refused(count, draws, level, word):
 # ------------------------------------------------------------------------------------------------ clustered
 
 
-def test_without_clumps_it_is_clopper_pearson():
+def test_without_clusters_it_is_clopper_pearson():
     y = np.array([1, 2, 5, 40, 3000])
     units = 10**6
-    clustered = linear(fay_feuer(Tally(y, y, np.ones_like(y), y), units, 10, clump=1.0))
+    clustered = linear(fay_feuer(Tally(y, y, np.ones_like(y), y), units, 10, cluster=1.0))
     np.testing.assert_allclose(clustered, linear(clopper_pearson(y, 10 * units)), rtol=2e-3)
 
 
-def test_equal_clumps_are_clopper_pearson_at_the_effective_size():
-    clumps, size, units = np.array([1, 2, 5, 40, 3000]), 12, 10**6
-    y = clumps * size
-    clustered = linear(fay_feuer(Tally(y, y * size, np.full_like(y, size), clumps), units, 20))
-    np.testing.assert_allclose(clustered, linear(clopper_pearson(clumps, 20 * units / size)), rtol=2e-3)
+def test_equal_clusters_are_clopper_pearson_at_the_effective_size():
+    clusters, size, units = np.array([1, 2, 5, 40, 3000]), 12, 10**6
+    y = clusters * size
+    clustered = linear(fay_feuer(Tally(y, y * size, np.full_like(y, size), clusters), units, 20))
+    np.testing.assert_allclose(clustered, linear(clopper_pearson(clusters, 20 * units / size)), rtol=2e-3)
 
 
 def test_a_class_and_its_complement_have_mirrored_limits():
@@ -141,14 +141,14 @@ def test_fay_and_feuer_formula_in_the_middle():
     np.testing.assert_allclose(linear(fay_feuer(tally_of(k[:, None]), units, size))[:, 0], [low, high], rtol=2e-3)
 
 
-def test_no_hits_allow_3_7_clumps():
-    low, high = fay_feuer(tally_of(np.zeros((1000, 1))), 1000, 128, clump=100.0)
+def test_no_hits_allow_3_7_clusters():
+    low, high = fay_feuer(tally_of(np.zeros((1000, 1))), 1000, 128, cluster=100.0)
     assert low[0] == -np.inf
     np.testing.assert_allclose(np.exp(high[0]), -math.log(0.025) * 100 / 128_000, rtol=2e-3)
 
 
-def test_only_hits_allow_3_7_clumps_of_misses():
-    low, high = fay_feuer(tally_of(np.full((1000, 1), 128)), 1000, 128, clump=100.0)
+def test_only_hits_allow_3_7_clusters_of_misses():
+    low, high = fay_feuer(tally_of(np.full((1000, 1), 128)), 1000, 128, cluster=100.0)
     assert high[0] == 0.0
     np.testing.assert_allclose(-low[0], -math.log(0.025) * 100 / 128_000, rtol=3e-3)
 
@@ -173,11 +173,11 @@ def test_limits_are_ordered_and_inside(p):
     rng = np.random.default_rng(3)
     k = rng.binomial(50, rng.beta(p, 1 - p, (60, 500)))
     tally = tally_of(k)
-    log_volume, low, high = interval(tally, 60, 50, independent=False, clump=50)
+    log_volume, low, high = interval(tally, 60, 50, independent=False, cluster=50)
     assert np.all(low <= log_volume)
     assert np.all(log_volume <= high)
     assert np.all(high <= 0)
-    wider = interval(tally, 60, 50, independent=False, clump=50, level=0.99)
+    wider = interval(tally, 60, 50, independent=False, cluster=50, level=0.99)
     assert np.all(wider[1] <= low)
     assert np.all(wider[2] >= high)
 
@@ -190,9 +190,9 @@ def test_millions_of_classes_share_their_limits_with_single_ones(independent):
     rng = np.random.default_rng(4)
     k = rng.binomial(3, rng.beta(0.1, 2, (30, 400)))
     tally = tally_of(k)
-    together = interval(tally, 30, 3, independent=independent, clump=2)
+    together = interval(tally, 30, 3, independent=independent, cluster=2)
     for i in range(0, 400, 7):
-        alone = interval(Tally(*(column[i : i + 1] for column in tally)), 30, 3, independent=independent, clump=2)
+        alone = interval(Tally(*(column[i : i + 1] for column in tally)), 30, 3, independent=independent, cluster=2)
         np.testing.assert_allclose([x[i] for x in together], [x[0] for x in alone], rtol=1e-12)
 
 
@@ -204,10 +204,10 @@ def test_simultaneous_intervals_spend_alpha_over_k():
         interval(tally, 4, 10, independent=True, simultaneous=0)
 
 
-def test_without_a_known_clump_a_whole_unit_is_assumed():
+def test_without_a_known_cluster_a_whole_unit_is_assumed():
     nothing = tally_of(np.zeros((100, 1)))
     np.testing.assert_array_equal(
-        interval(nothing, 100, 8, independent=False), interval(nothing, 100, 8, independent=False, clump=8)
+        interval(nothing, 100, 8, independent=False), interval(nothing, 100, 8, independent=False, cluster=8)
     )
 
 
@@ -218,7 +218,7 @@ def test_no_classes_and_no_draws():
         interval(tally_of([[0]]), 0, 5, independent=True)
 
 
-# ------------------------------------------------------------------------------------- design effect and clumps
+# ------------------------------------------------------------------------------------- design effect and clusters
 
 
 def test_design_effect_is_a_ratio_of_variances():
@@ -230,17 +230,17 @@ def test_design_effect_is_a_ratio_of_variances():
     np.testing.assert_allclose(largest_share(tally_of(k)), [0.5, np.nan, 0.25, 0.5])
 
 
-def test_clump_at_zero_reads_the_rare_classes():
+def test_cluster_at_zero_reads_the_rare_classes():
     def rare(sizes, counts):
         y = np.repeat(sizes, counts)
         return Tally(y, y * y, y, np.ones_like(y))
 
-    assert clump_at_zero(rare([1], [999]), 128) == 128  # too few classes to prove anything
-    assert clump_at_zero(rare([1], [1000]), 128) == 1
-    assert clump_at_zero(rare([1, 3], [100_000, 500]), 128) == 3  # 1.5 % of the hits come three at a time
-    assert clump_at_zero(rare([1, 3], [100_000, 200]), 128) == 1  # .6 %
-    assert clump_at_zero(rare([64], [5000]), 128) == 64
-    assert clump_at_zero(rare([64], [5000]), 20) == 20  # never above the limit
+    assert cluster_at_zero(rare([1], [999]), 128) == 128  # too few classes to prove anything
+    assert cluster_at_zero(rare([1], [1000]), 128) == 1
+    assert cluster_at_zero(rare([1, 3], [100_000, 500]), 128) == 3  # 1.5 % of the hits come three at a time
+    assert cluster_at_zero(rare([1, 3], [100_000, 200]), 128) == 1  # .6 %
+    assert cluster_at_zero(rare([64], [5000]), 128) == 64
+    assert cluster_at_zero(rare([64], [5000]), 20) == 20  # never above the limit
     many = Tally(*(np.full(5000, value) for value in (40, 40, 1, 40)))
-    assert clump_at_zero(many, 128) == 128  # classes hit in 40 units are not as rare as those never seen
-    assert clump_at_zero(tally_of(np.zeros((3, 0))), 128) == 128
+    assert cluster_at_zero(many, 128) == 128  # classes hit in 40 units are not as rare as those never seen
+    assert cluster_at_zero(tally_of(np.zeros((3, 0))), 128) == 128

@@ -241,8 +241,8 @@ def test_never_hit_has_clopper_and_pearsons_limit(num):
     found = share_interval(np.full(num, -2302.0), np.zeros(num))
     assert (found.share, found.low, found.num_hit) == (0, 0, 0)
     assert found.high == pytest.approx(1 - 0.025 ** (1 / num), rel=1e-9)
-    small = share_interval(np.full(num, -2302.0), np.zeros(num), clump=0.01)
-    assert small.high == pytest.approx(-math.log(0.025) * 0.01 / num, rel=0.02)  # 3.7 clumps
+    small = share_interval(np.full(num, -2302.0), np.zeros(num), cluster=0.01)
+    assert small.high == pytest.approx(-math.log(0.025) * 0.01 / num, rel=0.02)  # 3.7 clusters
 
 
 def test_unequal_replicates_count_for_fewer_and_hits_raise_the_limit():
@@ -302,7 +302,7 @@ def test_one_replicate_that_carries_all_is_told_apart_from_many():
         (lambda: share_interval(LOGS, PARTS * 5), "outside"),
         (lambda: share_interval(LOGS, np.where(LOGS < -3, math.nan, PARTS)), "nan"),
         (lambda: share_interval(LOGS, PARTS, 1.0), "level=1.0"),
-        (lambda: share_interval(LOGS, PARTS, clump=0), "clump=0"),
+        (lambda: share_interval(LOGS, PARTS, cluster=0), "cluster=0"),
         (lambda: ideal_spread([0.0, 0.5], 10), "means above 0"),
         (lambda: ideal_spread([0.5], 0), "num_particles=0"),
     ],

@@ -31,7 +31,7 @@ def test_good_turing_and_esty_on_independent_draws():
     assert 0.3 < unseen.high < 0.5
 
 
-def test_clumps_count_once_per_unit():
+def test_clusters_count_once_per_unit():
     # Class 0 in unit 0 only, 3 hits; class 1 in units 0 and 1; class 2 in units 1 and 2; class 3 everywhere.
     matrix = [[3, 1, 0, 1], [0, 2, 1, 2], [0, 0, 2, 3]]
     unseen = unseen_mass(counts_of(matrix, unit_size=5))
@@ -65,7 +65,7 @@ def test_expectation_is_the_missing_mass_one_unit_earlier(together):
     assert expected == pytest.approx(float(np.sum(volumes * absent**2)), abs=1e-12)
 
 
-def test_nothing_alone_leaves_an_upper_limit_of_3_7_clumps():
+def test_nothing_alone_leaves_an_upper_limit_of_3_7_clusters():
     matrix = np.full((500, 4), 5)
     assert unseen_mass(counts_of(matrix, unit_size=20, independent=True)).low == 0
     upper = -math.log(0.025)
@@ -73,7 +73,7 @@ def test_nothing_alone_leaves_an_upper_limit_of_3_7_clumps():
         upper / 10_000, rel=2e-3
     )
     assert unseen_mass(counts_of(matrix, unit_size=20)).high == pytest.approx(upper / 500, rel=1e-2)
-    assert unseen_mass(counts_of(matrix, unit_size=20), clump=4).high == pytest.approx(upper / 2500, rel=1e-2)
+    assert unseen_mass(counts_of(matrix, unit_size=20), cluster=4).high == pytest.approx(upper / 2500, rel=1e-2)
 
 
 def test_everything_alone_leaves_a_lower_limit_of_collisions():
@@ -81,8 +81,8 @@ def test_everything_alone_leaves_a_lower_limit_of_collisions():
     unseen = unseen_mass(counts_of(matrix, unit_size=1, independent=True))
     assert (unseen.mass, unseen.high) == (1.0, 1.0)
     assert 1 - unseen.low == pytest.approx(2 * -math.log(0.025) / 500, rel=1e-2)
-    clumped = unseen_mass(counts_of(matrix * 10, unit_size=10))
-    assert 1 - clumped.low == pytest.approx(2 * -math.log(0.025) / 500, rel=1e-2)
+    clustered = unseen_mass(counts_of(matrix * 10, unit_size=10))
+    assert 1 - clustered.low == pytest.approx(2 * -math.log(0.025) / 500, rel=1e-2)
 
 
 @pytest.mark.parametrize("expected", [0.5, 0.93, 1.0, 2.0, 3.69, 5.0])

@@ -144,6 +144,7 @@ def test_complexities_in_the_paragraph_are_medians_of_the_sample(tour):
     assert abs(int(found[3]) - 148.9) < 3
 
 
+@pytest.mark.slow
 def test_other_draws_give_other_numbers(tour, tmp_path):
     made, _, _ = tour
     screen = Console(file=io.StringIO(), width=80)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cli_runs import answer, run
-from example_reports import clumped, make, table_counts
+from example_reports import clustered, make, table_counts
+from import_graph import graph
 
 import volume
 from volume.checks.check import CHANGED, Checked
@@ -17,6 +18,7 @@ from volume.estimators.local.curve import LocalCurve
 from volume.reports.comparison import ComparedClass, Comparison
 from volume.reports.entries import replicated_volume
 from volume.reports.facts import Report
+from volume.reports.loading import Stored
 from volume.reports.local_entries import rays_volume
 from volume.reports.named import EstimateReport
 from volume.reports.trained_comparison import Landing, Number, TrainingComparison
@@ -109,7 +111,7 @@ def curve():
 
 
 MAKERS = {
-    "counted": lambda: make(table_counts(clumped())),
+    "counted": lambda: make(table_counts(clustered())),
     "named": named,
     "measures": measures,
     "sweep": sweep,
@@ -174,10 +176,10 @@ def test_infinite_and_undefined_numbers_are_told_apart(tmp_path):
 
 
 def test_results_that_differ_are_not_equal():
-    report = make(table_counts(clumped()))
-    assert report == make(table_counts(clumped()))
-    assert report != make(table_counts(clumped(1)))  # the record is the same, the counts are not
-    assert report != make(table_counts(clumped()), level=0.9)
+    report = make(table_counts(clustered()))
+    assert report == make(table_counts(clustered()))
+    assert report != make(table_counts(clustered(1)))  # the record is the same, the counts are not
+    assert report != make(table_counts(clustered()), level=0.9)
     assert named() != named(level=0.9)
     assert named() != report
     assert sweep() != replace(sweep(), x_name="depth")
@@ -191,14 +193,16 @@ def test_a_damaged_study_is_refused(tmp_path):
 
 
 def test_every_report_has_the_same_interface():
-    for report in (make(table_counts(clumped())), named()):
-        first = report.top(1)[0]
+    for report in (make(table_counts(clustered())), named()):
+        (first,) = report.top(1)
         assert report[first.label].label == first.label
         assert f"volume {volume_text(first.log_volume)}" in repr(first)
         assert str(first) == first.sentence()
         assert first.label in report
         assert set(report) >= {first.label}
         assert len(report) == len(list(report)) >= 2
+        assert set(report.circumstances()) <= set(report.to_dict(1))
+        assert {"seed", "level", "run", "warnings"} <= set(report.circumstances())
         assert report.to_dict(1)["classes"][0]["volume"] == pytest.approx(first.volume)
     parts = named().shares()
     assert [(part.label, part.share, part.count, part.num_within) for part in parts] == [("part", 0.25, 3, 4)]
@@ -207,3 +211,11 @@ def test_every_report_has_the_same_interface():
         named().shares(labels=["fits"])
     with pytest.raises(ValueError, match=r"have level 0\.95"):
         named().shares(0.9)
+
+
+def test_whatever_can_be_loaded_is_registered_by_the_module_that_loads():
+    """Also where nothing else was imported before."""
+    edges, reached = graph(), ["volume.studies.loading"]
+    for module in reached:
+        reached += edges[module].difference(reached)
+    assert {kind.__module__ for kind in Stored.kinds if kind.__module__.startswith("volume.")} <= set(reached)

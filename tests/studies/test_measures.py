@@ -283,6 +283,7 @@ def test_nothing_that_fits_is_said():
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_large_domains_and_several_outputs_leave_columns_out():
     cube = volume.BooleanCube(5)
     x, y = cube.inputs, volume.target("first-bit", 5)

@@ -165,15 +165,15 @@ def here(made: Mapping[str, Any]) -> dict[str, Any]:
 def elsewhere(made: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> list[str]:
     """What differs between two places, ``now`` by default here."""
     now = here(made) if now is None else now
-    found = []
+    reasons = []
     for part in ("versions", "platform"):
         names = dict.fromkeys([*made[part], *now[part]])
-        found += [
+        reasons += [
             f"{name} {made[part].get(name)}, here {now[part].get(name)}"
             for name in names
             if made[part].get(name) != now[part].get(name)
         ]
-    return found
+    return reasons
 
 
 def _version(name: str, recorded: Mapping[str, str]) -> str | None:
@@ -197,10 +197,10 @@ def _cpu() -> tuple[tuple[str, Any], ...]:
     model, flags = platform.processor() or platform.machine(), ""
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        told = dict(re.findall(r"^([\w ]+?)\s*: (.*)$", info.read_text().split("\n\n")[0], flags=re.M))
-        model = told.get("model name", model)
-        model += "".join(f", {name} {told[name]}" for name in ("cpu family", "model", "stepping") if name in told)
-        flags = " ".join(sorted(told.get("flags", told.get("Features", "")).split()))
+        fields = dict(re.findall(r"^([\w ]+?)\s*: (.*)$", info.read_text().split("\n\n")[0], flags=re.M))
+        model = fields.get("model name", model)
+        model += "".join(f", {name} {fields[name]}" for name in ("cpu family", "model", "stepping") if name in fields)
+        flags = " ".join(sorted(fields.get("flags", fields.get("Features", "")).split()))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     digest = hashlib.sha256(flags.encode()).hexdigest()[:12]
     return (("processor", model), ("instructions", digest), ("cores", cores))
@@ -230,9 +230,9 @@ def write_record(path: str | Path, kind: str, version: int, body: Mapping[str, A
     return path
 
 
-def _on_one_line(found: re.Match[str]) -> str:
-    line = "[" + re.sub(r"\n\s*", " ", found[0][1:-1]).strip() + "]"
-    return line if len(line) <= MAX_LINE else found[0]
+def _on_one_line(match: re.Match[str]) -> str:
+    line = "[" + re.sub(r"\n\s*", " ", match[0][1:-1]).strip() + "]"
+    return line if len(line) <= MAX_LINE else match[0]
 
 
 def read_record(path: str | Path, kind: str, version: int) -> dict[str, Any]:

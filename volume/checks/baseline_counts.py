@@ -1,7 +1,7 @@
 """What a baseline keeps of a counted report: enough for an exact comparison, and for a two-sample test.
 
 Of every listed class the column sums of the units x classes matrix (`volume.statistics.counts.Tally`), from which
-clumped hits get their variance; of the classes that are not listed their sums together; and the SHA-256 of the whole
+clustered hits get their variance; of the classes that are not listed their sums together; and the SHA-256 of the whole
 matrix, so that no difference anywhere goes unseen. All classes are listed up to MAX_LISTED, else those with most hits.
 
 Shape letter: K classes listed.
@@ -40,7 +40,7 @@ class CountedAnswer:
     often: int  # classes with OFTEN hits or more
     sha256: str  # of all counts
     layout: dict[str, Any]  # num_units, unit_size, independent, complete, copies
-    largest_clump: float
+    largest_cluster: float
     facts: dict[str, int]  # whole numbers that go with the counts: near ties, how training runs ended
     method: dict[str, Any]  # with the heads and bodies of a unit
 
@@ -73,7 +73,7 @@ class CountedAnswer:
                 "complete": bool(counts.complete),
                 "copies": counts.copies,
             },
-            largest_clump=float(report.largest_clump),
+            largest_cluster=float(report.largest_cluster),
             facts=facts_of(report),
             method=report.method,
         )
@@ -98,7 +98,7 @@ class CountedAnswer:
         return {
             "sha256": self.sha256,
             **self.layout,
-            "largest_clump": self.largest_clump,
+            "largest_clump": self.largest_cluster,
             "facts": self.facts,
             "num_classes": self.num_classes,
             "often": self.often,
@@ -116,7 +116,7 @@ class CountedAnswer:
     def from_dict(cls, record: Mapping[str, Any], method: Mapping[str, Any]) -> CountedAnswer:
         """The answer that wrote this record with :meth:`to_dict`."""
         layout = ("num_units", "unit_size", "independent", "complete", "copies")
-        same = ("alone", "alone_variance", "num_classes", "often", "sha256", "largest_clump", "facts")
+        same = ("alone", "alone_variance", "num_classes", "often", "sha256", "facts")
         return cls(
             labels=tuple(record["classes"]),
             tally=_tally(list(record["classes"].values())),
@@ -124,6 +124,7 @@ class CountedAnswer:
             nonfinite=_tally([record["nonfinite"]]),
             layout={name: record[name] for name in layout},
             method=dict(method),
+            largest_cluster=record["largest_clump"],
             **{name: record[name] for name in same},
         )
 
@@ -136,12 +137,12 @@ def counted(report: VolumeReport) -> VolumeReport:
 def facts_of(report: VolumeReport) -> dict[str, int]:
     """Whole numbers that a report states beside its counts."""
     near, training = report.run.get("near_ties"), report.run.get("training")
-    found = {} if near is None else {"near ties": int(near)}
+    facts = {} if near is None else {"near ties": int(near)}
     if training and not training.get("given_fit"):
-        found |= {f"runs that ended: {end}": int(runs) for end, runs in training["ends"].items()}
+        facts |= {f"runs that ended: {end}": int(runs) for end, runs in training["ends"].items()}
     if training:
-        found["updates"] = int(training["updates"])
-    return found
+        facts["updates"] = int(training["updates"])
+    return facts
 
 
 def rest_of(counts: Counts, listed: np.ndarray) -> Tally:
@@ -156,12 +157,12 @@ def rest_of(counts: Counts, listed: np.ndarray) -> Tally:
 
 def digest(counts: Counts) -> str:
     """SHA-256 of the whole matrix of hits, whatever integers hold it."""
-    found = hashlib.sha256(repr((counts.num_units, counts.unit_size, counts.keys.shape[1])).encode())
+    sha256 = hashlib.sha256(repr((counts.num_units, counts.unit_size, counts.keys.shape[1])).encode())
     columns = (counts.keys, counts.offsets, counts.unit, counts.hits, counts.nonfinite)
     for column, kind in zip(columns, ("<u8", "<i8", "<i8", "<i8", "<i8"), strict=True):
         for start in range(0, max(len(column), 1), 1 << 20):  # a table may have tens of millions of rows
-            found.update(np.ascontiguousarray(column[start : start + (1 << 20)], kind).tobytes())
-    return found.hexdigest()
+            sha256.update(np.ascontiguousarray(column[start : start + (1 << 20)], kind).tobytes())
+    return sha256.hexdigest()
 
 
 def _row(tally: Tally) -> list[int]:

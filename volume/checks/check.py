@@ -46,26 +46,26 @@ def check_report(
     if not isinstance(report, (VolumeReport, EstimateReport)):
         raise TypeError(f"check_report takes a report, as volume.estimate returns it; got {report!r}.")
     check_fraction("alpha", alpha, "1e-6")
-    found = asked_otherwise(report, baseline, name)
-    if found is not None:
-        return found
+    checked = asked_otherwise(report, baseline, name)
+    if checked is not None:
+        return checked
     if report.seed == baseline.seed and not statistical:
-        found = same_seed(report, baseline, name)
-        if found is not None:
-            return found
+        checked = same_seed(report, baseline, name)
+        if checked is not None:
+            return checked
     return two_sample(report, baseline, alpha, name)
 
 
 def asked_otherwise(report: Report, baseline: Baseline, name: str) -> Checked | None:
     """The verdict where the two answer different questions, or in different kinds; None where they do not."""
     kind = COUNTS if isinstance(report, VolumeReport) else "estimates"
-    found = differences(baseline.question, question_of(report))
+    changes = differences(baseline.question, question_of(report))
     if kind != baseline.kind:
-        found.insert(0, f"answer: was {baseline.kind}, is {kind}")
-    if not found:
+        changes.insert(0, f"answer: was {baseline.kind}, is {kind}")
+    if not changes:
         return None
     how = "The question is not the baseline's: put it back, or update the baseline"
-    return Checked(name, CHANGED, how, tuple(found[:MAX_CHANGES]))
+    return Checked(name, CHANGED, how, tuple(changes[:MAX_CHANGES]))
 
 
 def same_seed(report: Report, baseline: Baseline, name: str) -> Checked | None:
@@ -73,15 +73,15 @@ def same_seed(report: Report, baseline: Baseline, name: str) -> Checked | None:
     places = elsewhere(baseline.made, made_by(report.run))
     try:
         if isinstance(report, VolumeReport):
-            found = _same_counts(report, baseline, places)
+            answer = _same_counts(report, baseline, places)
         else:
             assert isinstance(report, EstimateReport)  # as asked_otherwise has seen
-            found = _same_entries(report, baseline, places)
+            answer = _same_entries(report, baseline, places)
     except (ValueError, KeyError) as error:
         return _failed(name, error)
-    if found is None:
+    if answer is None:
         return None
-    verdict, how, changes = found
+    verdict, how, changes = answer
     if verdict == CHANGED and (how_asked := differences(baseline.method, report.method)):
         changes = [*(f"method.{line}" for line in how_asked), *changes]
     notes = (f"Made elsewhere: {'; '.join(places)}.",) if places else ()
@@ -90,17 +90,18 @@ def same_seed(report: Report, baseline: Baseline, name: str) -> Checked | None:
 
 def _same_counts(report: VolumeReport, baseline: Baseline, places: Sequence[str]) -> tuple[str, str, list[str]] | None:
     base = CountedAnswer.from_dict(baseline.answer, baseline.method)
-    found = check_counts.exact_differences(base, report)
-    if not found:
+    differing = check_counts.exact_differences(base, report)
+    if not differing:
         return IDENTICAL, f"the same seed gives the same {report.num_draws:,} draws' counts in every class", []
-    changes = [f"{one.label}: {one.before:,} -> {one.after:,}" for one in found.found]
+    changes = [f"{one.label}: {one.before:,} -> {one.after:,}" for one in differing.classes]
     certain = base.layout["complete"] or report.complete  # another seed draws nothing else
-    if places and found.by_rounding and found.near_ties <= MANY_NEAR_TIES * report.num_draws:
-        how = f"the same seed moves {found.moved:,} of {report.num_draws:,} draws; {found.near_ties:,} are near a tie"
+    if places and differing.by_rounding and differing.near_ties <= MANY_NEAR_TIES * report.num_draws:
+        how = f"the same seed moves {differing.moved:,} of {report.num_draws:,} draws; "
+        how += f"{differing.near_ties:,} are near a tie"
         return AGREES, how, []
     if places and not certain:
         return None
-    moved = f"{found.moved:,} draws are elsewhere" if found.moved is not None else "counts differ"
+    moved = f"{differing.moved:,} draws are elsewhere" if differing.moved is not None else "counts differ"
     return CHANGED, f"the same seed gives other counts: {moved}", changes
 
 
@@ -108,14 +109,14 @@ def _same_entries(
     report: EstimateReport, baseline: Baseline, places: Sequence[str]
 ) -> tuple[str, str, list[str]] | None:
     base = check_entries.entries_of(baseline.answer["entries"])
-    if not (found := check_entries.exact_differences(base, report, check_entries.SAME)):
+    if not (differing := check_entries.exact_differences(base, report, check_entries.SAME)):
         return IDENTICAL, f"the same seed gives the same numbers for all {len(base)} classes", []
     if places:
         if check_entries.exact_differences(base, report, check_entries.ROUNDING):
             return None
         return AGREES, f"the same seed gives the same numbers to rounding ({check_entries.ROUNDING:g} nats)", []
-    changes = [f"{one.label}: {volume_text(one.before, 6)} -> {volume_text(one.after, 6)}" for one in found]
-    return CHANGED, f"the same seed gives other numbers for {len(found)} of {len(base)} classes", changes
+    changes = [f"{one.label}: {volume_text(one.before, 6)} -> {volume_text(one.after, 6)}" for one in differing]
+    return CHANGED, f"the same seed gives other numbers for {len(differing)} of {len(base)} classes", changes
 
 
 def two_sample(report: Report, baseline: Baseline, alpha: float, name: str) -> Checked:
@@ -150,9 +151,9 @@ def two_sample(report: Report, baseline: Baseline, alpha: float, name: str) -> C
 
 def _complete(report: VolumeReport, baseline: Baseline, name: str) -> Checked:
     """Where every parameterisation was counted there is nothing to test: counts are the same, or they are not."""
-    found = _same_counts(report, baseline, elsewhere(baseline.made, made_by(report.run)))
-    assert found is not None  # as every difference is certain there
-    return Checked(name, found[0], found[1], tuple(found[2][:MAX_CHANGES]))
+    verdict = _same_counts(report, baseline, elsewhere(baseline.made, made_by(report.run)))
+    assert verdict is not None  # as every difference is certain there
+    return Checked(name, verdict[0], verdict[1], tuple(verdict[2][:MAX_CHANGES]))
 
 
 def _failed(name: str, error: Exception) -> Checked:

@@ -3,17 +3,17 @@
 Exactly: one seed and one version of everything give the same hits, class by class. On another processor the only draws
 that may differ are those within rounding of a tie, which every report counts.
 
-By test: z of every class as in `volume.reports.counted_comparison` (the conditional test of two Poisson rates, clumped
-hits by the variance between units). Beside the classes that the baseline lists: all the others together, non-finite
-draws, the unseen mass, near ties, how training runs ended. Bonferroni's number counts each class with MIN_COUNT hits in
-both together, also those that the baseline does not list: it lists the classes with most hits of its own, and a class
-that is chosen by one side's luck is safe only when all that could have been chosen are paid for.
+By test: z of every class as in `volume.reports.counted_comparison` (the conditional test of two Poisson rates,
+clustered hits by the variance between units). Beside the classes that the baseline lists: all the others together,
+non-finite draws, the unseen mass, near ties, how training runs ended. Bonferroni's number counts each class with
+MIN_COUNT hits in both together, also those that the baseline does not list: it lists the classes with most hits of
+its own, and a class that is chosen by one side's luck is safe only when all that could have been chosen are paid for.
 
 Smallest change caught. x effective hits in m effective draws vary like Poisson counts, so a volume that is g times
 what it was gives the signed root R(g) of the deviance in expectation, with the standard deviation sd(g) that the delta
 method gives. It is caught with probability PLANNED when R(g) >= z + q s, s^2 = sd^2 + (z t)^2 + (R t)^2: z the critical
 value, q the normal quantile of PLANNED, and t = sqrt(2 / B + 1 / x) / 2 the relative error of a standard error that is
-itself estimated from B units and x clumps (once in the test, once in this forecast; 0 for independent draws).
+itself estimated from B units and x clusters (once in the test, once in this forecast; 0 for independent draws).
 
 Shape letter: K classes tested.
 """
@@ -32,7 +32,7 @@ from volume.reports.counted import NONFINITE, VolumeReport
 from volume.reports.counted_comparison import (
     MIN_COUNT,
     effective_hits,
-    enough_clumps,
+    enough_clusters,
     layout,
     look_up,
     signed_root,
@@ -61,12 +61,12 @@ class Difference(NamedTuple):
 class Differences:
     """All that differs between a baseline and a report of the same seed."""
 
-    found: tuple[Difference, ...]  # largest first
+    classes: tuple[Difference, ...]  # largest first
     moved: int | None  # hits that are elsewhere now; None where classes are not all listed
     near_ties: int  # draws that rounding may decide, the larger of both
 
     def __bool__(self) -> bool:
-        return bool(self.found)
+        return bool(self.classes)
 
     @property
     def by_rounding(self) -> bool:
@@ -80,7 +80,7 @@ def exact_differences(base: CountedAnswer, report: VolumeReport) -> Differences:
     ValueError as :func:`keys_of`.
     """
     report = counted(report)
-    counts, found = report.counts, []
+    counts, classes = report.counts, []
     near = [facts.get("near ties", 0) for facts in (base.facts, facts_of(report))]
     draws = base.counts.num_draws, counts.num_draws
     if digest(counts) != base.sha256:
@@ -94,17 +94,17 @@ def exact_differences(base: CountedAnswer, report: VolumeReport) -> Differences:
         else:
             pairs.append((REST, int(base.rest.count[0]), int(rest_of(counts, rows[rows >= 0]).count[0])))
         pairs.append((NONFINITE, int(base.nonfinite.count[0]), report.num_nonfinite))
-        found = [Difference(*pair) for pair in pairs if pair[1] != pair[2]]
+        classes = [Difference(*pair) for pair in pairs if pair[1] != pair[2]]
         if draws[0] != draws[1]:
-            found.append(Difference("draws", *draws))
-        elif not found:  # sums say nothing of which units, or which unlisted classes, were hit
-            found = [Difference(ELSEWHERE, 0, 1)]
-    moved = sum(abs(one.after - one.before) for one in found)
+            classes.append(Difference("draws", *draws))
+        elif not classes:  # sums say nothing of which units, or which unlisted classes, were hit
+            classes = [Difference(ELSEWHERE, 0, 1)]
+    moved = sum(abs(one.after - one.before) for one in classes)
     facts = facts_of(report)
-    told = [Difference(name, base.facts.get(name, 0), facts.get(name, 0)) for name in {**base.facts, **facts}]
+    totals = [Difference(name, base.facts.get(name, 0), facts.get(name, 0)) for name in {**base.facts, **facts}]
     return Differences(
-        found=tuple(sorted(found, key=lambda one: -abs(one.after - one.before)))
-        + tuple(one for one in told if one.before != one.after),
+        classes=tuple(sorted(classes, key=lambda one: -abs(one.after - one.before)))
+        + tuple(one for one in totals if one.before != one.after),
         # A draw that goes from one class to another is missed by one and gained by the other.
         moved=-(-moved // (2 * counts.copies)) if base.listed_all and draws[0] == draws[1] else None,
         near_ties=max(near),
@@ -140,7 +140,7 @@ def two_sample(base: CountedAnswer, report: VolumeReport, alpha: float) -> tuple
     if not groups[0].labels:
         raise ValueError(
             f"Nothing can be tested: no class has {MIN_COUNT} hits in both together, from enough independent units to "
-            "know how hits clump. Draw more, use smaller units, or a coarser classifier."
+            "know how hits cluster. Draw more, use smaller units, or a coarser classifier."
         )
     least = critical(alpha, number)
     return [row for group in groups for row in _rows(group, base, report, least, alike=alike)], number
@@ -166,7 +166,7 @@ def _classes(base: CountedAnswer, report: VolumeReport) -> _Group:
     if base.listed_all:
         before.append(Tally(*(np.zeros(len(new), np.int64) for _ in Tally._fields)))
     else:
-        # At most as many hits as the last class listed, as clumped as they are now.
+        # At most as many hits as the last class listed, as clustered as they are now.
         count = np.minimum(int(base.tally.count.min()), after[1].count)
         units = base.layout["num_units"]
         square = after[1].square * (count / np.maximum(after[1].count, 1)) + count * (count / units)
@@ -182,8 +182,8 @@ def _classes(base: CountedAnswer, report: VolumeReport) -> _Group:
         facts = facts_of(report)
         for name in _shared(base, facts):
             labels.append(name)
-            before.append(_clumped(base.facts[name], 0, base.counts))
-            after.append(_clumped(facts[name], 0, counts))
+            before.append(_clustered(base.facts[name], 0, base.counts))
+            after.append(_clustered(facts[name], 0, counts))
     at_most = np.zeros(len(labels), bool)
     if not base.listed_all:
         at_most[len(base.labels) : len(base.labels) + len(new)] = True
@@ -191,16 +191,16 @@ def _classes(base: CountedAnswer, report: VolumeReport) -> _Group:
 
 
 def _others(base: CountedAnswer, report: VolumeReport, *, alike: bool) -> _Group:
-    """What else is counted in the same number of draws: the unseen mass, and near ties as clumped as they may be."""
+    """What else is counted in the same number of draws: the unseen mass, and near ties as clustered as they may be."""
     counts, facts = report.counts, facts_of(report)
     names = [] if base.counts.independent and counts.independent else _shared(base, facts)
-    before = [_clumped(base.facts[name], 0, base.counts, base.largest_clump) for name in names]
-    after = [_clumped(facts[name], 0, counts, report.largest_clump) for name in names]
+    before = [_clustered(base.facts[name], 0, base.counts, base.largest_cluster) for name in names]
+    after = [_clustered(facts[name], 0, counts, report.largest_cluster) for name in names]
     if alike and base.counts.num_units == counts.num_units:  # else there was more, or less, time to see classes
         unseen = report.unseen
         names.append(UNSEEN)
-        before.append(_clumped(base.alone, base.alone_variance, base.counts))
-        after.append(_clumped(unseen.alone, (unseen.standard_error * unseen.draws) ** 2, counts))
+        before.append(_clustered(base.alone, base.alone_variance, base.counts))
+        after.append(_clustered(unseen.alone, (unseen.standard_error * unseen.draws) ** 2, counts))
     size = np.zeros(len(names), bool)
     return _Group(names, _joined(before), _joined(after), size, False)
 
@@ -210,11 +210,11 @@ def _shared(base: CountedAnswer, facts: dict[str, int]) -> list[str]:
     return [name for name in base.facts if name in facts and name != "updates"]
 
 
-def _clumped(count: int, variance: float, counts: Counts, clump: float = 0.0) -> Tally:
-    """A tally [1] of this variance, at least ``clump`` for each hit: what is known of a total without its units."""
+def _clustered(count: int, variance: float, counts: Counts, cluster: float = 0.0) -> Tally:
+    """A tally [1] of this variance, at least ``cluster`` for each hit: what is known of a total without its units."""
     units = max(counts.num_units, 2)
-    square = max(variance, clump * count) * ((units - 1) / units) + count * (count / units)
-    return Tally(*(np.array([value]) for value in (count, square, max(clump, 1.0), count / max(clump, 1.0))))
+    square = max(variance, cluster * count) * ((units - 1) / units) + count * (count / units)
+    return Tally(*(np.array([value]) for value in (count, square, max(cluster, 1.0), count / max(cluster, 1.0))))
 
 
 def _joined(tallies: list[Tally]) -> Tally:
@@ -226,7 +226,7 @@ def _joined(tallies: list[Tally]) -> Tally:
 def _testable(group: _Group, base: CountedAnswer, report: VolumeReport, *, alike: bool) -> _Group:
     enough = group.before.count + group.after.count >= MIN_COUNT
     if group.independent:
-        enough &= enough_clumps(group.before, base, group.after, report, alike=alike)
+        enough &= enough_clusters(group.before, base, group.after, report, alike=alike)
     elif not report.counts.independent:
         enough &= group.before.units + group.after.units >= MIN_COUNT
     kept = np.flatnonzero(enough)
@@ -284,5 +284,5 @@ def smallest_factors(x: np.ndarray, m: np.ndarray, least: float, units: int) -> 
         middle = (low + high) / 2
         missed = short(middle)
         low, high = np.where(missed, middle, low), np.where(missed, high, middle)
-    found = np.where(never, np.nan, np.exp(high))
-    return found[0], found[1]
+    factors = np.where(never, np.nan, np.exp(high))
+    return factors[0], factors[1]

@@ -46,13 +46,13 @@ def exact_differences(base: Sequence[ClassEstimate], report: EstimateReport, tol
     """Entries whose log volumes, limits or replicates differ by more than ``tolerance`` (1 + |log volume|)."""
     after = {entry.label: entry for entry in report.entries}
     before = {entry.label: entry for entry in base}
-    found = []
+    differing = []
     for label in dict.fromkeys([*before, *after]):
         pair = before.get(label), after.get(label)
         if pair[0] is None or pair[1] is None or not _same(pair[0], pair[1], tolerance):
             logs = (math.nan if entry is None else entry.log_volume for entry in pair)
-            found.append(EntryDifference(label, *logs))
-    return found
+            differing.append(EntryDifference(label, *logs))
+    return differing
 
 
 def two_sample(

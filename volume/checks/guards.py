@@ -62,9 +62,9 @@ def measure(jitted: Any, *args: Any, during: Callable[[], Any] | None = None, **
         raise TypeError(f"{jitted!r} is no jitted function: give jax.jit(function).")
     traces = None
     if during is not None:
-        with counted([jitted]) as found:
+        with counted([jitted]) as counts:
             during()
-        traces = found[0]
+        traces = counts[0]
     compiled = jitted.lower(*args, **options).compile()
     cost: Any = compiled.cost_analysis()
     memory = compiled.memory_analysis()
@@ -86,9 +86,9 @@ def counted(jitted: Sequence[Any]):
     """``with counted([f, g]) as found``: at its end ``found`` lists how many programs of each were compiled within."""
     for function in jitted:
         function.clear_cache()
-    found: list[int] = []
-    yield found
-    found += [int(function._cache_size()) for function in jitted]
+    counts: list[int] = []
+    yield counts
+    counts += [int(function._cache_size()) for function in jitted]
 
 
 def changes(
@@ -100,7 +100,7 @@ def changes(
     same. Else operations, bytes and temporary memory may differ by ``factor`` either way, and the rest is not compared:
     a program's arguments and traces are its caller's matter, and the same everywhere but for padding.
     """
-    found = []
+    lines = []
     now, head = after.to_dict(), f"{name}: " if name else ""
     for what in now:
         old, new = before.get(what), now[what]
@@ -108,9 +108,9 @@ def changes(
             continue
         line = f"{head}{what.replace('_', ' ')}: {old:,.0f} -> {new:,.0f}"
         if not places or what == "traces":
-            found.append(line)
+            lines.append(line)
         elif what in ("flops", "bytes_accessed", "temporary_bytes"):
             small = what == "temporary_bytes" and max(old, new) <= SMALL_BYTES
             if not small and not old <= factor * new <= factor**2 * old:
-                found.append(f"{line}, more than a factor of {factor:g} apart")
-    return found
+                lines.append(f"{line}, more than a factor of {factor:g} apart")
+    return lines

@@ -83,10 +83,10 @@ def volume_regression(request: pytest.FixtureRequest) -> Callable[..., Checked |
             return None
         baseline = _read(Baseline.read, path)
         alpha: Any = request.config.getoption("--volume-alpha")
-        found = check_report(report, baseline, alpha=alpha, name=str(path))
-        if not found.agree:
-            pytest.fail(f"{found}\nIf that is meant: pytest --volume-update", pytrace=False)
-        return found
+        checked = check_report(report, baseline, alpha=alpha, name=str(path))
+        if not checked.agree:
+            pytest.fail(f"{checked}\nIf that is meant: pytest --volume-update", pytrace=False)
+        return checked
 
     return check
 
@@ -123,10 +123,10 @@ def volume_program(request: pytest.FixtureRequest) -> Callable[..., Program]:
             return program
         record = _read(baselines.read_record, path, PROGRAM, VERSION)
         places = baselines.elsewhere(record["made"], made)
-        found = guards.changes(record["program"], program, places, factor, name)
-        if found:
+        changes = guards.changes(record["program"], program, places, factor, name)
+        if changes:
             where = f" (made elsewhere: {'; '.join(places)})" if places else ""
-            lines = "\n  ".join(found)
+            lines = "\n  ".join(changes)
             pytest.fail(f"{path}{where}:\n  {lines}\nIf that is meant: pytest --volume-update", pytrace=False)
         return program
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from volume.checks.guards import Call, Program, counted, measure
+from volume.common.seeds import threefry_key
 from volume.method import Method
 from volume.queries.query import Query
 
@@ -23,7 +24,7 @@ def calls(method: Method[Any], query: Query) -> dict[str, Call]:
     }
     if method.name not in offered:
         return {}
-    return offered[method.name](method.start(query, jax.random.key(0)))
+    return offered[method.name](method.start(query, threefry_key(0)))
 
 
 def watched(method: Method[Any], query: Query, run: Callable[[], Any]) -> tuple[Any, dict[str, Program]]:
@@ -36,11 +37,11 @@ def watched(method: Method[Any], query: Query, run: Callable[[], Any]) -> tuple[
 
 def programs(steps: Mapping[str, Call], traces: Mapping[str, int]) -> dict[str, Program]:
     """What these steps cost."""
-    found = {}
+    measured = {}
     for name, step in steps.items():
         with jax.enable_x64(step.x64):
-            found[name] = replace(measure(step.jitted, *step.args), traces=traces.get(name))
-    return found
+            measured[name] = replace(measure(step.jitted, *step.args), traces=traces.get(name))
+    return measured
 
 
 def _direct(run: Any) -> dict[str, Call]:
@@ -59,7 +60,7 @@ def _splitting(run: Any) -> dict[str, Call]:
     one = run.class_runs[0]
     x64 = one.data.inputs.dtype == np.float64
     with jax.enable_x64(x64):
-        keys = jax.random.split(jax.random.key(0), run._method.replicates)
+        keys = jax.random.split(threefry_key(0), run._method.replicates)
         state, _ = jax.eval_shape(lambda keys: draw(one.scheme, keys, one.data), keys)
         stage = one.scheme.kernel.stay(0.0, (0.1, 0.1)).cast(one.data.inputs.dtype)
     return {"level": Call(advance, (one.scheme, keys, state, one.data, stage), x64)}

@@ -111,10 +111,10 @@ class Checked(Stored):
         return "\n".join(lines)
 
 
-def table(found: Sequence[Checked], alpha: float) -> str:
+def table(checked: Sequence[Checked], alpha: float) -> str:
     """Lay out the verdicts of one call, a line for each baseline, and those that are not as before in full."""
     rows = []
-    for name, one in zip(short_names(one.name for one in found), found, strict=True):
+    for name, one in zip(short_names(one.name for one in checked), checked, strict=True):
         tested, ends = one.max_abs_z is not None, one.smallest
         if ends is None:
             caught = ["any", "any"] if not tested and one.agree else ["-", "-"]
@@ -123,12 +123,12 @@ def table(found: Sequence[Checked], alpha: float) -> str:
         numbers = [f"{one.num_tests:,}", f"{one.max_abs_z:.2f}", f"{one.p_value:.2g}"] if tested else ["-"] * 3
         rows.append([name, one.verdict if one.agree else one.verdict.upper(), *numbers, *caught])
     columns = Table(["baseline", "verdict", "tests", "largest |z|", "p", "change caught: best", "worst"], rows)
-    bad = [one for one in found if not one.agree]
-    some = "1 baseline" if len(found) == 1 else f"{len(found)} baselines"
-    closing = f"{some}: {len(found) - len(bad)} as before, {len(bad)} not."
-    if any(one.rows for one in found):
+    bad = [one for one in checked if not one.agree]
+    some = "1 baseline" if len(checked) == 1 else f"{len(checked)} baselines"
+    closing = f"{some}: {len(checked) - len(bad)} as before, {len(bad)} not."
+    if any(one.rows for one in checked):
         closing += f" Tests of unchanged volumes raise an alarm somewhere with probability {alpha:g} at most."
-    return "\n\n".join([render(columns), *(str(one) for one in found if not one.agree), closing])
+    return "\n\n".join([render(columns), *(str(one) for one in checked if not one.agree), closing])
 
 
 def percent(factor: float) -> str:

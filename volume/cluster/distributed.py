@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from volume import estimation
-from volume.cluster.hosts import Hosts, sigterm_stops
+from volume.cluster.hosts import Hosts
 from volume.cluster.process_group import ProcessGroup
+from volume.common.interrupts import stoppable
+from volume.common.jax_settings import fixed_settings
 from volume.common.progress import Progress, rich_progress
 from volume.estimation import Driver, Interrupted
-from volume.method import Method, R_co, Resumable, is_resumable
+from volume.method import Method, R_co, is_resumable
 from volume.queries.query import Query
 from volume.runs.directory import RunDirectory
 
@@ -83,7 +85,7 @@ def share(
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file; a run is kept in a folder.")
     options: dict[str, Any] = {"seed": seed, "level": level}
-    with sigterm_stops():
+    with stoppable():
         _together(Driver(query, method, **options, kept=True), method, hosts, out, progress, resume, command)
         if hosts.process_id:
             return None
@@ -91,6 +93,7 @@ def share(
         return estimation.run(query, method, **options, progress=None, out=out, resume=True, command=command)
 
 
+@fixed_settings()
 def _together(
     driver: Driver,
     method: Method[Any],
@@ -129,17 +132,18 @@ def _together(
                     show()
                     # Nobody writes before all have read, or they would share out different wholes.
                     group.barrier("restored")
-                    _work(run, group, directory, show)
+                    _work(driver, group, directory, show)
                 group.barrier("finished", show)
         except KeyboardInterrupt:
             raise Interrupted(None, driver.progress(), out) from None
 
 
-def _work(run: Resumable[Any], group: ProcessGroup, directory: RunDirectory, show: Callable[[], None]) -> None:
+def _work(driver: Driver, group: ProcessGroup, directory: RunDirectory, show: Callable[[], None]) -> None:
     """Do this process's share, and keep it however this ends."""
+    run: Any = driver.run
     try:
         while not run.done:
-            run.advance()
+            driver.step()
             directory.write(run.collect())
             show()
             group.check()

@@ -11,12 +11,8 @@ What a process draws is keyed by (seed, number) as in any run, so the report is 
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 
@@ -134,23 +130,3 @@ def _meet(coordinator: str | None, num_processes: int | None, process_id: int | 
         )
     assert isinstance(outcome[0], dict)  # the thread has ended without an error
     return outcome[0]
-
-
-@contextmanager
-def sigterm_stops() -> Iterator[None]:
-    """Treat a SIGTERM, with which schedulers end jobs, like Ctrl-C: what is drawn is kept.
-
-    (jax.distributed leaves a handler behind that takes the signal and does nothing.)
-    """
-    if threading.current_thread() is not threading.main_thread():  # where Python takes no signals
-        yield
-        return
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

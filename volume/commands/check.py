@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import sys
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from volume.commands import methods as method_options
 from volume.commands.parser import parse
-from volume.commands.shared import build_method, build_query, check_question, to_json
-from volume.commands.usage import DONE, FAILED, UsageError, sentence
+from volume.commands.shared import build_method, build_query, check_question, to_json, watched
+from volume.commands.usage import Exit, UsageError, sentence
 
 if TYPE_CHECKING:
     from volume.checks.baseline import Baseline
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from volume.queries.query import Query
     from volume.reports.facts import Report
 
+logger = logging.getLogger(__name__)
+
 # Of `volume estimate`, but no part of a question: name -> flag.
 NOT_ASKED = {"out": "--out", "resume": "--resume", "force": "--force", "json": "--json", "top": "--top"}
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, add or update; exit code 1 when a baseline is no longer as it was, or cannot be asked."""
+    """Check, add or update; exit code 1 when a baseline is no longer as it was, else 5 when one cannot be asked."""
     words = getattr(args, "words", None)
     if args.add is not None:
         return _add(args, words or [])
@@ -46,12 +48,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"There is no file {missing[0]}: give baselines that `volume check --add` made.")
     if args.update and args.statistical:
         raise UsageError("--update writes the answer to the baseline's own seed: leave --statistical out.")
-    from volume.checks.verdict import table
+    from volume.checks.verdict import CHANGED, table
 
-    start, found = time.perf_counter(), []
+    start, results = time.perf_counter(), []
     alpha = args.alpha / len(args.paths)
     for number, path in enumerate(args.paths, 1):
-        print(f"volume: {path} ({number} of {len(args.paths)})", file=sys.stderr)
+        logger.info("%s (%d of %d)", path, number, len(args.paths))
         checked = check_file(
             path,
             alpha=alpha,
@@ -60,15 +62,17 @@ def run(args: argparse.Namespace) -> int:
             update=args.update,
             programs=not args.no_programs,
         )
-        print(f"volume: {checked}", file=sys.stderr)
-        found.append(checked)
-    agree = all(checked.agree for checked in found)
+        logger.info("%s", checked)
+        results.append(checked)
+    agree = all(checked.agree for checked in results)
     if args.json:
-        record = {"agree": agree, "alpha": args.alpha, "baselines": [checked.to_dict() for checked in found]}
+        record = {"agree": agree, "alpha": args.alpha, "baselines": [checked.to_dict() for checked in results]}
         print(to_json(record | {"seconds": time.perf_counter() - start}))
     else:
-        print(table(found, args.alpha))
-    return DONE if agree else FAILED
+        print(table(results, args.alpha))
+    if agree:
+        return Exit.DONE
+    return Exit.DISAGREE if any(checked.verdict == CHANGED for checked in results) else Exit.NOT_COMPARABLE
 
 
 @dataclass(frozen=True)
@@ -82,25 +86,25 @@ class Asked:
 
     def estimate(self, seed: int | None = None, *, programs: bool = False) -> tuple[Report, dict[str, Program]]:
         """The report, by default of its own seed, and what the compiled steps cost."""
-        from volume.checks.step_programs import watched
+        from volume.checks.step_programs import watched as measured
         from volume.estimation import estimate
 
         def ask() -> Report:
+            shown = watched()
             options: dict[str, Any] = {"seed": self.seed if seed is None else seed, "level": self.level}
-            return estimate(self.query, self.method, **options, progress=sys.stderr.isatty())
+            return estimate(self.query, self.method, **options, progress=shown)
 
-        return watched(self.method, self.query, ask) if programs else (ask(), {})
+        return measured(self.method, self.query, ask) if programs else (ask(), {})
 
 
 def understood(words: Sequence[str]) -> argparse.Namespace:
     """The words behind ``volume estimate`` as a namespace. UsageError when they can not be meant; imports no JAX."""
-    told = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
+        with contextlib.redirect_stdout(io.StringIO()):  # of --help
             args = parse(["estimate", *words])
-    except SystemExit:
-        lines = told.getvalue().strip().splitlines() or ["no question"]
-        raise UsageError(f"volume estimate {' '.join(words)}: {lines[0].removeprefix('volume: error: ')}") from None
+    except (UsageError, SystemExit) as error:
+        flaw = error if isinstance(error, UsageError) else "no question"
+        raise UsageError(f"volume estimate {' '.join(words)}: {flaw}") from None
     for name, flag in NOT_ASKED.items():
         if getattr(args, name, None) not in (None, False):
             raise UsageError(f"{flag} is no part of a question: leave it out of a baseline's words.")
@@ -131,12 +135,12 @@ def _add(args: argparse.Namespace, words: Sequence[str]) -> int:
     report, steps = question.estimate(programs=not args.no_programs)
     baseline = _baseline(report, words, steps)
     baseline.write(path)
-    print(f"volume: wrote {path}", file=sys.stderr)
+    logger.info("wrote %s", path)
     if args.json:
         print(to_json({"path": str(path), "kind": baseline.kind, "made": baseline.made, "programs": baseline.programs}))
     else:
         print(Baseline.read(path).summary())
-    return DONE
+    return Exit.DONE
 
 
 def _baseline(report: Report, words: Sequence[str], steps: dict[str, Program]) -> Baseline:
@@ -206,22 +210,22 @@ def _checked(
     report, steps = question.estimate(own, programs=programs)
     if update:
         return _updated(name, baseline, report, steps)
-    found = asked_otherwise(report, baseline, name)
-    if found is None and not statistical:
-        found = same_seed(report, baseline, name)
-        if found is None:  # another machine: only draws that share nothing can tell
+    result = asked_otherwise(report, baseline, name)
+    if result is None and not statistical:
+        result = same_seed(report, baseline, name)
+        if result is None:  # another machine: only draws that share nothing can tell
             report, _ = question.estimate(baseline.fresh_seed() if seed is None else seed)
-    found = found or two_sample(report, baseline, alpha, name)
+    result = result or two_sample(report, baseline, alpha, name)
     cost = [
         line
         for step, program in steps.items()
         for line in dearer(baseline.programs.get(step, {}), program, baseline.elsewhere, name=step)
     ]
-    if cost and found.agree:
-        same = "the same" if found.verdict == IDENTICAL else "alike"
+    if cost and result.agree:
+        same = "the same" if result.verdict == IDENTICAL else "alike"
         how = f"volumes are {same}, but a compiled step costs otherwise"
-        return replace(found, verdict=CHANGED, how=how, changes=tuple(cost))
-    return replace(found, changes=(*found.changes, *cost))
+        return replace(result, verdict=CHANGED, how=how, changes=tuple(cost))
+    return replace(result, changes=(*result.changes, *cost))
 
 
 def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Program]) -> Checked:
@@ -230,15 +234,15 @@ def _updated(name: str, baseline: Baseline, report: Report, steps: dict[str, Pro
     from volume.checks.guards import changes as dearer
     from volume.checks.verdict import IDENTICAL, UPDATED, Checked
 
-    found = asked_otherwise(report, baseline, name) or same_seed(report, baseline, name)
-    lines = ["volumes: other draws, on another machine"] if found is None else list(found.changes)
+    result = asked_otherwise(report, baseline, name) or same_seed(report, baseline, name)
+    lines = ["volumes: other draws, on another machine"] if result is None else list(result.changes)
     lines += [
         line for step, one in steps.items() for line in dearer(baseline.programs.get(step, {}), one, [], name=step)
     ]
     lines += [f"{step}: not in the baseline so far" for step in steps if step not in baseline.programs]
     lines += baseline.elsewhere
-    if found is not None and found.verdict == IDENTICAL and not lines:
-        return replace(found, how="nothing to update, every number is the same")
+    if result is not None and result.verdict == IDENTICAL and not lines:
+        return replace(result, how="nothing to update, every number is the same")
     new = _baseline(report, baseline.command or (), steps)
     (new if steps else replace(new, programs=baseline.programs)).write(name)
     return Checked(name, UPDATED, "written anew", tuple(lines))

@@ -9,7 +9,7 @@ from typing import NoReturn
 from volume.commands import distributed, local_options, measure_options, specs
 from volume.commands import methods as method_options
 from volume.commands.options import add_network, add_query, add_run, add_top
-from volume.commands.usage import USAGE
+from volume.commands.usage import EXIT_CODES, UsageError
 from volume.commands.values import one_of, parse_level, parse_seed, parse_whole
 from volume.common.version import __version__
 
@@ -31,10 +31,10 @@ class Formatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, with exit code 2."""
+    """A parser whose errors are one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"volume: error: {message}\nTry '{self.prog} --help'.\n")
+        raise UsageError(message, f"Try '{self.prog} --help'.")
 
 
 def build() -> tuple[Parser, dict[str, Parser]]:
@@ -42,7 +42,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog="volume",
         description="How much parameter space each function of a neural network occupies.",
-        epilog="Exit codes: 0 done, 1 failed (compare: the reports disagree), 2 usage, 3 stopped before the target.",
+        epilog=EXIT_CODES,
         allow_abbrev=False,
         formatter_class=Formatter,
     )
@@ -55,10 +55,14 @@ def build() -> tuple[Parser, dict[str, Parser]]:
             name,
             help=summary,
             description=description or summary[0].upper() + summary[1:] + ".",
+            epilog=EXIT_CODES,
             allow_abbrev=False,
             formatter_class=Formatter,
         )
-        command.add_argument("--json", action="store_true", help="JSON on stdout")
+        command.add_argument("--json", action="store_true", help="JSON on stdout, and an error as JSON on stderr")
+        said = command.add_mutually_exclusive_group()
+        said.add_argument("--quiet", action="store_true", help="on stderr errors alone, no progress")
+        said.add_argument("--verbose", action="store_true", help="on stderr what happens behind the run, too")
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
         commands[name] = command
         return command
@@ -115,7 +119,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     sweep.add_argument(
         "--values", required=True, metavar="A,B,...", help="settings; separated by / where one has a comma: 0,1/-1,1"
     )
-    sweep.add_argument("--label", required=True, help="the class to follow; zeros is the truth table 00...0")
+    sweep.add_argument("--label", required=True, help="the class to follow; zeros is the table 00...0")
     add_query(sweep)
     method_options.add(sweep, direct_only=True)
     add_run(sweep, out="write sweep.json and sweep.pdf in this folder")
@@ -125,7 +129,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     show.add_argument(
         "--group-by", type=specs.parse_classifier, metavar="WORD", help="a coarser classifier, e.g. ones or lz"
     )
-    show.add_argument("--label", action="append", help="show this class alone (may be repeated)")
+    show.add_argument("--label", action="append", help="show this class alone (may be repeated); zeros is 00...0")
     add_top(show)
 
     plot = add("plot", "a figure of a stored run")
@@ -137,7 +141,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     compare = add(
         "compare",
         "two stored runs on one query, class by class",
-        "Exit code 0 when the two runs agree, 1 when some class differs by more than chance allows.",
+        "Exit code 0 when the two runs agree, 1 when some class differs by more than chance allows, 5 when they\n"
+        "answer different questions.",
     )
     compare.add_argument("path_a", metavar="A")
     compare.add_argument("path_b", metavar="B")
@@ -179,7 +184,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         "      --classifier ones --draws 1e6\n"
         "  volume check baselines/*.json\n"
         "  volume check --update baselines/*.json\n\n"
-        "Exit code 0 when all are as before, 1 when one changed or cannot be asked.",
+        "Exit code 0 when all are as before, 1 when one changed, 5 when one cannot be asked or compared.",
     )
     _add_check(check)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 from volume.commands.shared import check_out, print_report, to_json
-from volume.commands.usage import DONE, STOPPED
+from volume.commands.usage import Exit
+
+logger = logging.getLogger(__name__)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(file=sys.stderr if args.json else sys.stdout, highlight=False)
     options = {} if args.draws is None else {"draws": args.draws}
     try:
-        shown = args.progress is not False  # a tour is watched, if only in a log
+        shown = not args.quiet if args.progress is None else args.progress  # a tour is watched, if only in a log
         result = tour(args.out, seed=args.seed, progress=shown, console=console, **options)
     except KeyboardInterrupt as stop:
         from volume.reports.counted import VolumeReport
@@ -28,10 +31,10 @@ def run(args: argparse.Namespace) -> int:
         report = getattr(stop, "report", None)
         if not isinstance(report, VolumeReport):  # the first part keeps what it has finished
             raise
-        print(f"volume: stopped after {report.num_draws:,} draws.", file=sys.stderr)
+        logger.info("stopped after %s draws.", f"{report.num_draws:,}")
         report.save(args.out)
         print_report(report, args)
-        return STOPPED
+        return Exit.STOPPED
     if args.json:
         print(to_json(result.to_dict()))
-    return DONE
+    return Exit.DONE

@@ -39,9 +39,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Raise UsageError for options that do not go together."""
-    given = [name for name in OPTIONS if getattr(args, name) is not None]
-    if given and not args.distributed:
-        raise UsageError(f"{flag(given[0])} belongs to --distributed: add that.")
+    used = [name for name in OPTIONS if getattr(args, name) is not None]
+    if used and not args.distributed:
+        raise UsageError(f"{flag(used[0])} belongs to --distributed: add that.")
     if args.distributed and args.out is None and getattr(args, "resume", None) is None:
         raise UsageError("--distributed needs --out DIR: a folder on a file system that all processes share.")
     if args.process_timeout is not None and not args.process_timeout > 0:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from volume.commands.shared import to_json
-from volume.commands.usage import DONE, FAILED
+from volume.commands.usage import Exit
 
 NUM_INPUTS = 3  # n
 DRAWS = 100_000
@@ -148,6 +148,6 @@ def _memory_gib() -> float | None:
 
 def run(args: argparse.Namespace) -> int:
     """Say what is installed and whether a known answer comes out."""
-    found = examine()
-    print(to_json(found.to_dict()) if args.json else found.summary())
-    return DONE if found.healthy else FAILED
+    examination = examine()
+    print(to_json(examination.to_dict()) if args.json else examination.summary())
+    return Exit.DONE if examination.healthy else Exit.FAILED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from typing import TYPE_CHECKING
 
 from volume.commands import distributed
@@ -22,6 +22,8 @@ from volume.commands.usage import usage
 
 if TYPE_CHECKING:
     from volume.reports.facts import Report
+
+logger = logging.getLogger(__name__)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +49,6 @@ def run(args: argparse.Namespace) -> int:
     report, code = finish(estimate, "estimate")
     if report is not None:  # else process 0 has it
         if folder is not None:
-            print(f"volume: saved in {folder}", file=sys.stderr)
+            logger.info("saved in %s", folder)
         print_report(report, args)
     return code

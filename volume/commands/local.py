@@ -6,7 +6,7 @@ Everything that can be told from the words alone is checked before the library, 
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,18 +27,19 @@ if TYPE_CHECKING:
     from volume.estimators.local.local import Local
     from volume.queries.query import Query
 
+logger = logging.getLogger(__name__)
+
 
 def build(args: argparse.Namespace, query: Query) -> Local:
     """The method that the options ask for; UsageError for an anchor that does not fit the query."""
-    import jax
-
+    from volume.common.seeds import threefry_key
     from volume.estimators.local.local import Local
 
     names = (*RAYS, *SPLITTING, "dtype", "precision")
     options: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     options |= {"divergence": args.divergence, "within_class": args.within_class, "estimator": args.estimator}
     method = usage(Local, args.anchor, args.cutoff, **options)
-    usage(method.start, query, jax.random.key(0))  # to be told now what it refuses; nothing is drawn yet
+    usage(method.start, query, threefry_key(0))  # to be told now what it refuses; nothing is drawn yet
     return method
 
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     curve = LocalCurve.of(report)
     if folder is not None:
         drawn = [curve.plot(Path(folder) / "curve.pdf")] if len(args.cutoff) > 1 else []
-        print(f"volume: saved in {', '.join(map(str, [folder, *drawn]))}", file=sys.stderr)
+        logger.info("saved in %s", ", ".join(map(str, [folder, *drawn])))
     if args.json:
         print(to_json(report.to_dict()))
     else:

@@ -1,7 +1,6 @@
 """The command line: what can be typed, and what becomes of errors.
 
-Results go to stdout (JSON with ``--json``), progress and messages to stderr. Exit codes: 0 done (for ``compare``: the
-reports agree), 1 failed (they disagree), 2 usage: nothing was drawn, 3 stopped before the target.
+Results go to stdout (JSON with ``--json``), progress and messages to stderr. The exit codes are those of `Exit`.
 
 Each command is a module of this package, with a function ``run``; its options are in command_table. Neither parsing nor
 a usage error imports JAX, which costs seconds: `run` loads the library.
@@ -12,40 +11,43 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
+from volume.commands.messages import LOGGER, messages, set_level
 from volume.commands.parser import parse
-from volume.commands.usage import DONE, FAILED, STOPPED, USAGE, UsageError, sentence
+from volume.commands.usage import CommandError, Exit, sentence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; ``argv`` as after the program's name, by default the process's own. Returns the exit code."""
-    try:
-        args = parse(list(sys.argv[1:] if argv is None else argv))
-    except SystemExit as stop:  # --help, --version, or a usage error already explained
-        return int(stop.code or 0)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+    words = list(sys.argv[1:] if argv is None else argv)
+    own = words[: words.index("--")] if "--" in words else words
+    traceback = "--debug" in own
+    with messages(as_json="--json" in own):
+        try:
+            args = parse(words)
+            set_level(quiet=args.quiet, verbose=args.verbose)
             code = importlib.import_module(f"volume.commands.{args.command}").run(args)
             sys.stdout.flush()  # a closed pipe shows here, not at the interpreter's exit
-        return code
-    except BrokenPipeError:
-        # `volume show ... | head` has read enough. The interpreter flushes stdout once more when it ends: into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
-    except KeyboardInterrupt:
-        print("volume: stopped; nothing was saved.", file=sys.stderr)
-        return STOPPED
-    except Exception as error:
-        if args.debug:
-            traceback.print_exc()
-        print(f"volume: error: {sentence(error)}", file=sys.stderr)
-        return USAGE if isinstance(error, UsageError) else FAILED
+            return code
+        except SystemExit as stop:  # --help and --version
+            return int(stop.code or 0)
+        except BrokenPipeError:
+            # `volume show ... | head` has read enough. The interpreter flushes stdout once more when it ends: into
+            # nothing.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.DONE
+        except KeyboardInterrupt as error:
+            return _failed(error, Exit.STOPPED, "stopped; nothing was saved.")
+        except CommandError as error:
+            return _failed(error, error.code, str(error), error.advice, traceback=traceback)
+        except Exception as error:
+            return _failed(error, Exit.FAILED, sentence(error), traceback=traceback)
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"volume: warning: {message}", file=sys.stderr)
+def _failed(error: BaseException, code: Exit, text: str, advice: str = "", *, traceback: bool = False) -> Exit:
+    """Say why the command ended, and return its exit code."""
+    record = {"kind": code.kind, "exit_code": int(code), "type": type(error).__name__, "message": text}
+    shown = f"{text}\n{advice}" if advice else text
+    LOGGER.error("%s", shown, exc_info=error if traceback else None, extra={"error": record})
+    return code

@@ -65,8 +65,7 @@ class OptimiserWord:
 def parse_optimiser(text: str) -> OptimiserWord:
     """Read an optimiser's word."""
     name, colon, rest = text.partition(":")
-    if name not in OPTIMISERS:
-        raise UsageError(unknown("optimiser", name, OPTIMISERS))
+    name = one_of("optimiser", OPTIMISERS)(name)
     settings: dict[str, Any] = {}
     for part in rest.split(",") if colon else ():
         key, equals, value = part.partition("=")

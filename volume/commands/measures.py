@@ -7,7 +7,7 @@ this imports no array library.
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,15 @@ from volume.commands import methods as method_options
 from volume.commands import specs
 from volume.commands.shared import check_network, check_out, prior_options, run_options, to_json
 from volume.commands.tasks import TaskWord
-from volume.commands.usage import DONE, STOPPED, UsageError, usage
+from volume.commands.usage import Exit, UsageError, usage
 
 if TYPE_CHECKING:
     from volume.estimators.trained.trained import Trained
     from volume.method import Method
     from volume.queries.query import Query
     from volume.studies.addition import Addition
+
+logger = logging.getLogger(__name__)
 
 # The case that the counting argument is told with, and its number of training examples.
 ESSAY, ESSAY_TRAIN, ESSAY_ACCURACY = (10, 4), 992, 0.5
@@ -127,9 +129,9 @@ def run(args: argparse.Namespace) -> int:
 
     Once training has begun, Ctrl-C keeps what was finished, with exit code 3.
     """
-    given = specs.check_prior(args.prior, prior_options(args))
+    prior = specs.check_prior(args.prior, prior_options(args))
     if args.model is not None:
-        check_network(args, given)
+        check_network(args, prior)
     options.check(args)
     check_out(args.out, force=args.force, name="measures.json")
     from volume.estimation import Interrupted
@@ -140,32 +142,32 @@ def run(args: argparse.Namespace) -> int:
     method = usage(build_method, args)
     settings = run_options(args)
     name = args.target.word + (f", trigger {args.trigger}" if args.trigger else "")
-    training, code = usage(build_training, args), DONE
+    training, code = usage(build_training, args), Exit.DONE
     try:
-        found = measure(query, method, name=name, optimisers=training, **settings)
+        table = measure(query, method, name=name, optimisers=training, **settings)
     except Interrupted as stop:
         if not isinstance(stop.report, Measures):
             raise
-        found, code = stop.report, STOPPED
-        print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
+        table, code = stop.report, Exit.STOPPED
+        logger.info("stopped after %s.", stop.progress.position)
     curve = None
-    if args.curve and code == DONE:
+    if args.curve and code == Exit.DONE:
         of = (query.model, query.prior, query.domain, labels(args), args.curve)
         curve = usage(labels_curve, *of, method, name=args.target.word, split_seed=args.split_seed, **settings)
     text, counted = counts(args)
     if args.out:
         folder = Path(args.out)
-        assert found.report is not None  # only a loaded table has none
-        saved = [found.report.save(folder), *found.save_training(folder), found.save(folder), folder / "measures.pdf"]
-        found.plot(saved[-1])
+        assert table.report is not None  # only a loaded table has none
+        saved = [table.report.save(folder), *table.save_training(folder), table.save(folder), folder / "measures.pdf"]
+        table.plot(saved[-1])
         if curve is not None:
             saved += [curve.save(folder), folder / "labels.pdf"]
             curve.plot(saved[-1])
-        print(f"volume: saved {', '.join(map(str, saved))}", file=sys.stderr)
+        logger.info("saved %s", ", ".join(map(str, saved)))
     if args.json:
-        record = found.to_dict() | ({"counts": counted} if counted else {})
+        record = table.to_dict() | ({"counts": counted} if counted else {})
         print(to_json(record | ({} if curve is None else {"curve": curve.to_dict()})))
     else:
-        parts = [found.summary(), text, "" if curve is None else curve.summary()]
+        parts = [table.summary(), text, "" if curve is None else curve.summary()]
         print("\n\n".join(part for part in parts if part))
     return code

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from typing import TYPE_CHECKING
 
 from volume.commands import local
 from volume.commands.parser import parse
 from volume.commands.shared import build_method, build_query, check_out, clear_run, print_report
-from volume.commands.usage import DONE, STOPPED, UsageError
+from volume.commands.usage import Exit, UsageError
 
 if TYPE_CHECKING:
     from volume.reports.facts import Report
+
+logger = logging.getLogger(__name__)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,19 +28,19 @@ def run(args: argparse.Namespace) -> int:
         clear_run(args.out)
     from volume.reports.run_union import join_parts, merge_directories, parts_of_one_run
 
-    code = DONE
+    code = Exit.DONE
     if parts_of_one_run(args.paths):
         number = join_parts(args.paths, args.out)
-        print(f"volume: {args.out} holds {number:,} parts of one run", file=sys.stderr)
+        logger.info("%s holds %s parts of one run", args.out, f"{number:,}")
         report = _of_parts(args.out)
         if report is None or not report.run.get("complete", True):
-            print(f"volume: some are missing: volume estimate --resume {args.out} goes on.", file=sys.stderr)
-            code = STOPPED
+            logger.info("some are missing: volume estimate --resume %s goes on.", args.out)
+            code = Exit.STOPPED
         if report is None:
             return code
     else:
         report = merge_directories(args.paths, args.out)
-    print(f"volume: saved in {args.out}", file=sys.stderr)
+    logger.info("saved in %s", args.out)
     print_report(report, args)
     return code
 
@@ -54,8 +56,8 @@ def _of_parts(folder: str) -> Report | None:
             f"{folder} holds all parts, of a run that was begun in Python: volume.estimate(query, method, "
             f"out={folder!r}, resume=True) makes its report."
         )
-    asked = parse(command)
-    query = build_query(asked)
-    method = local.build(asked, query) if asked.command == "local" else build_method(asked, query)
-    options = {"seed": asked.seed, "level": asked.level, "progress": None, "command": command}
+    stored = parse(command)
+    query = build_query(stored)
+    method = local.build(stored, query) if stored.command == "local" else build_method(stored, query)
+    options = {"seed": stored.seed, "level": stored.level, "progress": None, "command": command}
     return estimation.run(query, method, **options, out=folder, resume=True, draw=False)

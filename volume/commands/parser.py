@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import difflib
+import itertools
 import re
 
-from volume.commands.command_table import build
+from volume.commands.command_table import Parser, build
 from volume.commands.resume import own_words, resumed
 from volume.commands.usage import UsageError
+from volume.common.choices import nearest
 from volume.errors import unknown
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments as a namespace with ``command``; SystemExit after a message on stderr when they make no sense."""
+    """Read the arguments into a namespace with ``command``.
+
+    Raises:
+        UsageError: they make no sense. SystemExit: they ask for help or the version, which is printed.
+    """
     parser, commands = build()
     command = next((word for word in argv if not word.startswith("-")), None)
     if command is not None and command not in commands:
@@ -29,8 +34,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for word in argv:
         option = word.partition("=")[0]
         if word.startswith("-") and option not in known:
-            near = difflib.get_close_matches(option, known, n=1, cutoff=0.4)
-            here.error(f"Unknown option {option!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+            near = nearest(option, known, cutoff=0.4)
+            here.error(f"Unknown option {option!r}." + (f" Did you mean {near!r}?" if near else ""))
+    _refuse_values(argv, here)
     args = None
     kept = command in ("estimate", "local")  # their runs are kept in a folder and can go on
     if kept:
@@ -46,6 +52,16 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if words is not None:
         args.words = words
     return args
+
+
+def _refuse_values(argv: list[str], parser: Parser) -> None:
+    """UsageError for a value behind an option that takes none: ``--resolve no`` would else say the opposite."""
+    if any(not action.option_strings and action.dest != "command" for action in parser._actions):
+        return  # it may be a file
+    switches = {name: action for action in parser._actions if action.nargs == 0 for name in action.option_strings}
+    for before, word in itertools.pairwise(argv):
+        if before in switches and not word.startswith("-"):
+            parser.error(f"{before} takes no value, got {word!r}: give {before} alone, or leave it out.")
 
 
 def _join_negative(argv: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from volume.commands.shared import load_report, to_json
-from volume.commands.usage import DONE, usage
+from volume.commands.usage import Exit, UsageError, usage
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     elif counted:
         getattr(plots, args.kind)(report, path=path)
     else:
-        raise ValueError(f"A figure of kind {args.kind!r} needs counted draws; {args.path} holds {report!r}.")
+        raise UsageError(f"A figure of kind {args.kind!r} needs counted draws; {args.path} holds {report!r}.")
     kind = args.kind or ("rank" if counted else "volumes")
     print(to_json({"kind": kind, "path": str(path)}) if args.json else path)
-    return DONE
+    return Exit.DONE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from volume.commands import methods as method_options
 from volume.commands import specs
-from volume.commands.usage import DONE, STOPPED, UsageError, flag, usage
+from volume.commands.usage import Exit, Stopped, UsageError, flag, usage
 
 if TYPE_CHECKING:
     from volume.method import Method
     from volume.queries.query import Query
     from volume.reports.facts import Report
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 20  # rows of a table on a screen
 # JSON lists every class up to here; a truth-table run has millions, nearly all seen once.
@@ -32,12 +35,12 @@ def prior_options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for names in specs.PRIOR_OPTIONS.values() for name in names}
 
 
-def check_network(args: argparse.Namespace, given: dict[str, Any]) -> None:
+def check_network(args: argparse.Namespace, prior: dict[str, Any]) -> None:
     """Raise UsageError where activation, biases and the prior's options ``given`` do not go with the model."""
     if args.model.kind != "mlp" and args.activation is not None:
         raise UsageError(f"--activation belongs to mlp:..., not to {args.model.kind}: leave it out.")
     for name in ("bias_std", "bias_bound", "bias_levels"):
-        if args.no_bias and given.get(name):
+        if args.no_bias and prior.get(name):
             raise UsageError(f"{flag(name)} has no bias to act on with --no-bias: leave one of them out.")
 
 
@@ -85,9 +88,9 @@ def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
     if isinstance(method, Direct):
         usage(method.plan, query)
     else:
-        import jax
+        from volume.common.seeds import threefry_key
 
-        usage(method.start, query, jax.random.key(0))  # to be told now what it refuses; nothing is drawn yet
+        usage(method.start, query, threefry_key(0))  # to be told now what it refuses; nothing is drawn yet
     return method
 
 
@@ -135,16 +138,21 @@ def load_report(path: str) -> Report:
     from volume.reports.facts import Report
     from volume.studies.loading import load
 
-    found = load(path)
-    if not isinstance(found, Report):
-        raise ValueError(f"{path} holds a {type(found).__name__}, not a report: name the folder of an estimate.")
-    return found
+    report = load(path)
+    if not isinstance(report, Report):
+        raise ValueError(f"{path} holds a {type(report).__name__}, not a report: name the folder of an estimate.")
+    return report
 
 
 def run_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return what every estimate takes; without a word about progress it is shown on a terminal."""
-    shown = sys.stderr.isatty() if args.progress is None else args.progress
+    shown = watched() if args.progress is None else args.progress
     return {"seed": args.seed, "level": args.level, "progress": shown}
+
+
+def watched() -> bool:
+    """Whether somebody sees progress and wants to: stderr is a terminal, and --quiet was not given."""
+    return sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
 
 
 def finish(run: Callable[[], Report | None], command: str) -> tuple[Report | None, int]:
@@ -156,6 +164,7 @@ def finish(run: Callable[[], Report | None], command: str) -> tuple[Report | Non
 
     Raises:
         UsageError: the folder of the run cannot be used; nothing was drawn.
+        Stopped: the run could not be written, or another process was lost.
         KeyboardInterrupt: Ctrl-C before anything was learnt or kept.
     """
     from volume.cluster.process_group import ProcessLost
@@ -163,19 +172,18 @@ def finish(run: Callable[[], Report | None], command: str) -> tuple[Report | Non
     from volume.runs.directory import RunStopped
 
     try:
-        return run(), DONE
+        return run(), Exit.DONE
     except (FileExistsError, NotADirectoryError, BlockingIOError) as error:
         raise UsageError(str(error)) from error
     except (RunStopped, ProcessLost) as stop:
-        print(f"volume: {stop}", file=sys.stderr)
-        return None, STOPPED
+        raise Stopped(str(stop)) from stop
     except Interrupted as stop:
-        print(f"volume: stopped after {stop.progress.position}.", file=sys.stderr)
+        logger.info("stopped after %s.", stop.progress.position)
         if stop.out is not None:
-            print(f"volume: kept in {stop.out}: volume {command} --resume {stop.out} goes on.", file=sys.stderr)
+            logger.info("kept in %s: volume %s --resume %s goes on.", stop.out, command, stop.out)
         elif stop.report is None:
             raise
-        return stop.report, STOPPED
+        return stop.report, Exit.STOPPED
 
 
 def to_json(value: Any) -> str:

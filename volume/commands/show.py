@@ -6,7 +6,7 @@ import argparse
 
 from volume.commands import specs
 from volume.commands.shared import print_report, to_json
-from volume.commands.usage import DONE, UsageError, usage
+from volume.commands.usage import Exit, UsageError, usage
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
             kind = type(report).__name__
             raise UsageError(f"{args.path} holds a {kind}, not a report: leave --group-by, --label and --top out.")
         print(to_json(report.to_dict()) if args.json else report)
-        return DONE
+        return Exit.DONE
     if args.group_by:
         if not isinstance(report, VolumeReport):
             raise UsageError(f"--group-by needs counted draws of truth tables; {args.path} holds {report!r}.")
@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     if args.label:
         from volume.reports.comparison import stated
 
-        entries = [report[label] for label in args.label]
+        entries = [usage(report.__getitem__, label) for label in args.label]
         record = {"classes": [entry.to_dict() for entry in entries], **stated(report)}
         print(to_json(record) if args.json else "\n".join(entry.sentence() for entry in entries))
     else:
         print_report(report, args)
-    return DONE
+    return Exit.DONE

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from volume.commands.tasks import EXAMPLE, OPTIONS, TaskWord, parse_bins, parse_task
 from volume.commands.usage import UsageError, flag
-from volume.commands.values import parse_float
+from volume.commands.values import one_of, parse_float
+from volume.common.choices import spelled
 from volume.errors import unknown
 from volume.functions.data_files import load_digits, read_rows, shaped
 
@@ -65,8 +67,11 @@ class ModelWord:
 
 
 def parse_model(text: str) -> ModelWord:
-    """Read a model's word."""
+    """Read a model's word; widths alone are those of an MLP."""
     kind, _, rest = text.partition(":")
+    if re.fullmatch(r"\d+(-\d+)+", text, re.ASCII):
+        kind, rest = "mlp", text
+    kind = spelled(kind, get_args(ModelKind)) or kind
     if kind == "mlp":
         parts = rest.split("-")
         if len(parts) < 2 or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
@@ -89,7 +94,7 @@ def _imported(module: str, attribute: str) -> Any:
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found: Any = importlib.import_module(module)
+        value: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(error.name + ".")):
             raise UsageError(
@@ -97,18 +102,18 @@ def _imported(module: str, attribute: str) -> Any:
             ) from None
         raise
     for name in attribute.split("."):
-        if not hasattr(found, name):
-            raise UsageError(unknown(f"attribute of {module}", name, [n for n in dir(found) if not n.startswith("_")]))
-        found = getattr(found, name)
-    if not hasattr(found, "parameters") and callable(found):
-        found = found()
+        if not hasattr(value, name):
+            raise UsageError(unknown(f"attribute of {module}", name, [n for n in dir(value) if not n.startswith("_")]))
+        value = getattr(value, name)
+    if not hasattr(value, "parameters") and callable(value):
+        value = value()
     for name in ("parameters", "num_outputs", "apply"):
-        if not hasattr(found, name):
+        if not hasattr(value, name):
             raise UsageError(
-                f"import:{module}:{attribute} is a {type(found).__name__}, which has no {name!r}; expected a"
+                f"import:{module}:{attribute} is a {type(value).__name__}, which has no {name!r}; expected a"
                 " model of volume.models, such as the result of from_nnx, from_linen or from_function."
             )
-    return found
+    return value
 
 
 # --- priors ---
@@ -127,8 +132,9 @@ Levels = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 def parse_prior(text: str) -> str:
     """Check a prior's word: a name, or ``levels:-2,-1,1`` (one list for all layers, or one per layer parted by /)."""
-    kind, colon, rest = text.partition(":")
-    if kind not in PRIORS or (colon and kind != "levels"):
+    word, colon, rest = text.partition(":")
+    kind = spelled(word, PRIORS)
+    if kind is None or (colon and kind != "levels"):
         raise UsageError(unknown("prior", text, PRIORS))
     if kind == "levels":
         if not rest:
@@ -136,7 +142,7 @@ def parse_prior(text: str) -> str:
                 f"expected levels:A,B,... such as levels:-1,0,1, or levels:-1,1/0,1 by layer, got {text!r}"
             )
         parse_levels(rest)
-    return text
+    return kind + colon + rest
 
 
 def parse_levels(text: str) -> Levels:
@@ -155,30 +161,30 @@ def prior_family(word: str) -> str:
 
 def check_prior(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given (not None), all of which must belong to this prior."""
-    given = {key: value for key, value in options.items() if value is not None}
-    for key in given:
+    chosen = {key: value for key, value in options.items() if value is not None}
+    for key in chosen:
         if key not in PRIOR_OPTIONS[prior_family(name)]:
             owner = next(prior for prior, keys in PRIOR_OPTIONS.items() if key in keys)
             word = "binary, ternary or levels:..." if owner == "lattice" else owner
             raise UsageError(
                 f"{flag(key)} belongs to the {owner} prior, not to {name}: use --prior {word} or leave it out."
             )
-    return given
+    return chosen
 
 
 def build_prior(name: str, options: dict[str, Any]) -> Prior:
     """The prior; an option that is None keeps its default, which for biases is 0."""
-    given = check_prior(name, options)
+    chosen = check_prior(name, options)
     from volume import samplers
 
     if name == "gaussian":
-        return samplers.Gaussian(**{"weight_std": 1.0, "bias_std": 0.0, **given})
+        return samplers.Gaussian(**{"weight_std": 1.0, "bias_std": 0.0, **chosen})
     if name == "uniform":
-        return samplers.Uniform(**given)
+        return samplers.Uniform(**chosen)
     if prior_family(name) == "lattice":
         levels = LATTICES[name] if name in LATTICES else parse_levels(name.partition(":")[2])
-        return samplers.Lattice(levels, given.get("bias_levels"))
-    return samplers.Sphere(**given)
+        return samplers.Lattice(levels, chosen.get("bias_levels"))
+    return samplers.Sphere(**chosen)
 
 
 # --- domains ---
@@ -208,6 +214,7 @@ class DomainWord:
 def parse_domain(text: str) -> DomainWord:
     """Read a domain's word."""
     kind, _, rest = text.partition(":")
+    kind = spelled(kind, get_args(DomainKind)) or kind
     if kind == "boolean":
         if not (rest.isascii() and rest.isdigit() and int(rest)):
             raise UsageError(f"expected boolean:N with N input digits, such as boolean:7, got {text!r}")
@@ -286,11 +293,11 @@ def parse_classifier(text: str) -> tuple[ClassifierWord, ...]:
     factors = tuple(_parse_factor(part) for part in divides.split("*"))
     if not bar:
         return factors
-    given = tuple(_parse_factor(part) for part in within.split("*"))
-    if len(given) != 1 or given[0].kind != "fits" or "|" in within:
+    condition = tuple(_parse_factor(part) for part in within.split("*"))
+    if len(condition) != 1 or condition[0].kind != "fits" or "|" in within:
         raise UsageError(f"expected one fits:... after the |, as in 'ones | {EXAMPLE['fits']}', got {text!r}")
-    path = next((word.path for word in (*factors, *given) if word.path), "")  # whose inputs may serve as the domain
-    return (ClassifierWord("|", path=path, parts=(factors, given)),)
+    path = next((word.path for word in (*factors, *condition) if word.path), "")  # whose inputs may serve as the domain
+    return (ClassifierWord("|", path=path, parts=(factors, condition)),)
 
 
 def build_classifier(
@@ -307,8 +314,7 @@ def build_classifier(
 
 def _parse_factor(text: str) -> ClassifierWord:
     kind, colon, rest = text.strip().partition(":")
-    if kind not in CLASSIFIERS:
-        raise UsageError(unknown("classifier", kind, CLASSIFIERS))
+    kind = one_of("classifier", CLASSIFIERS)(kind)
     if rest.startswith("target=") and kind in EXAMPLE:
         return ClassifierWord(kind, task=parse_task(kind, rest))
     if kind in ("given", "defects"):

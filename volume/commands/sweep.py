@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from volume.commands.shared import build_method, build_query, check_out, check_question, run_options, to_json
-from volume.commands.usage import DONE, UsageError, usage
+from volume.commands.usage import Exit, UsageError, usage
 from volume.commands.values import parse_coding, parse_float, parse_whole
+
+logger = logging.getLogger(__name__)
 
 
 def parse_values(over: str, text: str) -> list[Any]:
@@ -36,13 +38,12 @@ def run(args: argparse.Namespace) -> int:
     query = build_query(args)
     method: Any = build_method(args, query)
     queries = usage(sweep_queries, query.model, query.prior, query.domain, query.classifier, over=over, values=values)
-    label = "0" * query.domain.num_inputs if args.label == "zeros" else args.label
-    usage(query.bound.key, label)
+    label = query.bound.labels(usage(query.bound.key, args.label)[None])[0]
     result = sweep(queries, method, label, **run_options(args), x_name=over.replace("_", " "))
     if args.out:
         folder = Path(args.out)
         saved = result.save(folder)
         result.plot(folder / "sweep.pdf")
-        print(f"volume: saved {saved} and {folder / 'sweep.pdf'}", file=sys.stderr)
+        logger.info("saved %s and %s", saved, folder / "sweep.pdf")
     print(to_json(result.to_dict()) if args.json else result.summary())
-    return DONE
+    return Exit.DONE

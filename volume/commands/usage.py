@@ -1,16 +1,62 @@
-"""Exit codes, the error of a command line that cannot be meant, and the sentence for any error; costs no import."""
+"""Exit codes, the errors that have one of their own, and the sentence for any error; costs no import."""
 
 from __future__ import annotations
 
 import argparse
+import enum
 from collections.abc import Callable
 from typing import Any
 
-DONE, FAILED, USAGE, STOPPED = 0, 1, 2, 3
+
+class Exit(enum.IntEnum):
+    """What a process of the command line ends with."""
+
+    DONE = 0
+    DISAGREE = 1
+    USAGE = 2
+    STOPPED = 3
+    FAILED = 4
+    NOT_COMPARABLE = 5
+
+    @property
+    def kind(self) -> str:
+        """The code in a word, as error records have it: "usage", "not-comparable"."""
+        return self.name.lower().replace("_", "-")
 
 
-class UsageError(argparse.ArgumentTypeError, ValueError):
-    """The command line asks for something that does not exist or does not fit together: exit code 2."""
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 disagree or changed, 2 usage (nothing was drawn), 3 stopped before the target, 4 failed, 5"
+    " cannot be compared."
+)
+
+
+class CommandError(Exception):
+    """What ends a command with an exit code of its own."""
+
+    code = Exit.FAILED
+    advice = ""  # for a reader, on a line of its own
+
+
+class UsageError(argparse.ArgumentTypeError, ValueError, CommandError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+    code = Exit.USAGE
+
+    def __init__(self, message: str, advice: str = ""):
+        super().__init__(message)
+        self.advice = advice
+
+
+class Stopped(CommandError):
+    """The run ended before its target, and there is no report."""
+
+    code = Exit.STOPPED
+
+
+class NotComparable(CommandError):
+    """Two runs that do not answer the same question, or leave nothing to compare."""
+
+    code = Exit.NOT_COMPARABLE
 
 
 def usage(build: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -34,6 +80,8 @@ def sentence(error: Exception) -> str:
         return str(error.args[0])
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    if isinstance(error, MemoryError):
+        return f"Memory ran out{f' ({error})' if str(error) else ''}: ask for less at once."
     if isinstance(error, (ValueError, TypeError, OSError, ImportError)) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error} (--debug shows where)"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 
 from volume.commands.usage import UsageError
+from volume.common.choices import spelled
 from volume.errors import unknown
 
 
@@ -67,11 +68,12 @@ def parse_coding(text: str) -> tuple[float, float]:
 
 
 def one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
-    """A parser of words from a list; UsageError with the nearest one."""
+    """A parser of words from a list, whatever their case; UsageError with the nearest one."""
 
     def parse(text: str) -> str:
-        if text not in known:
+        word = spelled(text, known)
+        if word is None:
             raise UsageError(unknown(kind, text, known))
-        return text
+        return word
 
     return parse

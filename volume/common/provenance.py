@@ -14,13 +14,13 @@ from volume.common.version import __version__
 
 @cache
 def versions() -> dict[str, str]:
-    found = {"volume": __version__, "python": platform.python_version()}
+    installed = {"volume": __version__, "python": platform.python_version()}
     for package in ("jax", "jaxlib", "flax", "numpy", "scipy", "duckdb"):
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+            installed[package] = "unknown"
+    return installed
 
 
 @cache

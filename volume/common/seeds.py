@@ -10,7 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+GENERATOR = "threefry2x32"  # its numbers do not depend on how draws are batched
 _WORD = 0xFFFFFFFF
+
+
+def threefry_key(*words: int) -> Array:
+    """Make the threefry key of a whole number in [0, 2^32), whatever generator and offset JAX is set to.
+
+    With two ``words``, that of a key that was stored.
+    """
+    data: Any = np.array(words if len(words) == 2 else (0, *words), np.uint32)
+    return jax.random.wrap_key_data(data, impl=GENERATOR)
 
 
 def to_key(seed: Any) -> tuple[Array, int | list[int]]:
@@ -30,14 +40,13 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
     if typed or isinstance(seed, (jax.Array, np.ndarray)):
         if not typed and (seed.dtype != np.uint32 or seed.shape != (2,)):
             raise ValueError(f"seed is an array of {seed.dtype} of shape {seed.shape}, not a key: give a whole number.")
-        key = jnp.asarray(seed) if typed else jax.random.wrap_key_data(jnp.asarray(seed))
+        key = jnp.asarray(seed) if typed else jax.random.wrap_key_data(jnp.asarray(seed), impl=GENERATOR)
         if key.shape != ():
             raise ValueError(f"seed is an array of keys of shape {key.shape}; give one key, for example keys[0].")
-        if str(jax.random.key_impl(key)) != "threefry2x32":
-            # Other generators give other numbers when a step holds another number of blocks.
+        if str(jax.random.key_impl(key)) != GENERATOR:
             raise ValueError(
-                f"seed is a key of the generator {jax.random.key_impl(key)}; give a threefry2x32 key: "
-                "only its numbers do not depend on how draws are batched."
+                f"seed is a key of the generator {jax.random.key_impl(key)}; give a threefry2x32 key, for example "
+                "jax.random.key(0, impl='threefry2x32'): only its numbers do not depend on how draws are batched."
             )
         return key, [int(word) for word in np.asarray(jax.random.key_data(key))]
     try:
@@ -46,7 +55,7 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
         raise TypeError(f"seed={seed!r} is neither a whole number nor a JAX key: pass for example seed=0.") from None
     if isinstance(seed, bool) or not 0 <= number < 2**64:
         raise ValueError(f"seed={seed!r} is not a whole number from 0 to 2^64 - 1.")
-    key = jax.random.key(number & _WORD)
+    key = threefry_key(number & _WORD)
     if number > _WORD:
         key = jax.random.fold_in(key, number >> 32)
     return key, number

@@ -6,10 +6,10 @@ from volume.common.choices import DTYPES, PRECISIONS
 from volume.errors import unknown
 
 
-def check_choice(name: str, given: object, known: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
     """Raise ValueError, with the nearest word, where ``given`` is none of the ``known`` ones."""
-    if given not in known:
-        raise ValueError(unknown(name, given, known))
+    if value not in known:
+        raise ValueError(unknown(name, value, known))
 
 
 def check_arithmetic(dtype: object, precision: object) -> None:
@@ -18,15 +18,15 @@ def check_arithmetic(dtype: object, precision: object) -> None:
     check_choice("precision", precision, PRECISIONS)
 
 
-def check_fraction(name: str, given: object, example: str) -> None:
+def check_fraction(name: str, value: object, example: str) -> None:
     """Raise ValueError unless ``given`` is a number strictly between 0 and 1, such as ``example``."""
     # NumPy's numbers are no int or float, except float64: comparing tells.
     try:
-        inside = not isinstance(given, (bool, str)) and bool(0 < given < 1)  # type: ignore[operator]
+        inside = not isinstance(value, (bool, str)) and bool(0 < value < 1)  # type: ignore[operator]
     except (TypeError, ValueError):
         inside = False
     if not inside:
-        raise ValueError(f"{name}={given!r} is not between 0 and 1: give for example {name}={example}.")
+        raise ValueError(f"{name}={value!r} is not between 0 and 1: give for example {name}={example}.")
 
 
 def check_level(level: object) -> None:

@@ -207,7 +207,7 @@ class TableGroup(Relabellings):
 
     def _by_trying(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Without permutations there are few maps: go through all of them."""
-        best, found = words.copy(), np.zeros(words.shape[1], np.int64)
+        best, hits = words.copy(), np.zeros(words.shape[1], np.int64)
         image = words.copy()
         choices = [range(2) if self.negations else range(1)] * self.digits
         for step, _ in enumerate(product(*choices)):
@@ -216,10 +216,10 @@ class TableGroup(Relabellings):
             for map_ in range(2 if self.outputs else 1):
                 candidate = image ^ self._free_words[:, None] if map_ else image
                 before = bits.precedes(best, candidate)
-                found[before] = 0
+                hits[before] = 0
                 best[:, before] = candidate[:, before]
-                found += (best == candidate).all(axis=0)
-        return best, found
+                hits += (best == candidate).all(axis=0)
+        return best, hits
 
 
 def _least_of(finished: list[Nodes], count: int, num_words: int) -> tuple[np.ndarray, np.ndarray]:
@@ -227,10 +227,10 @@ def _least_of(finished: list[Nodes], count: int, num_words: int) -> tuple[np.nda
     words = np.concatenate([nodes.words for nodes in finished], axis=1)
     table = np.concatenate([nodes.table for nodes in finished])
     weight = np.concatenate([nodes.weight for nodes in finished])
-    best, found = np.empty((num_words, count), np.uint64), np.zeros(count, np.int64)
+    best, hits = np.empty((num_words, count), np.uint64), np.zeros(count, np.int64)
     several = np.bincount(table, minlength=count)[table] > 1
     once = np.flatnonzero(~several)
-    best[:, table[once]], found[table[once]] = words[:, once], weight[once]
+    best[:, table[once]], hits[table[once]] = words[:, once], weight[once]
     if several.any():
         rows = np.flatnonzero(several)
         rows = rows[np.lexsort([*words[::-1, rows], table[rows]])]
@@ -238,5 +238,5 @@ def _least_of(finished: list[Nodes], count: int, num_words: int) -> tuple[np.nda
         leader = rows[np.maximum.accumulate(np.where(first, np.arange(len(rows)), 0))]
         same = (words[:, rows] == words[:, leader]).all(axis=0)
         best[:, table[rows[first]]] = words[:, rows[first]]
-        np.add.at(found, table[rows[same]], weight[rows[same]])
-    return best, found
+        np.add.at(hits, table[rows[same]], weight[rows[same]])
+    return best, hits

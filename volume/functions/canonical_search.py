@@ -106,14 +106,14 @@ def _refine(of: Layout, nodes: Nodes) -> tuple[Nodes, np.ndarray, np.ndarray]:
     placed = nodes.placed.copy()
     for first in np.unique(nodes.placed).tolist():
         rows = np.flatnonzero(nodes.placed == first)
-        whole = len(rows) == len(nodes)
-        part = nodes if whole else nodes.take(rows)
-        found, least, hashed = _refine_from(of, part, first)
-        rows = slice(None) if whole else rows
-        if not whole:
+        every = len(rows) == len(nodes)
+        part = nodes if every else nodes.take(rows)
+        settled, least, hashed = _refine_from(of, part, first)
+        rows = slice(None) if every else rows
+        if not every:
             nodes.words[:, rows], nodes.colour[:, rows] = part.words, part.colour
             nodes.negated[:, rows] = part.negated
-        placed[rows], rank[rows], invariant[rows] = first + found, least, hashed
+        placed[rows], rank[rows], invariant[rows] = first + settled, least, hashed
     return Nodes(nodes.words, nodes.colour, nodes.negated, nodes.table, nodes.weight, placed), rank, invariant
 
 
@@ -150,12 +150,12 @@ def _refine_from(of: Layout, nodes: Nodes, first: int) -> tuple[np.ndarray, np.n
         digits *= digits > 1  # 0: it is told from all others, and from its negation
         shown |= digits << _RANK
     _sort(of, nodes, key, first)
-    found = sum(shown < (_ONE << _RANK) for shown in key)
-    least = np.where(found > 0, 0, (key[0] >> _RANK).astype(np.int64)) if key else np.zeros(len(nodes), np.int64)
+    settled = sum(shown < (_ONE << _RANK) for shown in key)
+    least = np.where(settled > 0, 0, (key[0] >> _RANK).astype(np.int64)) if key else np.zeros(len(nodes), np.int64)
     hashed = np.zeros(len(nodes), np.uint64)
     for shown in key:
         hashed = bits.mix(hashed + shown)
-    return np.asarray(found), least, hashed
+    return np.asarray(settled), least, hashed
 
 
 def _sort(of: Layout, nodes: Nodes, key: list[np.ndarray], first: int) -> None:
@@ -276,8 +276,8 @@ def _copies(
             bits.negate(of, image, placed + i)
             alone[i] |= (image == words).all(axis=0)
     literals = [(i, s) for i in range(count) for s in signs]
-    found = {}
+    copies = {}
     for b, (j, t) in enumerate(literals):
         for a, (i, s) in enumerate(literals[:b]):
-            found[a, b] = alone[i] if i == j else straight[i, j] if s == t else crossed[i, j]
-    return found
+            copies[a, b] = alone[i] if i == j else straight[i, j] if s == t else crossed[i, j]
+    return copies

@@ -65,8 +65,8 @@ def _flaw(path: str) -> str:
                 try:
                     float(cell)
                 except ValueError:
-                    found = repr(cell) if cell else "nothing"
-                    return f"expected a number in line {number}, column {column}, got {found}"
+                    text = repr(cell) if cell else "nothing"
+                    return f"expected a number in line {number}, column {column}, got {text}"
     return "expected numbers, parted by commas, one row for each input"
 
 

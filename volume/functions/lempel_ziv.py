@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from volume.common.programs import program
 from volume.functions import tables
 
 MAX_INPUTS = 2**16  # the work per table grows as L^2 / 64
@@ -64,7 +65,7 @@ def _collect(result: np.ndarray, rows: slice, counted: jax.Array) -> None:
     result[rows] = np.asarray(counted)[: rows.stop - rows.start]
 
 
-@jax.jit
+@program()
 def _both_directions(words: jax.Array, length: jax.Array) -> jax.Array:
     """[K] int32 from [V, K] uint32, the first bit most significant and zeros after the last."""
     last = jnp.arange(len(words)) == len(words) - 1

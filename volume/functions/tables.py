@@ -103,6 +103,10 @@ def labels(keys: np.ndarray, num_inputs: int, num_outputs: int) -> list[str]:
     return [text[start : start + num_inputs] for start in range(0, len(text), num_inputs)]
 
 
+# Short names of the tables with one class everywhere, and the digit of their labels.
+CONSTANT = {"zeros": "0", "ones": "1"}
+
+
 def parse_label(text: str, num_inputs: int, num_outputs: int) -> np.ndarray:
     """Decisions [N] of a label; ValueError says what is wrong with it."""
     highest = max(num_outputs, 2) - 1
@@ -123,13 +127,18 @@ def parse_label(text: str, num_inputs: int, num_outputs: int) -> np.ndarray:
 
 
 def read_label(label: object, num_inputs: int, num_outputs: int) -> np.ndarray:
-    """Decisions [N] of a label, or of the decisions themselves as a sequence of whole numbers; ValueError otherwise."""
+    """Decisions [N] of a label, "zeros" or "ones", or of the decisions themselves as a sequence of whole numbers.
+
+    ValueError for what is none.
+    """
     if isinstance(label, str):
+        if label in CONSTANT:
+            return np.full(num_inputs, int(CONSTANT[label]), decision_dtype(num_outputs))
         return parse_label(label, num_inputs, num_outputs)
     highest = max(num_outputs, 2) - 1
     values = np.asarray(label)
-    whole = values.dtype.kind in "biu" and values.shape == (num_inputs,)
-    if not (whole and (values >= 0).all() and (values <= highest).all()):
+    integral = values.dtype.kind in "biu" and values.shape == (num_inputs,)
+    if not (integral and (values >= 0).all() and (values <= highest).all()):
         raise ValueError(
             f"A table of {num_inputs} inputs is named by a string of {num_inputs} digits or as many numbers from 0 to "
             f"{highest}; got {label!r}."

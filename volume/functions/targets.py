@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from volume.common.choices import spelled
 from volume.errors import unknown
 from volume.functions.domains import MAX_CUBE
 
@@ -86,6 +87,7 @@ def check_word(word: str) -> tuple[str, tuple[Any, ...]]:
     name, colon, rest = word.partition(":")
     if not colon and name and not set(name) - {"0", "1"}:
         return "pattern", (name,)
+    name = spelled(name, TARGETS) or name
     if name not in TARGETS:
         raise ValueError(unknown("target", name, (*TARGETS, "0011")))
     _, kind, needed = TARGETS[name]

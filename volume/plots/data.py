@@ -236,13 +236,13 @@ def balance_data(report: Counted) -> BalanceData:
         raise ValueError(f"Class balance is that of one output; this report's network has {report.num_outputs}.")
     domain, size = report.domain, report.domain.num_inputs
     grouped = report if isinstance(report.classifier, Ones) else report.group_by(Ones())
-    found = grouped.classes()  # all of them, seen or not
-    order = np.argsort(found.keys[:, 0])
+    table = grouped.classes()  # all of them, seen or not
+    order = np.argsort(table.keys[:, 0])
     theorem = isinstance(domain, BooleanCube) and domain.coding == (0.0, 1.0)
     return BalanceData(
         ones=np.arange(size + 1),
-        volume=report.volumes(found.count[order]),
-        low=np.exp(found.log_low[order]),
-        high=np.exp(found.log_high[order]),
+        volume=report.volumes(table.count[order]),
+        low=np.exp(table.log_low[order]),
+        high=np.exp(table.log_high[order]),
         perceptron=1 / size if theorem else None,
     )

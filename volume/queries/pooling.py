@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from volume.common.choices import POOLED
+from volume.common.seeds import threefry_key
 from volume.common.validation import check_choice
 from volume.functions.canonical import TableGroup
 from volume.functions.canonical_points import PointGroup
@@ -332,7 +333,7 @@ def _try_head(model: Model, unit: UnitSymmetry) -> None:
 def _drawn(query: Question) -> dict[str, np.ndarray]:
     """Parameters of a few networks, [_NETWORKS, *shape] each."""
     parameters = query.model.parameters
-    drawn = [query.prior.draw(key, parameters) for key in jax.random.split(jax.random.key(2), _NETWORKS)]
+    drawn = [query.prior.draw(key, parameters) for key in jax.random.split(threefry_key(2), _NETWORKS)]
     return {p.name: np.stack([np.asarray(network[p.name]) for network in drawn]) for p in parameters}
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from volume.classifiers.base import BoundClassifier, Classifier
 from volume.classifiers.truth_table import TruthTable
+from volume.common.jax_settings import fixed_settings
 from volume.errors import unknown
 from volume.functions.domains import Domain
 from volume.models import Model, check_outputs
@@ -44,6 +45,7 @@ class Query:
     classifier: Classifier = field(default_factory=TruthTable)
     symmetry: str | Weighting = "none"
 
+    @fixed_settings()
     def __post_init__(self) -> None:
         for name, value, needed in (
             ("model", self.model, ("parameters", "apply", "num_outputs", "input_shape")),

@@ -21,9 +21,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
 
+from volume.common.seeds import threefry_key
 from volume.models import Model, Symmetry, UnitSymmetry
 from volume.queries.weighting import Question
 from volume.samplers import Initializer, Prior, standard_normal
@@ -49,7 +49,7 @@ class Quotient:
         if is_finite(query.prior):
             return
         for seed in range(_DRAWS):
-            theta = query.prior.draw(jax.random.key(seed), query.model.parameters)
+            theta = query.prior.draw(threefry_key(seed), query.model.parameters)
             alike = symmetry.unresolved(theta)
             if alike:
                 raise ValueError(
@@ -148,7 +148,7 @@ def _why_not(prior: Prior, model: Model, symmetry: Symmetry, place: int, unit: U
 
 
 def _does_not_commute(prior: Prior, model: Model, symmetry: Symmetry, place: int, unit: UnitSymmetry) -> str:
-    z = standard_normal(jax.random.key(1), model.parameters)
+    z = standard_normal(threefry_key(1), model.parameters)
     theta = prior.transform(z, model.parameters)
     for what, moved in unit.generators():
         element = (*symmetry.identity[:place], moved, *symmetry.identity[place + 1 :])

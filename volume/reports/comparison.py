@@ -270,15 +270,15 @@ def _hits(entry: ClassEstimate) -> int | None:
 
 def _labels(a: Report, b: Report) -> list[str]:
     """Every class of a report of named classes, and those a counted one lists in advance."""
-    found: dict[str, None] = {}
+    labels: dict[str, None] = {}
     for report in (a, b):
         if isinstance(report, EstimateReport):
-            found |= dict.fromkeys(report)
+            labels |= dict.fromkeys(report)
         elif isinstance(report, VolumeReport) and report.named_in_advance:
             num_classes = report.bound.num_classes or 0
             if num_classes <= FEW_CLASSES:
-                found |= dict.fromkeys(report.bound.label(index) for index in range(num_classes))
-    return list(found)
+                labels |= dict.fromkeys(report.bound.label(index) for index in range(num_classes))
+    return list(labels)
 
 
 def _why_not(entry: ClassEstimate, min_count: int) -> str:

@@ -8,7 +8,7 @@ Shape letters: B independent units, K classes seen, W words of a key.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from volume.functions.domains import Domain
 from volume.reports.counted_entries import ClassTable, ClassVolume, estimate, estimate_tally, tally_nonfinite
 from volume.reports.facts import Facts, Report
 from volume.statistics.counts import Counts, Tally
-from volume.statistics.intervals import clump_at_zero
+from volume.statistics.intervals import cluster_at_zero
 from volume.statistics.unseen import Unseen, unseen_mass
 
 NONFINITE = "nonfinite"
@@ -110,6 +110,11 @@ class CountedClasses(Report):
         return int(self.counts.nonfinite.sum())
 
     @property
+    def num_vanished(self) -> int:
+        """Networks among the non-finite whose numbers the run's dtype does not hold; 0 where nobody looked."""
+        return int(self.run.get("vanished") or 0)
+
+    @property
     def named_in_advance(self) -> bool:
         """Whether all classes can be listed before the run: then nothing is selected by what was drawn."""
         known = self.bound.num_classes
@@ -155,7 +160,7 @@ class CountedClasses(Report):
             np.zeros((1, 1), np.uint64),
             lambda keys: [NONFINITE] * len(keys),
             self.level,
-            clump=self.largest_clump,  # nothing is known of how such networks clump
+            cluster=self.largest_cluster,  # nothing is known of how such networks cluster
             shift=self.log_shift,
             quotient=self.quotient,
             shares=(unknown, unknown, unknown),  # it is none of the classes that share
@@ -164,7 +169,13 @@ class CountedClasses(Report):
     @cached_property
     def unseen(self) -> Unseen:
         """The mass of the classes never seen: the chance that one more network is in none of those seen."""
-        return unseen_mass(self.counts, self.level, clump=self._clump)
+        return self._unseen(unseen_mass(self.counts, self.level, cluster=self._cluster))
+
+    def _unseen(self, found: Unseen) -> Unseen:
+        """The unseen mass, where undecided draws may be in classes never seen."""
+        if not self.num_vanished:
+            return found
+        return replace(found, high=min(1.0, found.high + self.num_nonfinite / self.counts.num_possible))
 
     # --- many classes ---
 
@@ -218,9 +229,10 @@ class CountedClasses(Report):
             self.counts.keys[order],
             self.bound.labels,
             self.level,
-            clump=self._clump,
+            cluster=self._cluster,
             shift=self.log_shift,
             quotient=self.quotient,
+            undecided=self.num_vanished > 0,
         )
 
     def _named(self, simultaneous: bool = False) -> ClassTable:
@@ -240,14 +252,15 @@ class CountedClasses(Report):
             name=self.bound.labels,
             level=self.level,
             simultaneous=simultaneous,
-            clump=self._clump,
+            cluster=self._cluster,
             start=start,
             shift=self.log_shift,
             quotient=self.quotient,
+            undecided=self.num_vanished > 0,
         )
 
     @property
-    def largest_clump(self) -> float:
+    def largest_cluster(self) -> float:
         """The most hits that one rare body, or one rare head, can bring to a unit."""
         if self.counts.copies > 1:  # draws by themselves
             return self.counts.copies
@@ -255,13 +268,13 @@ class CountedClasses(Report):
         return min(max(shared), self.counts.unit_size) if shared else self.counts.unit_size
 
     @cached_property
-    def _clump(self) -> float:
-        """The clump size assumed for classes never seen."""
+    def _cluster(self) -> float:
+        """The cluster size assumed for classes never seen."""
         if self.counts.independent or self.counts.complete:
             return 1.0
         if self.counts.copies > 1:  # hits of classes that were seen do not show what a rarer draw brings
-            return self.largest_clump
-        return clump_at_zero(self.counts.tally(), self.largest_clump)
+            return self.largest_cluster
+        return cluster_at_zero(self.counts.tally(), self.largest_cluster)
 
     def _choose(self, k: int) -> tuple[np.ndarray, int]:
         """Positions of at most ``k`` classes by falling pilot count, and the first unit that had no part in it."""

@@ -8,11 +8,11 @@ Przyborowski and Wilenski 1940)
     z = Phi^-1 of the mid-p value,  (P(X_a <= x_a) + P(X_a < x_a)) / 2,
     P(X_a <= x_a) = 1 - I_f(x_a + 1, x_b),  P(X_a < x_a) = 1 - I_f(x_a, x_b + 1),
 
-I the regularised incomplete beta function, which takes the fractional x that clumped counts have. For large counts z is
-(p_a - p_b) over its standard error, and that of the logarithms; for small ones it keeps what is exact.
+I the regularised incomplete beta function, which takes the fractional x that clustered counts have. For large counts z
+is (p_a - p_b) over its standard error, and that of the logarithms; for small ones it keeps what is exact.
 
 * iid draws: d = 1 - p, p the pooled share.
-* Clumped draws: d = v / y, v the variance between units (volume.statistics.intervals); pooled over both reports when
+* Clustered draws: d = v / y, v the variance between units (volume.statistics.intervals); pooled over both reports when
   their units are alike, so that chance in v cannot lend weight to one side.
 
 * Every parameterisation counted on one side (`volume.estimators.exact.exact`): its volume p is known, and x = y/d of
@@ -42,8 +42,8 @@ MIN_COUNT = 20  # hits in both together: below, z takes few values
 # Below these, v is too uncertain. Simulated with beta-distributed shares of a body's heads, volumes .3 to 3e-4, B from
 # 50 to 5000: the standard deviation of z was .95 to 1.04, also where one report had a tenth of the draws. Without the
 # second rule, unlike units gave up to 2.3.
-MIN_UNITS = 40  # units hit in both together, where they are alike; units of each clumped side, where they are not
-MIN_CLUMPS = 20  # clumps that equal volumes would give each clumped side, where they are not
+MIN_UNITS = 40  # units hit in both together, where they are alike; units of each clustered side, where they are not
+MIN_CLUSTERS = 20  # clusters that equal volumes would give each clustered side, where they are not
 
 
 def compare_counts(
@@ -68,13 +68,13 @@ def compare_counts(
         enough = _enough_exact(tally_a, a, tally_b, b, min_count)
     else:
         enough = tally_a.count + tally_b.count >= min_count
-        enough &= enough_clumps(tally_a, a, tally_b, b, alike=alike)
+        enough &= enough_clusters(tally_a, a, tally_b, b, alike=alike)
     kept = np.flatnonzero(enough)
     tally_a, tally_b = Tally(*(c[kept] for c in tally_a)), Tally(*(c[kept] for c in tally_b))
     if not len(kept):
         raise ValueError(
             f"No class can be compared: none has {min_count} hits in both reports together, from enough independent "
-            "units to know how hits clump. Draw more, use smaller units, or group both reports by a coarser classifier."
+            "units to know how hits cluster. Draw more, use smaller units, or group both by a coarser classifier."
         )
     if a.complete and b.complete:
         z = _exact_z(tally_a, a, tally_b, b)
@@ -90,7 +90,7 @@ def compare_counts(
 def z_scores(tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts, *, alike: bool) -> np.ndarray:
     """z [K] of two column tallies; the counts tell how the draws were made, their classes play no part.
 
-    ``alike``: the units of both are made in the same way, so that hits clump alike.
+    ``alike``: the units of both are made in the same way, so that hits cluster alike.
     """
     x, m = effective_hits(tally_a, counts_a, tally_b, counts_b, alike=alike)
     f = m[0] / m.sum(axis=0)
@@ -127,11 +127,11 @@ class Counted(Protocol):
     @property
     def method(self) -> dict[str, Any]: ...
     @property
-    def largest_clump(self) -> float: ...
+    def largest_cluster(self) -> float: ...
 
 
 def layout(report: Counted) -> tuple[Any, ...]:
-    """How a report's units are made: in reports of one layout hits clump alike."""
+    """How a report's units are made: in reports of one layout hits cluster alike."""
     counts = report.counts
     return (
         counts.unit_size,
@@ -141,8 +141,8 @@ def layout(report: Counted) -> tuple[Any, ...]:
     )
 
 
-def enough_clumps(tally_a: Tally, a: Counted, tally_b: Tally, b: Counted, *, alike: bool) -> np.ndarray:
-    """Whether enough clumps of hits, [K], are to be expected for v to mean something."""
+def enough_clusters(tally_a: Tally, a: Counted, tally_b: Tally, b: Counted, *, alike: bool) -> np.ndarray:
+    """Whether enough clusters of hits, [K], are to be expected for v to mean something."""
     if alike:
         return a.counts.independent | (tally_a.units + tally_b.units >= MIN_UNITS)
     enough = np.ones(len(tally_a.count), bool)
@@ -151,9 +151,9 @@ def enough_clumps(tally_a: Tally, a: Counted, tally_b: Tally, b: Counted, *, ali
         if not report.counts.independent:
             enough &= report.counts.num_units >= MIN_UNITS
             # Hits per unit hit, with one unit added that brings as many as any can: a side with few hits is taken to be
-            # as clumped as it may be, instead of being left out for having few hits.
-            clump = (tally.count + report.largest_clump) / (tally.units + 1)
-            enough &= pooled * report.counts.num_possible >= MIN_CLUMPS * clump
+            # as clustered as it may be, instead of being left out for having few hits.
+            largest = (tally.count + report.largest_cluster) / (tally.units + 1)
+            enough &= pooled * report.counts.num_possible >= MIN_CLUSTERS * largest
     return enough
 
 
@@ -166,8 +166,8 @@ def _enough_exact(tally_a: Tally, a: VolumeReport, tally_b: Tally, b: VolumeRepo
         expected = known.count / exact.counts.num_possible * report.counts.num_possible
         some = expected >= min_count
         if not report.counts.independent:
-            clump = (tally.count + report.largest_clump) / (tally.units + 1)
-            some &= (expected >= MIN_CLUMPS * clump) & (report.counts.num_units >= MIN_UNITS)
+            largest = (tally.count + report.largest_cluster) / (tally.units + 1)
+            some &= (expected >= MIN_CLUSTERS * largest) & (report.counts.num_units >= MIN_UNITS)
         enough = some | ((known.count == 0) & (tally.count > 0))
     return enough
 
@@ -180,9 +180,9 @@ def _known_z(tally: Tally, report: VolumeReport, p: np.ndarray) -> np.ndarray:
     d = np.ones(len(y))
     if not counts.independent:
         iid = y * (1 - y / n)
-        clumped = _variance(tally, counts) / np.where(iid > 0, iid, 1)
-        # Without a hit (or a miss) the data show no clump: take one as large as any can be.
-        d = np.maximum(np.where(iid > 0, clumped, report.largest_clump), 1)
+        clustered = _variance(tally, counts) / np.where(iid > 0, iid, 1)
+        # Without a hit (or a miss) the data show no cluster: take one as large as any can be.
+        d = np.maximum(np.where(iid > 0, clustered, report.largest_cluster), 1)
     x = np.stack([y, n - y]) / d
     low, high = _mid_p(x, p), _mid_p(x[::-1], 1 - p)
     z = np.where(low < high, special.ndtri(low), -special.ndtri(high))

@@ -181,25 +181,29 @@ def estimate(
     name: Callable[[np.ndarray], list[str]],
     level: float,
     simultaneous: int = 1,
-    clump: float | None = None,
+    cluster: float | None = None,
     start: int = 0,
     shift: float = 0.0,
+    undecided: bool = False,
     quotient: bool = False,
 ) -> ClassTable:
     """The classes of these keys [K, W], which stand at ``rows`` [K] in ``counts`` (-1: never drawn), from
     units ``start`` on.
 
-    ``simultaneous`` and ``clump`` as in :func:`volume.statistics.intervals.interval`; ``shift`` is added to every log
+    ``simultaneous`` and ``cluster`` as in :func:`volume.statistics.intervals.interval`; ``undecided`` as in
+    `estimate_tally`; ``shift`` is added to every log
     volume, and ``quotient`` says that each network is counted once.
     """
     shares = None
     if not counts.even:
         each = 1 - (1 - level) / simultaneous
-        shares = share_limits(counts, rows, each, start=start, clump=counts.unit_size if clump is None else clump)
+        shares = share_limits(counts, rows, each, start=start, cluster=counts.unit_size if cluster is None else cluster)
     units = counts.num_units - start
     tally = tally_of(counts, rows, start)
     shifted = {"shift": shift, "quotient": quotient}
-    return estimate_tally(tally, counts, keys, name, level, simultaneous, clump, units, shares=shares, **shifted)
+    return estimate_tally(
+        tally, counts, keys, name, level, simultaneous, cluster, units, shares=shares, undecided=undecided, **shifted
+    )
 
 
 def estimate_tally(
@@ -209,16 +213,18 @@ def estimate_tally(
     name: Callable[[np.ndarray], list[str]],
     level: float,
     simultaneous: int = 1,
-    clump: float | None = None,
+    cluster: float | None = None,
     num_units: int | None = None,
     *,
     shift: float = 0.0,
     quotient: bool = False,
     shares: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    undecided: bool = False,
 ) -> ClassTable:
     """The same from the column sums themselves; ``num_units`` of the run's units are behind them (default: all).
 
-    ``shares``: log shares with their limits; None: the volumes, as of counts that are ``even``.
+    ``shares``: log shares with their limits; None: the volumes, as of counts that are ``even``. ``undecided``: draws
+    that are in no class may belong to any, and upper limits are those of classes that have all of them.
     """
     units = counts.num_units if num_units is None else num_units
     logs = interval(
@@ -228,10 +234,22 @@ def estimate_tally(
         independent=counts.independent,
         level=level,
         simultaneous=simultaneous,
-        clump=clump,
+        cluster=cluster,
         complete=counts.complete,
         copies=counts.copies,
     )
+    if undecided:
+        most = interval(
+            _with(tally, tally_nonfinite(counts, counts.num_units - units)),
+            units,
+            counts.unit_size,
+            independent=counts.independent,
+            level=level,
+            simultaneous=simultaneous,
+            cluster=cluster,
+            copies=counts.copies,
+        )
+        logs = shares = (*logs[:2], most[2])  # such a network has some class: shares of all classes are volumes
     unknown = np.full(len(tally.count), np.nan)
     if counts.independent:  # an estimate of 1 from a few stored units would only add noise
         effect = np.where(tally.count > 0, 1.0, np.nan)
@@ -280,9 +298,15 @@ def tally_of(counts: Counts, rows: np.ndarray, start: int = 0) -> Tally:
     return Tally(*columns)
 
 
-def tally_nonfinite(counts: Units) -> Tally:
-    """Column sums of the draws that gave NaN or inf, as one class [1]."""
-    hits = np.asarray(counts.nonfinite, np.int64)
+def _with(tally: Tally, one: Tally) -> Tally:
+    """Column sums of classes that have the hits of ``one`` [1] too; of squares and of units met an upper bound."""
+    square = tally.square + 2 * np.ceil(np.sqrt(tally.square * one.square.astype(float))).astype(np.int64) + one.square
+    return Tally(tally.count + one.count, square, tally.largest + one.largest, tally.units + one.units)
+
+
+def tally_nonfinite(counts: Units, start: int = 0) -> Tally:
+    """Column sums of the draws in no class, as one class [1], over the units from ``start`` on."""
+    hits = np.asarray(counts.nonfinite, np.int64)[start:]
     square = 0 if counts.complete else (hits * hits).sum()
     sums = (hits.sum(), square, hits.max(initial=0), (hits > 0).sum())
     return Tally(*(np.array([value], np.int64) for value in sums))

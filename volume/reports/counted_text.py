@@ -24,24 +24,30 @@ MANY_NEAR_TIES = 1e-3  # share of draws whose decision could differ on another d
 
 def warn(report: CountedClasses, shown: ClassTable) -> list[str]:
     """Sentences for what should not be overlooked, about the run and the classes shown."""
-    counts, found = report.counts, []
+    counts, warnings = report.counts, []
     if report.complete:
-        return found + _exact_warnings(report)
+        return warnings + _exact_warnings(report)
     if report.run.get("complete") is False:
-        found.append(f"The run was stopped early, after {report.num_draws:,} draws.")
-    if report.num_nonfinite:
-        found.append(
-            f"{report.num_nonfinite:,} of {report.counts.num_possible:,} networks gave NaN or inf; they are in no "
-            "class but "
+        warnings.append(f"The run was stopped early, after {report.num_draws:,} draws.")
+    if report.num_vanished:
+        warnings.append(
+            f"{report.num_vanished:,} of {report.counts.num_possible:,} draws are undecided: numbers inside these "
+            f"networks vanish or overflow in {report.conventions['dtype']}. They are in no class but 'nonfinite', and "
+            "upper limits allow for all of them in each class. Change the scale of weights, biases or inputs"
+            + (", or take float64." if report.conventions["dtype"] == "float32" else ".")
+        )
+    if others := report.num_nonfinite - report.num_vanished:
+        warnings.append(
+            f"{others:,} of {report.counts.num_possible:,} networks gave NaN or inf; they are in no class but "
             "'nonfinite', and the other volumes are shares of all draws."
         )
     if not counts.independent and counts.num_units < FEW_UNITS:
-        found.append(
+        warnings.append(
             f"Only {counts.num_units} independent units: how much they differ is hardly known. "
             "Draw more, or use fewer heads and bodies a unit."
         )
     if not report.named_in_advance and shown.num_draws == report.num_draws and report.num_classes:
-        found.append(
+        warnings.append(
             "The same draws chose and estimated the classes shown, too few to be split: their volumes read too high."
         )
     if not counts.independent:
@@ -49,7 +55,7 @@ def warn(report: CountedClasses, shown: ClassTable) -> list[str]:
         narrow = (shown.units_hit > 0) & (shown.count > shown.units_hit) & (shown.largest_unit_share > LARGE_SHARE)
         if narrow.any():
             worst = shown[int(np.argmax(np.where(narrow, shown.largest_unit_share, 0)))]
-            found.append(
+            warnings.append(
                 f"One unit gave {worst.largest_unit_share:.0%} of the hits of {shorten(worst.label)}"
                 + (
                     f", and more than {LARGE_SHARE:.0%} of those of {narrow.sum() - 1} other classes shown"
@@ -61,34 +67,34 @@ def warn(report: CountedClasses, shown: ClassTable) -> list[str]:
         effect = np.nan_to_num(shown.design_effect, nan=0.0)
         if effect.max(initial=0) > LARGE_DESIGN_EFFECT:
             worst = shown[int(np.argmax(effect))]
-            found.append(
+            warnings.append(
                 f"Design effect {worst.design_effect:.3g} for {shorten(worst.label)}: its interval is that of "
                 f"{worst.num_draws / worst.design_effect:,.0f} independent draws."
             )
     near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
     if near and checked and near / checked > MANY_NEAR_TIES:
-        found.append(
+        warnings.append(
             f"{near / checked:.2%} of the draws have an output so near a tie that another device or dtype "
             "may decide it otherwise."
         )
-    return found
+    return warnings
 
 
 def _exact_warnings(report: CountedClasses) -> list[str]:
     """The same where every parameterisation was counted: nothing is left to chance, but rounding may decide ties."""
-    found = []
+    warnings = []
     if report.num_nonfinite:
-        found.append(
+        warnings.append(
             f"{report.num_nonfinite:,} of {report.num_draws:,} parameterisations gave NaN or inf; they are in no class "
             "but 'nonfinite', and the other volumes are shares of all parameterisations."
         )
     near = report.run.get("near_ties")
     if near:
-        found.append(
+        warnings.append(
             f"{near:,} of {report.num_draws:,} parameterisations have an output so near a tie that rounding may have "
             "decided it."
         )
-    return found
+    return warnings
 
 
 def summarise(report: CountedClasses, k: int) -> str:

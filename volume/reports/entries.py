@@ -241,7 +241,7 @@ class ReplicatedVolume(ClassEstimate):
     def cells(self) -> dict[str, str]:
         interval = self._interval if not self.num_dead and self.num_replicates > 1 else "none"
         ideal, bound = self.diagnostics.get("ideal_spread"), volume_text(self.log_bound, DIGITS)
-        found = {
+        cells = {
             "volume": {"interval": volume_text(self.log_volume, DIGITS), "bound": f"> {bound}"}.get(
                 self.headline, "not reached"
             ),
@@ -252,12 +252,12 @@ class ReplicatedVolume(ClassEstimate):
             "replicates": f"{self.num_replicates}" + (f", {self.num_dead} {self._lost}" if self.num_dead else ""),
         }
         if isinstance(ideal, (int, float)):
-            found["spread (ideal)"] += f" ({ideal:.2f})"
+            cells["spread (ideal)"] += f" ({ideal:.2f})"
         if self.share is not None:
             share, low, high, hit = self.share
             resolved = hit >= replicates.MIN_HIT
-            found["share within"] = f"{share:.3g} ({low:.3g} - {high:.3g})" if resolved else f"below {high:.3g}"
-        return found
+            cells["share within"] = f"{share:.3g} ({low:.3g} - {high:.3g})" if resolved else f"below {high:.3g}"
+        return cells
 
     def sentence(self) -> str:
         if self.headline == "interval":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from volume.common.jax_settings import rounding_settings
 from volume.common.provenance import commit, device_record, versions
 from volume.common.records import plain, short
 from volume.errors import whole
@@ -32,10 +33,12 @@ class Facts:
 
     def run_record(self, devices: list[Any] | None = None, **more: Any) -> dict[str, Any]:
         """The ``run`` of a report: versions, commit, devices (None: no accelerator was asked), times, and ``more``."""
+        settings = rounding_settings()
         return {
             "versions": versions(),
             "commit": commit(),
             "device": device_record(devices),
+            **({"settings": settings} if settings else {}),  # of JAX and XLA, where numbers may round otherwise
             "wall_seconds": self.seconds,
             **more,
             "complete": self.complete,

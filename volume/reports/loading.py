@@ -83,6 +83,6 @@ def load(path: str | Path) -> Any:
     """
     record_path, _ = paths(path)
     formats = [kind.format for kind in Stored.kinds]
-    found, record = read_record(record_path, formats)
-    kind = next(kind for kind in reversed(Stored.kinds) if kind.format == found and kind.reads(record))
+    format, record = read_record(record_path, formats)
+    kind = next(kind for kind in reversed(Stored.kinds) if kind.format == format and kind.reads(record))
     return kind.from_record(record, record_path)

@@ -79,7 +79,7 @@ class LocalVolume(ReplicatedVolume):
 
     def cells(self) -> dict[str, str]:
         exact = self.headline == "interval"
-        found = {
+        cells = {
             "volume": volume_text(self.log_volume, DIGITS),
             "log V (nats)": f"{self.log_volume:.2f}" if math.isfinite(self.log_volume) else "not reached",
             self._heading: f"{self.log_low:.2f} to {self.log_high:.2f}" if exact else "none",
@@ -87,8 +87,8 @@ class LocalVolume(ReplicatedVolume):
             "spread": "none" if math.isnan(self.spread) else f"{self.spread:.2f}",
         }
         if self.estimator == "rays":
-            return found | {"rays": f"{self.num_rays:,}", "effective": f"{self.effective_rays:.3g}"}
-        return found | {"replicates": f"{self.num_replicates}" + (f", {self.num_dead} died" if self.num_dead else "")}
+            return cells | {"rays": f"{self.num_rays:,}", "effective": f"{self.effective_rays:.3g}"}
+        return cells | {"replicates": f"{self.num_replicates}" + (f", {self.num_dead} died" if self.num_dead else "")}
 
     def sentence(self) -> str:
         if self.headline == "interval":

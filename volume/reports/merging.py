@@ -105,6 +105,8 @@ def _question(report: Any) -> dict[str, Any]:
 def _joined_run(reports: Sequence[Any], sources: list[dict[str, Any]]) -> dict[str, Any]:
     """The ``run`` of the merged report: counts and times add up; the rest is the first run's."""
     run = dict(reports[0].run)
+    if any("vanished" in report.run for report in reports):
+        run["vanished"] = sum(report.run.get("vanished") or 0 for report in reports)
     for name in ("wall_seconds", "near_ties", "near_ties_checked", "evaluations", "num_nonfinite", "nonfinite_checked"):
         if name in run:
             run[name] = sum(report.run.get(name) or 0 for report in reports)
@@ -227,8 +229,8 @@ def _joined_entry(
             )
             estimates += within
             fractions += [
-                math.exp(part - whole) if part > -math.inf else 0.0 if whole > -math.inf else math.nan
-                for part, whole in zip(entry.log_estimates, within, strict=True)
+                math.exp(part - total) if part > -math.inf else 0.0 if total > -math.inf else math.nan
+                for part, total in zip(entry.log_estimates, within, strict=True)
             ]
         share = replicates.share_interval(estimates, np.minimum(fractions, 1.0), level)
         notes = (
@@ -253,15 +255,15 @@ def _joined_diagnostics(each: list[ReplicatedVolume]) -> dict[str, Any]:
                 f"{each[0].label}: the runs chose {name} {', '.join(values)} for themselves, and their replicates "
                 "differ in precision: give the number, and no target_error."
             )
-    found = {name: value for name, value in records[0].items() if all(r.get(name) == value for r in records[1:])}
+    joined = {name: value for name, value in records[0].items() if all(r.get(name) == value for r in records[1:])}
     for name in ("evaluations", "pilot_evaluations"):
         if all(isinstance(record.get(name), (int, float)) for record in records):
-            found[name] = sum(record[name] for record in records)
+            joined[name] = sum(record[name] for record in records)
     ideal = [record.get("ideal_spread") for record in records]
     if all(isinstance(value, (int, float)) for value in ideal):
         weight = [entry.num_replicates for entry in each]
-        found["ideal_spread"] = float(np.sqrt(np.average(np.square(ideal), weights=weight)))  # type: ignore[arg-type]
-    return found
+        joined["ideal_spread"] = float(np.sqrt(np.average(np.square(ideal), weights=weight)))  # type: ignore[arg-type]
+    return joined
 
 
 def _share(part: ReplicatedVolume, within: ReplicatedVolume, level: float) -> Share:

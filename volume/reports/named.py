@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from volume.errors import unknown, whole
+from volume.functions.tables import CONSTANT
 from volume.queries.quotient import log_shift
 from volume.reports.entries import ClassEstimate, ReplicatedVolume, entry_from_dict
 from volume.reports.facts import STATED, Facts, Report
@@ -80,8 +81,9 @@ class EstimateReport(Report):
 
     def __getitem__(self, label: Any) -> ClassEstimate:
         """The entry of this label. KeyError when the method was not asked about it."""
+        digit = CONSTANT.get(label) if isinstance(label, str) else None
         for entry in self.entries:
-            if entry.label == label:
+            if entry.label == label or (digit and set(entry.label) == {digit}):
                 return entry
         raise KeyError(unknown("class of this report", label, [entry.label for entry in self.entries]))
 

@@ -13,13 +13,13 @@ from volume.reports.text import Table, conventions, render, short_names, shorten
 
 def warn(report: Report) -> list[str]:
     """Sentences for what should not be overlooked, about the run and every class."""
-    found = []
+    warnings = []
     if report.run.get("complete") is False:
-        found.append("The run was stopped early: these answers rest on what was learnt until then.")
+        warnings.append("The run was stopped early: these answers rest on what was learnt until then.")
     for label in report:
         entry = report[label]
-        found += [f"{shorten(entry.label)}: {note}" for note in getattr(entry, "notes", ())]
-    return found
+        warnings += [f"{shorten(entry.label)}: {note}" for note in getattr(entry, "notes", ())]
+    return warnings
 
 
 def summarise(report: Report, k: int) -> str:

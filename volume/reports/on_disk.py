@@ -24,7 +24,7 @@ from volume.reports.counted_entries import ClassTable, ClassVolume, estimate_tal
 from volume.runs.report_files import paths, write_record
 from volume.runs.table_store import TableStore
 from volume.statistics.counts import Counts, Tally, positions
-from volume.statistics.intervals import clump_of_rare
+from volume.statistics.intervals import cluster_of_rare
 from volume.statistics.ratios import share_limits
 from volume.statistics.unseen import Unseen, missing_mass
 
@@ -64,15 +64,15 @@ class TableReport(VolumeReport):
     @cached_property
     def unseen(self) -> Unseen:
         """The mass of the classes never seen: the chance that one more network is in none of those seen."""
-        return missing_mass(self.counts.merged.alone, self.counts, self.level, clump=self._clump)
+        return self._unseen(missing_mass(self.counts.merged.alone, self.counts, self.level, cluster=self._cluster))
 
     @cached_property
-    def _clump(self) -> float:
+    def _cluster(self) -> float:
         if self.counts.independent:
             return 1.0
         if self.counts.copies > 1:
-            return self.largest_clump
-        return clump_of_rare(self.counts.merged.rare, self.largest_clump)
+            return self.largest_cluster
+        return cluster_of_rare(self.counts.merged.rare, self.largest_cluster)
 
     # --- many classes ---
 
@@ -98,10 +98,10 @@ class TableReport(VolumeReport):
     def _estimates(self, keys: np.ndarray, tally: Tally, start: int = 0, simultaneous: int = 1) -> ClassTable:
         counts, shares = self.counts, None
         if not counts.even:
-            found = counts.take(keys)
+            listed = counts.take(keys)
             each = 1 - (1 - self.level) / simultaneous
-            rows = positions(found.keys, keys)
-            shares = share_limits(found, rows, each, start=start, clump=self._clump, within=counts.within)
+            rows = positions(listed.keys, keys)
+            shares = share_limits(listed, rows, each, start=start, cluster=self._cluster, within=counts.within)
         return estimate_tally(
             tally,
             counts,
@@ -109,11 +109,12 @@ class TableReport(VolumeReport):
             self.bound.labels,
             self.level,
             simultaneous,
-            self._clump,
+            self._cluster,
             counts.num_units - start,
             shift=self.log_shift,
             quotient=self.quotient,
             shares=shares,
+            undecided=self.num_vanished > 0,
         )
 
     # --- other questions of the same draws ---

@@ -58,11 +58,11 @@ class Orbits(VolumeReport):
     def _estimate(
         self, rows: np.ndarray, start: int = 0, *, keys: np.ndarray | None = None, simultaneous: int = 1
     ) -> PooledTable:
-        found = super()._estimate(rows, start, keys=keys, simultaneous=simultaneous)
+        table = super()._estimate(rows, start, keys=keys, simultaneous=simultaneous)
         size = np.append(self.size, 0)[rows]
         new = np.flatnonzero(size == 0)  # orbits never met
-        size[new] = self.group.order // self.group.forms(found.keys[new]).stabiliser
-        return PooledTable.divided(found, size)
+        size[new] = self.group.order // self.group.forms(table.keys[new]).stabiliser
+        return PooledTable.divided(table, size)
 
     def _everything(self) -> PooledTable:
         return self._estimate(np.arange(self.num_classes)).by_volume()

@@ -3,15 +3,16 @@
 Quantity: r = V(A and b) / V(A) for every class b of a `Given`. Estimator: X / N, hits of b within A over hits of A.
 
 * Independent draws: given N, X is binomial, so Clopper and Pearson (1934) at N draws is exact.
-* Draws that share a body or heads: both X and N come in clumps, and only the units are independent. With x_b and n_b
+* Draws that share a body or heads: both X and N come in clusters, and only the units are independent. With x_b and n_b
   the hits of unit b, the variance of X - r N is estimated from the residuals e_b = x_b - (X / N) n_b (the ratio
   estimator's variance: Cochran 1977, Sampling Techniques, section 6.4), v = B/(B-1) sum e_b^2, and the limits are the
-  beta limits of `volume.statistics.intervals` (after Fay and Feuer 1997) with N draws, variance v and clumps as large
+  beta limits of `volume.statistics.intervals` (after Fay and Feuer 1997) with N draws, variance v and clusters as large
   as the largest residual of either sign. The number of units that matters is (sum n_b)^2 / sum n_b^2, Kish's effective
   one.
 
-Simulated with 20 to 1,000 units, clumped n_b and clumped shares, tied to n_b or not (48 cases, 1,500 runs each, nominal
-.95): coverage .953 to 1; close to 1 where few units are hit. Where every parameterisation was counted X / N is exact.
+Simulated with 20 to 1,000 units, clustered n_b and clustered shares, tied to n_b or not (48 cases, 1,500 runs each,
+nominal .95): coverage .953 to 1; close to 1 where few units are hit. Where every parameterisation was counted X / N
+is exact.
 
 Functions (`Given` split by truth tables) are not listed in advance: those that are named, or those that the first tenth
 of the units meets most, estimated by the others.
@@ -38,7 +39,7 @@ from volume.errors import whole
 from volume.reports.counted_classes import CountedClasses
 from volume.reports.facts import Report
 from volume.statistics.counts import Counts
-from volume.statistics.intervals import clopper_pearson, clump_at_zero
+from volume.statistics.intervals import clopper_pearson, cluster_at_zero
 from volume.statistics.ratios import Residuals, residual_limits
 
 MIN_UNITS_HIT = 4  # fewer independent hits say little more than how many there are
@@ -124,10 +125,10 @@ def counted_shares(
         low, high = _independent(hits.sum(1), int(within.sum()), level)
         units_hit = hits.sum(1)
     else:
-        clump = copies = counts.copies
+        cluster = copies = counts.copies
         if copies == 1:
-            clump = clump_at_zero(counts.tally(), report.largest_clump)
-        low, high = ratio_limits(hits, within, level, clump, copies)
+            cluster = cluster_at_zero(counts.tally(), report.largest_cluster)
+        low, high = ratio_limits(hits, within, level, cluster, copies)
         units_hit = (hits > 0).sum(1)
     return tuple(
         _share(name, int(hits[c].sum()), int(within.sum()), float(low[c]), float(high[c]), level, int(units_hit[c]))
@@ -136,7 +137,7 @@ def counted_shares(
 
 
 def ratio_limits(
-    hits: np.ndarray, within: np.ndarray, level: float, clump: float, least_clump: float = 1.0
+    hits: np.ndarray, within: np.ndarray, level: float, cluster: float, least_cluster: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Limits (low, high) [S] for shares X/N from clustered counts.
 
@@ -144,13 +145,13 @@ def ratio_limits(
         hits: x_b of every class, [S, B].
         within: n_b, [B].
         level: of the two-sided interval.
-        clump: the most hits that one lucky unit may bring to a class that was never seen (or never missed).
-        least_clump: the most hits of one draw (`volume.statistics.ratios`).
+        cluster: the most hits that one lucky unit may bring to a class that was never seen (or never missed).
+        least_cluster: the most hits of one draw (`volume.statistics.ratios`).
     """
     total, count = float(within.sum()), hits.sum(1).astype(float)
     squares = float(np.square(within, dtype=np.float64).sum())
     residual = hits - (count / max(total, 1))[:, None] * within
-    found = Residuals(
+    residuals = Residuals(
         count=count,
         square=np.square(residual).sum(1),
         most=residual.max(1),
@@ -158,7 +159,7 @@ def ratio_limits(
         hit=(hits > 0).sum(1),
         missed=(hits < within).sum(1),
     )
-    low, high = residual_limits(found, hits.shape[1], total, squares, level, clump, least_clump)
+    low, high = residual_limits(residuals, hits.shape[1], total, squares, level, cluster, least_cluster)
     return np.exp(low), np.exp(high)
 
 
@@ -205,8 +206,8 @@ def _functions(
     kept = counts.unit >= start
     units = counts.num_units - start
     within = np.zeros(units, np.int64)
-    given = kept if outside is None else kept & (cell != outside)
-    np.add.at(within, counts.unit[given] - start, counts.hits[given])
+    inside = kept if outside is None else kept & (cell != outside)
+    np.add.at(within, counts.unit[inside] - start, counts.hits[inside])
     hits = np.zeros((len(names), units), np.int64)
     for place, row in enumerate(rows):
         if row is not None:

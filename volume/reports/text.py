@@ -52,15 +52,15 @@ def render(*parts: str | Table, width: float | None = None) -> str:
 
 
 def _wrapped(text: str, width: float) -> list[str]:
-    found = []
+    wrapped = []
     for line in text.split("\n"):
         if cell_len(line) <= width:
-            found.append(line)
+            wrapped.append(line)
             continue
         indent = " " * (len(line) - len(line.lstrip()) + 2)
         options: dict[str, Any] = {"break_on_hyphens": False, "break_long_words": False}
-        found += textwrap.wrap(line, int(width), subsequent_indent=indent, **options)
-    return found
+        wrapped += textwrap.wrap(line, int(width), subsequent_indent=indent, **options)
+    return wrapped
 
 
 # --- tables ---
@@ -111,7 +111,7 @@ def _longest_word(cells: Iterable[str]) -> int:
 
 
 def _lines(columns: list[list[str]], widths: list[int]) -> list[str]:
-    found = []
+    printed = []
     for cells in zip(*columns, strict=True):
         folded = [
             _folded(cell, width, cut=place == 0) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
@@ -120,8 +120,8 @@ def _lines(columns: list[list[str]], widths: list[int]) -> list[str]:
             texts = [lines[row] if row < len(lines) else "" for lines in folded]
             pads = [" " * (width - cell_len(text)) for text, width in zip(texts, widths, strict=True)]
             numbers = [pad + text for text, pad in zip(texts[1:], pads[1:], strict=True)]
-            found.append(GAP.join([texts[0] + pads[0], *numbers]))
-    return found
+            printed.append(GAP.join([texts[0] + pads[0], *numbers]))
+    return printed
 
 
 def _folded(cell: str, width: int, *, cut: bool) -> list[str]:

@@ -166,28 +166,28 @@ class TrainedReport(VolumeReport):
     @property
     def warnings(self) -> list[str]:
         """What a reader should know before trusting the table, one sentence each."""
-        found, count = [], self.run_ends
+        warnings, count = [], self.run_ends
         if self.run.get("complete") is False:
-            found.append(
+            warnings.append(
                 f"The run was stopped early: these {count['runs']:,} runs are those before the first unfinished."
             )
         unfit = count["never"] + count["lost"]
         if unfit > MANY_UNFIT * count["runs"]:
-            found.append(
+            warnings.append(
                 f"{unfit:,} of {count['runs']:,} runs do not fit at their end ({count['never']:,} never did)"
                 + ("." if self.conditioned else "; they are in the denominator of every share.")
             )
         if count["nonfinite"]:
-            found.append(
+            warnings.append(
                 f"{count['nonfinite']:,} of {count['runs']:,} runs gave NaN or inf, and are in no class: the learning "
                 "rate may be too high."
             )
         if otherwise := self.run["training"]["decided_otherwise"]:
-            found.append(
+            warnings.append(
                 f"{otherwise:,} runs fit by the outputs on the training set but not by those on the whole domain, or "
                 "the other way round: an output lies within rounding of the boundary."
             )
-        return found
+        return warnings
 
     @property
     def run_ends(self) -> dict[str, int]:
@@ -226,13 +226,16 @@ def _take_units(counts: Counts, kept: np.ndarray) -> Counts:
 def training_words(method: dict[str, Any]) -> str:
     """How was trained, from the ``method`` of a report: "sgd (learning rate 0.1, batches of 8 of 32, mse)"."""
     optimiser, loss = method["optimiser"], method["loss"]
-    told = [f"learning rate {optimiser['learning_rate']:g}"]
-    told += [f"{optimiser['schedule']} schedule"] if optimiser["schedule"] != "constant" else []
-    told += [words(optimiser["options"])] if optimiser["options"] else []
-    told += [f"batches of {method['batch_size']} of {len(method['on']['labels'])}", words(loss).removeprefix("name=")]
-    told += [f"over-training {method['over_training']:,} epochs"] if method["over_training"] else []
-    told += [f"all {method['max_steps']:,} steps"] if method["stop"] == "steps" else []
-    return f"{optimiser['name']} ({', '.join(told)})"
+    details = [f"learning rate {optimiser['learning_rate']:g}"]
+    details += [f"{optimiser['schedule']} schedule"] if optimiser["schedule"] != "constant" else []
+    details += [words(optimiser["options"])] if optimiser["options"] else []
+    details += [
+        f"batches of {method['batch_size']} of {len(method['on']['labels'])}",
+        words(loss).removeprefix("name="),
+    ]
+    details += [f"over-training {method['over_training']:,} epochs"] if method["over_training"] else []
+    details += [f"all {method['max_steps']:,} steps"] if method["stop"] == "steps" else []
+    return f"{optimiser['name']} ({', '.join(details)})"
 
 
 def _title(report: TrainedReport) -> str:

@@ -274,9 +274,9 @@ def _head(parts: tuple[Counts, Counts], head: int) -> np.ndarray:
     keys = np.unique(np.concatenate([counts.keys for counts in parts]), axis=0)
     share = np.zeros(len(keys))
     for counts in parts:
-        found = counts.tally(0, _pilot(counts) or None).count
+        pilot = counts.tally(0, _pilot(counts) or None).count
         rows = look_up(counts, keys)
-        share = np.maximum(share, np.where(rows >= 0, found[rows], 0) / max(found.sum(), 1))
+        share = np.maximum(share, np.where(rows >= 0, pilot[rows], 0) / max(pilot.sum(), 1))
     order = np.argsort(-share, kind="stable")[:head]
     return keys[np.sort(order[share[order] > 0])]
 
@@ -335,7 +335,7 @@ class _Side:
 
     def of_set(self, chosen: np.ndarray, level: float) -> tuple[float, float, float]:
         """The share of a set of classes, and its limits: Clopper and Pearson's, for as many independent draws as make
-        its variance (that of a ratio of sums over units); as many as there are clumps where none or all is inside."""
+        its variance (that of a ratio of sums over units); as many as there are clusters where none or all is inside."""
         inside, within = self.hits[chosen].sum(axis=0), self.hits.sum(axis=0)
         total = within.sum()
         if not total:
@@ -369,15 +369,15 @@ def _total_variation(sides: tuple[_Side, _Side], level: float) -> Number:
         return Number(p - w, p - w - math.hypot(p - p_low, w_high - w), p - w + math.hypot(p_high - p, w - w_low))
 
     chosen = sides[0].share > sides[1].share
-    found = difference(sides, chosen)
+    estimate = difference(sides, chosen)
     # Where the two are close, chance may have turned the sign: the best set may be the other one.
-    high = max(found.high, difference(sides, ~chosen).high)
+    high = max(estimate.high, difference(sides, ~chosen).high)
     first, second = ((sides[0].half(i), sides[1].half(i)) for i in (0, 1))
     low = 0.0
     if all(side.total.sum() > 0 for side in first):
         low = difference(second, first[0].share > first[1].share).low
     low = 0.0 if math.isnan(low) else low
-    return Number(found.value, min(max(low, 0.0), found.value), min(high, 1.0))
+    return Number(estimate.value, min(max(low, 0.0), estimate.value), min(high, 1.0))
 
 
 def _rank_correlation(sides: tuple[_Side, _Side], level: float) -> Number:

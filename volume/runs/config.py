@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from pathlib import Path
 from typing import Any
 
 from volume.common.atomic_files import write_text
 from volume.common.record_reading import check_seal, read_json, sha256_of
 from volume.common.records import plain, short
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "param-volume run directory"
 VERSION = 1
@@ -34,6 +36,12 @@ def settle_config(path: Path, config: dict[str, Any], *, resume: bool) -> None:
         raise FileExistsError(
             f"{path} holds a run: resume it (resume=True, on the command line --resume), or give another folder."
         )
+    where = difference(theirs.get("settings"), mine.get("settings"), "settings")
+    if where is not None:
+        raise ValueError(
+            f"{path} was begun with JAX and XLA set otherwise ({where}; null: all as usual), and numbers would "
+            "round in another way: set them as they were, or give another folder."
+        )
     where = difference(_strict(theirs), _strict(mine))
     if where is not None and where.startswith("constants"):
         raise ValueError(
@@ -44,10 +52,7 @@ def settle_config(path: Path, config: dict[str, Any], *, resume: bool) -> None:
         raise ValueError(f"{path} belongs to another run: {where}. Ask its question, or give another folder.")
     where = difference(theirs.get("versions"), mine.get("versions"), "versions")
     if where is not None:
-        print(
-            f"volume: {path} was begun with other versions ({where}): draws may differ where sums are rounded.",
-            file=sys.stderr,
-        )
+        logger.warning("%s was begun with other versions (%s): draws may differ where sums are rounded.", path, where)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -12,9 +12,9 @@ A part counts when its line is in a manifest and its file has the SHA-256 of tha
 from __future__ import annotations
 
 import hashlib
+import logging
 import queue
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -26,6 +26,8 @@ from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.columns import parquet
 from volume.runs.config import FORMAT, settle_config
 from volume.runs.files import Lock, Manifest, sha256
+
+logger = logging.getLogger(__name__)
 
 WAITING = 4  # parts that may wait for the disk before the run waits for them
 _OLD = ("report.json", "counts.parquet")
@@ -98,7 +100,7 @@ class RunDirectory:
             records, damaged = Manifest(file).read()
             lines += records
             if damaged and self._alone:
-                _say(f"{damaged} damaged lines in {file}: the parts they list are made again.")
+                logger.warning("%d damaged lines in %s: the parts they list are made again.", damaged, file)
         # A name may come twice: a part that was replaced or lost and made again. The latest line counts.
         latest = {line["name"]: line for line in sorted(lines, key=lambda line: line["at"])}
         self._stored = {}
@@ -127,7 +129,7 @@ class RunDirectory:
                 what = "is damaged"
         else:
             return StoredCheckpoint(line["name"], line["facts"], file)
-        _say(f"{file} {what}: this part is made again.")
+        logger.warning("%s %s: this part is made again.", file, what)
         if self._alone:
             if file.is_file():
                 file.replace(self.path / f"{file.name}.damaged")  # not beside the others, which readers take together
@@ -248,7 +250,3 @@ def clear(path: str | Path) -> None:
         sync_folder(path)
     finally:
         lock.release()
-
-
-def _say(text: str) -> None:
-    print(f"volume: {text}", file=sys.stderr)

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +38,8 @@ from volume.statistics.unseen import Alone, alone_of_clustered, alone_of_indepen
 
 if TYPE_CHECKING:
     from volume.runs.table_cells import TableCells
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 # Bytes of a class table for a class of two keys' words, and of the pairs of units beside it, at most: a check of room.
@@ -80,10 +82,8 @@ def merge(store: TableCells, progress: Callable[[float], None] | None = None) ->
             folder.mkdir(parents=True)
         plan = {"source": source, "cuts": [cut.hex() for cut in store.cuts()]}
         _write_json(started, plan)
-    print(
-        f"volume: adding up {store.num_rows:,} rows of tables in {store.folder}; this may be stopped and gone on with.",
-        file=sys.stderr,
-    )
+    text = "adding up %s rows of tables in %s; this may be stopped and gone on with."
+    logger.info(text, f"{store.num_rows:,}", store.folder)
     cuts = [bytes.fromhex(cut) for cut in plan["cuts"]]
     limits = list(zip([None, *cuts], [*cuts, None], strict=True))
     with store.connect() as connection:

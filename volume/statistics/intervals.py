@@ -3,12 +3,12 @@
 Quantity: p in [0, 1]; estimator: p_hat = y / n. Everything is vectorised over classes; logs are natural (nats).
 
 * Independent draws: Clopper and Pearson (1934), exact.
-* Draws that share a body or heads: hits come in clumps. Only the units (blocks) are independent, so the
+* Draws that share a body or heads: hits come in clusters. Only the units (blocks) are independent, so the
   variance of y is estimated between them, v = B var(k_b, ddof=1). Fay and Feuer (1997, Statistics in Medicine
   16, 791-801) fit a gamma law to (y, v) for the lower limit and to (y + w, v + w^2) for the upper one, w the
-  largest clump: "one clump more than was seen". `fay_feuer` is that interval with the gamma replaced by the
+  largest cluster: "one cluster more than was seen". `fay_feuer` is that interval with the gamma replaced by the
   beta law of the same moments, which turns into itself when a class is exchanged with its complement, never
-  leaves [0, 1], and is exactly Clopper-Pearson at n / d draws when all clumps have size w = d (at n draws
+  leaves [0, 1], and is exactly Clopper-Pearson at n / d draws when all clusters have size w = d (at n draws
   when there are none). `benchmarks/coverage.py` grades it.
 
 Shape letters: K classes, B units, U draws in one unit, n = B U draws.
@@ -25,18 +25,18 @@ from scipy import special
 from volume.common.validation import check_level
 from volume.statistics.counts import Tally
 
-# The largest clump seen understates the largest possible one when there are few units. 1 + 1.5 / sqrt(B) was
+# The largest cluster seen understates the largest possible one when there are few units. 1 + 1.5 / sqrt(B) was
 # graded: on the worst truth (h = 2, p = .03) 20 and 50 units cover .936 and .945 without it, .95 and .955 with
 # it, and the width stays below 1.3 times the ideal. At 1000 units it adds 5 % to w, under 1 % to the width.
 _FEW_UNITS = 1.5
 # Simulated with one body a unit (h = 1, p = .3): 2 and 3 units cover .83 and .78, 5 and more cover .92 and above.
 _MIN_UNITS = 5
-# Largest clump of a class's complement in units of its mean clump v / (n - y), when its minimum is not known.
+# Largest cluster of a class's complement in units of its mean cluster v / (n - y), when its minimum is not known.
 # Graded at p = .7, .97 and .999: 2 covers .936 on the worst truth, 3 covers .952.
-_MEAN_CLUMPS = 3.0
+_MEAN_CLUSTERS = 3.0
 # Beyond this b the beta law is a gamma law to 1e-12, and SciPy's betainc loses digits and finally gives nan.
 _GAMMA_LIMIT = 1e11
-# What "no clumping at similar volumes" asks for: see clump_at_zero.
+# What "no clustering at similar volumes" asks for: see cluster_at_zero.
 _RARE_UNITS = 3
 _RARE_CLASSES = 1000
 _RARE_SHARE = 0.99
@@ -63,13 +63,13 @@ def clopper_pearson(count: ArrayLike, draws: ArrayLike, level: float = 0.95) -> 
 
 
 def fay_feuer(
-    tally: Tally, num_units: int, unit_size: int, level: float = 0.95, clump: ArrayLike = 1.0, copies: int = 1
+    tally: Tally, num_units: int, unit_size: int, level: float = 0.95, cluster: ArrayLike = 1.0, copies: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interval for hits that come in clumps, from B independent units of U draws: (log_low, log_high), [K]
+    """Interval for hits that come in clusters, from B independent units of U draws: (log_low, log_high), [K]
     nats.
 
-    ``clump`` (scalar or [K]) is the w of classes never seen, and of complements never seen: see
-    `clump_at_zero`.
+    ``cluster`` (scalar or [K]) is the w of classes never seen, and of complements never seen: see
+    `cluster_at_zero`.
 
     Details that were graded: v is inflated by (t_{B-1} / z)^2, as it is estimated from B numbers, and is
     never less than the binomial y (1 - y/n), because draws that share anything can only add to it. The limits
@@ -78,7 +78,7 @@ def fay_feuer(
     interval is then (-inf, 0).
 
     ``copies``: hits that one draw can bring (volume.queries.quotient); n is then B U copies. The least variance is
-    still that of draws that bring one hit each, and one clump more is never less than one draw's most: the draws seen
+    still that of draws that bring one hit each, and one cluster more is never less than one draw's most: the draws seen
     do not show how many hits a rarer one brings.
     """
     tail = _tail(level)
@@ -94,11 +94,11 @@ def fay_feuer(
 
     few = 1 + _FEW_UNITS / np.sqrt(num_units)
     mean = y / num_units
-    more = np.where(y > 0, np.maximum((tally.largest - mean) * few, copies), clump)
-    # The complement's largest clump is mean - min k_b. A unit without hits says that the minimum is 0.
-    bound = np.minimum(np.sqrt(raw), _MEAN_CLUMPS * raw / np.maximum(missed, 1))
+    more = np.where(y > 0, np.maximum((tally.largest - mean) * few, copies), cluster)
+    # The complement's largest cluster is mean - min k_b. A unit without hits says that the minimum is 0.
+    bound = np.minimum(np.sqrt(raw), _MEAN_CLUSTERS * raw / np.maximum(missed, 1))
     fewer = np.where(tally.units < num_units, mean, np.minimum(mean, bound))
-    fewer = np.where(missed > 0, np.maximum(fewer * few, 1), clump)
+    fewer = np.where(missed > 0, np.maximum(fewer * few, 1), cluster)
 
     return moment_limits(y, n, v, more, fewer, level)
 
@@ -108,7 +108,7 @@ def moment_limits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Beta limits (log_low, log_high), [K] nats, for ``y`` hits of the given variance in ``draws`` draws.
 
-    ``more`` is the size of one clump of hits beyond those seen, ``fewer`` that of one clump of misses.
+    ``more`` is the size of one cluster of hits beyond those seen, ``fewer`` that of one cluster of misses.
     """
     tail = _tail(level)
     y = np.asarray(y, float)
@@ -130,14 +130,14 @@ def interval(
     independent: bool,
     level: float = 0.95,
     simultaneous: int = 1,
-    clump: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
     complete: bool = False,
     copies: int = 1,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(log_volume, log_low, log_high) of every class in the tally, [K] nats each: what a report prints.
 
     ``independent``: the draws inside a unit are iid too, so hits are binomial. ``simultaneous``: number of
-    classes whose intervals shall hold together; each gets (1 - level) / simultaneous (Bonferroni). ``clump``:
+    classes whose intervals shall hold together; each gets (1 - level) / simultaneous (Bonferroni). ``cluster``:
     the w of classes never seen when draws are clustered; None means a whole unit, the most cautious value.
     ``complete``: every parameterisation was counted, so both ends are the volume itself. ``copies``: hits that one draw
     can bring.
@@ -160,7 +160,9 @@ def interval(
     if independent:
         low, high = clopper_pearson(some.count, draws, each)
     else:
-        low, high = fay_feuer(some, num_units, unit_size, each, unit_size * copies if clump is None else clump, copies)
+        low, high = fay_feuer(
+            some, num_units, unit_size, each, unit_size * copies if cluster is None else cluster, copies
+        )
     with np.errstate(divide="ignore"):
         middle = np.log(some.count / draws)
     return middle[back], low[back], high[back]
@@ -182,41 +184,41 @@ def largest_share(tally: Tally) -> np.ndarray:
     return np.where(tally.count > 0, tally.largest / np.maximum(tally.count, 1), np.nan)
 
 
-def clump_at_zero(tally: Tally, limit: float) -> float:
+def cluster_at_zero(tally: Tally, limit: float) -> float:
     """The w of classes that were never seen: how many hits one lucky unit may bring at once.
 
     ``tally`` is that of all classes of the run, ``limit`` the worst case: with H heads on each body, one rare
     body gives at most H hits. With crossed heads a unit is Q bodies x H heads, and the limit is max(H, Q),
     not Q H: one rare body reaches H draws and one rare head Q draws, while every other draw of the block has
     another body and another head. (Reflecting the heads independently for each body makes a head's draws less
-    alike still.) A class that needs a rare body and a rare head at once comes in smaller clumps.
+    alike still.) A class that needs a rare body and a rare head at once comes in smaller clusters.
 
-    If the class was not seen, the number of its clumps is at most 3.7 (two-sided 95 %), each of mean size E[k
-    | k > 0]; so any w at or above that mean is safe. The run itself shows clumps of classes this rare: those
+    If the class was not seen, the number of its clusters is at most 3.7 (two-sided 95 %), each of mean size E[k
+    | k > 0]; so any w at or above that mean is safe. The run itself shows clusters of classes this rare: those
     hit in 1 to 3 units. w is the smallest size such that 99 % of their hits lie in classes whose largest
-    clump is at most w, provided that there are 1000 such classes; fewer prove nothing, and w = limit. In a
+    cluster is at most w, provided that there are 1000 such classes; fewer prove nothing, and w = limit. In a
     wide network's table w is 1 to 3, in a width-1 network it is about H/2 + 2 sqrt(H)/2, as it must be (its
     bodies give half their heads to a class). What no data can show: a class which is unlike the other rare
     ones, carried by bodies rarer than 1/B.
     """
-    return clump_of_rare(rare_classes(tally), limit)
+    return cluster_of_rare(rare_classes(tally), limit)
 
 
 class RareClasses(NamedTuple):
     """The classes hit in 1 to 3 units."""
 
     number: int
-    hits: np.ndarray  # [L + 1] float64: all hits of those whose largest clump is 0..L
+    hits: np.ndarray  # [L + 1] float64: all hits of those whose largest cluster is 0..L
 
 
 def rare_classes(tally: Tally) -> RareClasses:
-    """What `clump_at_zero` looks at; tallies of other classes of the run add up."""
+    """What `cluster_at_zero` looks at; tallies of other classes of the run add up."""
     rare = (tally.units > 0) & (tally.units <= _RARE_UNITS)
     return RareClasses(int(rare.sum()), np.bincount(tally.largest[rare], weights=tally.count[rare]))
 
 
-def clump_of_rare(rare: RareClasses, limit: float) -> float:
-    """:func:`clump_at_zero` from the rare classes of the run."""
+def cluster_of_rare(rare: RareClasses, limit: float) -> float:
+    """:func:`cluster_at_zero` from the rare classes of the run."""
     limit = max(float(limit), 1.0)
     if rare.number < _RARE_CLASSES:
         return limit
@@ -233,13 +235,13 @@ def _unit_variance(tally: Tally, num_units: int) -> np.ndarray:
     return np.maximum(tally.square - y * (y / num_units), 0) * (num_units / (num_units - 1))
 
 
-def _quantile(tail, y, missed, v, clump, *, upper: bool) -> np.ndarray:
-    """Log of the beta quantile with `clump` more hits (upper) or misses (lower) and the variance that goes
+def _quantile(tail, y, missed, v, cluster, *, upper: bool) -> np.ndarray:
+    """Log of the beta quantile with `cluster` more hits (upper) or misses (lower) and the variance that goes
     with them."""
     n = y + missed
-    hits, misses, other = (y + clump, missed, missed) if upper else (y, missed + clump, y)
-    precision = hits * misses / (v + clump**2 * (other / n)) + 1
-    return _log_beta_quantile(tail, hits / (n + clump) * precision, misses / (n + clump) * precision, upper=upper)
+    hits, misses, other = (y + cluster, missed, missed) if upper else (y, missed + cluster, y)
+    precision = hits * misses / (v + cluster**2 * (other / n)) + 1
+    return _log_beta_quantile(tail, hits / (n + cluster) * precision, misses / (n + cluster) * precision, upper=upper)
 
 
 def _log_beta_quantile(tail: float, a: np.ndarray, b: np.ndarray, *, upper: bool) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Intervals for the ratio X / N of two counts whose hits come in clumps, and the shares of classes in all hits.
+"""Intervals for the ratio X / N of two counts whose hits come in clusters, and the shares of classes in all hits.
 
 Both X and N vary from unit to unit, and only the units are independent. With x_b and n_b the hits of unit b, the
 variance of X - r N, r = X / N, is estimated from the residuals e_b = x_b - r n_b (the ratio estimator's variance:
 Cochran 1977, Sampling Techniques, section 6.4), v = B/(B-1) sum e_b^2, and the limits are the beta limits of
-`volume.statistics.intervals` (after Fay and Feuer 1997) with N draws, variance v and clumps as large as the largest
+`volume.statistics.intervals` (after Fay and Feuer 1997) with N draws, variance v and clusters as large as the largest
 residual of either sign. The number of units that matters is (sum n_b)^2 / sum n_b^2, Kish's effective one.
 `volume.reports.shares` says how this was simulated.
 
@@ -21,12 +21,13 @@ from scipy import special
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import clopper_pearson, moment_limits
 
-# As in volume.statistics.intervals: fewer units hardly show a variance, and the largest clump seen understates the
+# As in volume.statistics.intervals: fewer units hardly show a variance, and the largest cluster seen understates the
 # largest one.
 _MIN_UNITS = 5
 _FEW_UNITS = 1.5
-# A class hit in so few units may not have shown how many hits one unit can bring: the clump is then taken to be a whole
-# unit's n_b, the mean over hits of N (sum n_b^2 / N). Simulated on all-or-nothing classes: without it .74 is covered.
+# A class hit in so few units may not have shown how many hits one unit can bring: the cluster is then taken to be a
+# whole unit's n_b, the mean over hits of N (sum n_b^2 / N). Simulated on all-or-nothing classes: without it .74 is
+# covered.
 _FEW_HIT = 10
 
 
@@ -42,33 +43,39 @@ class Residuals(NamedTuple):
 
 
 def residual_limits(
-    found: Residuals, num_units: int, total: float, squares: float, level: float, clump: float, least_clump: float = 1.0
+    residuals: Residuals,
+    num_units: int,
+    total: float,
+    squares: float,
+    level: float,
+    cluster: float,
+    least_cluster: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Limits (log_low, log_high) [K] of X / N, in nats; (-inf, 0) where too few units say anything.
 
     Args:
-        found: the residuals.
+        residuals: of every class, as :func:`_residuals` sums them.
         num_units: B.
         total: N.
         squares: sum of n_b^2.
         level: of the two-sided interval.
-        clump: the most hits that one lucky unit may bring to a class that was never seen (or never missed).
-        least_clump: the most hits of one draw: one clump more is no smaller.
+        cluster: the most hits that one lucky unit may bring to a class that was never seen (or never missed).
+        least_cluster: the most hits of one draw: one cluster more is no smaller.
     """
-    shape = found.count.shape
+    shape = residuals.count.shape
     effective = total**2 / squares if squares else 0.0
     if effective < _MIN_UNITS:
         return np.full(shape, -np.inf), np.zeros(shape)
-    share = found.count / total
+    share = residuals.count / total
     tail = (1 - level) / 2
     inflation = special.stdtrit(effective - 1, tail) / special.ndtri(tail)
     # Never less than the binomial variance: draws that share anything can only add to it.
-    variance = np.maximum(found.square * num_units / (num_units - 1) * inflation**2, total * share * (1 - share))
+    variance = np.maximum(residuals.square * num_units / (num_units - 1) * inflation**2, total * share * (1 - share))
     few = 1 + _FEW_UNITS / math.sqrt(effective)
-    unseen = min(max(clump, 1.0), squares / total)
-    more = np.maximum(found.most * few, np.where(found.hit < _FEW_HIT, unseen, least_clump))
-    fewer = np.maximum(-found.least * few, np.where(found.missed < _FEW_HIT, unseen, 1))
-    return moment_limits(found.count, total, variance, more, fewer, level)
+    unseen = min(max(cluster, 1.0), squares / total)
+    more = np.maximum(residuals.most * few, np.where(residuals.hit < _FEW_HIT, unseen, least_cluster))
+    fewer = np.maximum(-residuals.least * few, np.where(residuals.missed < _FEW_HIT, unseen, 1))
+    return moment_limits(residuals.count, total, variance, more, fewer, level)
 
 
 def share_limits(
@@ -77,13 +84,13 @@ def share_limits(
     level: float,
     *,
     start: int = 0,
-    clump: float = 1.0,
+    cluster: float = 1.0,
     within: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(log share, log_low, log_high) [K] in nats: hits of the classes at ``rows`` (-1: never drawn) over all hits.
 
-    From the units from ``start`` on; ``clump`` as above; ``within`` [B]: the hits of every unit, where ``counts`` hold
-    these classes alone. Where nothing was hit nothing is known: (nan, -inf, 0).
+    From the units from ``start`` on; ``cluster`` as above; ``within`` [B]: the hits of every unit, where ``counts``
+    hold these classes alone. Where nothing was hit nothing is known: (nan, -inf, 0).
     """
     rows = np.asarray(rows, np.int64)
     if within is None:
@@ -93,15 +100,15 @@ def share_limits(
     if not total:
         unknown = np.full(len(rows), np.nan)
         return unknown, np.full(len(rows), -np.inf), np.zeros(len(rows))
-    found = _residuals(counts, rows, start, within)
+    residuals = _residuals(counts, rows, start, within)
     with np.errstate(divide="ignore"):
-        share = np.log(found.count / total)
+        share = np.log(residuals.count / total)
     if counts.complete:
         return share, share, share
     if counts.independent:
-        return share, *clopper_pearson(found.count, total, level)
+        return share, *clopper_pearson(residuals.count, total, level)
     squares = float(np.square(within).sum())
-    return share, *residual_limits(found, units, total, squares, level, clump, counts.copies)
+    return share, *residual_limits(residuals, units, total, squares, level, cluster, counts.copies)
 
 
 def _residuals(counts: Counts, rows: np.ndarray, start: int, within: np.ndarray) -> Residuals:
@@ -137,7 +144,7 @@ def _residuals(counts: Counts, rows: np.ndarray, start: int, within: np.ndarray)
     np.maximum.at(top, of_row, residual)
     np.minimum.at(bottom, of_row, residual)
     most[seen], least[seen] = top, bottom
-    count, squared, in_hit, hit, whole, full = columns
+    count, squared, in_hit, hit, unmissed, full = columns
     share = count / total
     occupied = int((within > 0).sum())
     # Units without a hit have the residuals -r n_b.
@@ -145,4 +152,4 @@ def _residuals(counts: Counts, rows: np.ndarray, start: int, within: np.ndarray)
     missing = np.append(within[fullest], 0)[full.astype(np.int64)]  # the most n_b of a unit without a hit
     least = np.minimum(np.where(np.isfinite(least), least, 0.0), -share * missing)
     most = np.where(np.isfinite(most), most, 0.0)
-    return Residuals(count, square, most, least, hit, occupied - whole)
+    return Residuals(count, square, most, least, hit, occupied - unmissed)

@@ -296,7 +296,7 @@ def reverse_upper_bound(log_inverse: ArrayLike, alpha: float = 0.05) -> float:
 # ------------------------------------------------------------------------------------------------------- shares
 
 
-def share_interval(log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, clump: float = 1.0) -> Share:
+def share_interval(log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, cluster: float = 1.0) -> Share:
     """The share of a part B within a class A, from R replicates: ``log_estimates`` [R] of log p_hat (A) and
     ``fractions`` [R], the fraction g_r of replicate r's final population that lies in B.
 
@@ -305,11 +305,13 @@ def share_interval(log_estimates: ArrayLike, fractions: ArrayLike, level: float 
     g = np.asarray(fractions, float)
     if g.ndim != 1:
         raise ValueError(f"fractions has shape {g.shape}: give one per replicate, [R]; share_intervals takes [R, K].")
-    found = share_intervals(log_estimates, g[:, None], level, clump)
-    return Share(float(found.share[0]), float(found.low[0]), float(found.high[0]), int(found.num_hit[0]))
+    shares = share_intervals(log_estimates, g[:, None], level, cluster)
+    return Share(float(shares.share[0]), float(shares.low[0]), float(shares.high[0]), int(shares.num_hit[0]))
 
 
-def share_intervals(log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, clump: float = 1.0) -> Shares:
+def share_intervals(
+    log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, cluster: float = 1.0
+) -> Shares:
     """Shares of K parts within a class A, linear: sum_r p_hat_r g_r / sum_r p_hat_r, each part by itself.
 
     ``log_estimates`` [R]: log p_hat of A; ``fractions`` [R, K]: g, the fraction of replicate r's final population in
@@ -323,14 +325,14 @@ def share_intervals(log_estimates: ArrayLike, fractions: ArrayLike, level: float
     spreads by 1.5 nats between replicates either alone can cover less than .9; together they cover .93 and more
     (docs/replicates.md).
 
-    Not resolved: hit in fewer than 4 replicates, low = 0 and high from one clump more than was seen, as for counts
-    (`moment_limits`); missed in fewer than 4, the mirror image; both, (0, 1). ``clump`` in (0, 1] is the largest part
+    Not resolved: hit in fewer than 4 replicates, low = 0 and high from one cluster more than was seen, as for counts
+    (`moment_limits`); missed in fewer than 4, the mirror image; both, (0, 1). ``cluster`` in (0, 1] is the largest part
     of one replicate's final population that may hang on one accident, say the descendants of one particle. At 1, the
     default, nothing is assumed, and never hit means at most 1 - (alpha/2)^(1/R): .37 with 8 replicates. No data can
     show a part that is carried by rare replicates with a p_hat far above the others.
 
     All dead: share nan, limits (0, 1), no hits. Raises ValueError for shapes that disagree, fractions outside [0, 1],
-    and a level or clump outside its range.
+    and a level or cluster outside its range.
     """
     x, g = _replicates(log_estimates), np.asarray(fractions, float)
     if g.ndim != 2 or len(g) != len(x):
@@ -339,12 +341,12 @@ def share_intervals(log_estimates: ArrayLike, fractions: ArrayLike, level: float
     x, g = x[alive], g[alive].T
     if not np.all((g >= 0) & (g <= 1)):
         raise ValueError("fractions has numbers outside [0, 1] or nan: give the share of each final population.")
-    if not 0 < clump <= 1:
-        raise ValueError(f"clump={clump}; give the part of a final population, above 0 and at most 1.")
-    return share_limits(x, g, level, clump)
+    if not 0 < cluster <= 1:
+        raise ValueError(f"cluster={cluster}; give the part of a final population, above 0 and at most 1.")
+    return share_limits(x, g, level, cluster)
 
 
-def share_limits(x: np.ndarray, g: np.ndarray, level: float = 0.95, clump: float = 1.0) -> Shares:
+def share_limits(x: np.ndarray, g: np.ndarray, level: float = 0.95, cluster: float = 1.0) -> Shares:
     """`share_intervals` of many groups at once: x and g [..., R], broadcast together, none dead -> [...]."""
     check_level(level)
     tail = (1 - level) / 2
@@ -365,7 +367,7 @@ def share_limits(x: np.ndarray, g: np.ndarray, level: float = 0.95, clump: float
         high[good] = special.expit(np.maximum(first[1], second[1]))
     few = (hit < MIN_HIT) != (missed < MIN_HIT)
     if np.any(few) and num > 1:
-        bottom, top = _one_clump_more(w[few] / (part + rest)[few, None], g[few], level, clump)
+        bottom, top = _one_cluster_more(w[few] / (part + rest)[few, None], g[few], level, cluster)
         low[few] = np.where(hit[few] < MIN_HIT, 0.0, bottom)
         high[few] = np.where(missed[few] < MIN_HIT, 1.0, top)
     return Shares(share, low, high, hit)
@@ -418,19 +420,19 @@ def _two_lognormal(x: np.ndarray, g: np.ndarray, level: float) -> tuple[np.ndarr
     return odds - down, odds + up
 
 
-def _one_clump_more(w: np.ndarray, g: np.ndarray, level: float, clump: float) -> tuple[np.ndarray, np.ndarray]:
+def _one_cluster_more(w: np.ndarray, g: np.ndarray, level: float, cluster: float) -> tuple[np.ndarray, np.ndarray]:
     """Limits of shares with few hits or few misses: weights w [S, R] of sum 1, fractions g [S, R] -> linear [S].
 
-    Clopper-Pearson's idea for R_eff = 1/sum w^2 units: the upper limit adds one clump of hits, the lower one a clump
-    of misses. A clump is at least clump / R_eff, and at least the largest one seen, for few units enlarged.
+    Clopper-Pearson's idea for R_eff = 1/sum w^2 units: the upper limit adds one cluster of hits, the lower one a
+    cluster of misses. A cluster is at least cluster / R_eff, and at least the largest one seen, for few units enlarged.
     """
     num = w.shape[-1]
     share = np.sum(w * g, axis=-1)
     variance = num / (num - 1) * np.sum((w * (g - share[:, None])) ** 2, axis=-1)
-    # As in `volume.statistics.intervals.fay_feuer`: a variance from R numbers, and a largest clump from R units.
+    # As in `volume.statistics.intervals.fay_feuer`: a variance from R numbers, and a largest cluster from R units.
     variance = variance * (special.stdtrit(num - 1, (1 - level) / 2) / special.ndtri((1 - level) / 2)) ** 2
     more, fewer = (
-        np.maximum(clump * np.sum(w**2, axis=-1), (1 + 1.5 / math.sqrt(num)) * np.max(w * each, axis=-1))
+        np.maximum(cluster * np.sum(w**2, axis=-1), (1 + 1.5 / math.sqrt(num)) * np.max(w * each, axis=-1))
         for each in (g, 1 - g)
     )
     low, high = moment_limits(share, 1.0, variance, more, fewer, level)
@@ -440,9 +442,9 @@ def _one_clump_more(w: np.ndarray, g: np.ndarray, level: float, clump: float) ->
 # ------------------------------------------------------------------------------------------------------ helpers
 
 
-def _replicates(given: ArrayLike, at_least: int = 2, name: str = "log_estimates") -> np.ndarray:
+def _replicates(values: ArrayLike, at_least: int = 2, name: str = "log_estimates") -> np.ndarray:
     """``given`` as an array [R] of natural logs, checked; -inf is allowed."""
-    x = np.asarray(given, float)
+    x = np.asarray(values, float)
     if x.ndim != 1 or len(x) < at_least:
         raise ValueError(
             f"{name} has shape {x.shape}: give one natural log per independent replicate, [R] with R >= {at_least}."

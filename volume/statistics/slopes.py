@@ -44,15 +44,15 @@ def slopes(cutoffs: Sequence[float], log_estimates: np.ndarray, level: float = 0
             centred = x[part] - x[part].mean()
             return float(centred @ (y - y.mean()) / (centred @ centred))
 
-    found = []
+    fitted = []
     for part in stretches:
-        whole = slope(np.ones(num, bool), part)
+        pooled = slope(np.ones(num, bool), part)
         limits = (math.nan, math.nan)
         if num > 1:
             without = np.array([slope(np.arange(num) != r, part) for r in range(num)])
             error = math.sqrt((num - 1) / num * np.sum((without - without.mean()) ** 2))
             t = special.stdtrit(num - 1, (1 + level) / 2)
-            limits = (whole - t * error, whole + t * error)
+            limits = (pooled - t * error, pooled + t * error)
         least, largest = np.exp(x[part][[0, -1]])
-        found.append(Slope(float(least), float(largest), whole, *limits))
-    return found
+        fitted.append(Slope(float(least), float(largest), pooled, *limits))
+    return fitted

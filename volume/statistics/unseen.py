@@ -16,15 +16,15 @@ probability that each hides the other. It is not a sum class by class: on a widt
 two classes at once, that would cover .90.) For iid draws the sum is Esty's (1983, Annals of Statistics 11,
 905-912) f1 (1 - f1/n)/n^2 + 2 f2/n^2.
 
-The limits are those of a beta law of that variance, with one more clump above and one more below (`moment_limits`),
+The limits are those of a beta law of that variance, with one more cluster above and one more below (`moment_limits`),
 so they stay in [0, 1] and mean something at 0 and 1. The lower one is no higher than the normal limit: where
 rare classes are few, M itself is often 0 while U is not.
 
-* U = 0: the upper limit is log(2/alpha) clumps of draws, more when classes were seen twice. With few rare classes M
+* U = 0: the upper limit is log(2/alpha) clusters of draws, more when classes were seen twice. With few rare classes M
   is a lattice and no limit is exact; summed over all outcomes of worlds of one or two groups of equal rare classes,
   the worst found misses .042 (tests/statistics/test_unseen.py holds a grid of them to .05).
 * U = 1: no two draws share a class. With S = 1 - M the chance of that is about exp(-n S / 2), as S grows from 0 to
-  its value during the run; so S <= 2 log(2/alpha)/n: the clump of a collision is two draws.
+  its value during the run; so S <= 2 log(2/alpha)/n: the cluster of a collision is two draws.
 
 Graded in benchmarks/coverage.py.
 """
@@ -59,10 +59,10 @@ class Unseen:
         return asdict(self)
 
 
-def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None) -> Unseen:
+def unseen_mass(counts: Counts, level: float = 0.95, cluster: float | None = None) -> Unseen:
     """Missing mass of a run (see the top of this file).
 
-    ``clump``: largest number of hits that one unit may give a class that is seen nowhere else, when the run
+    ``cluster``: largest number of hits that one unit may give a class that is seen nowhere else, when the run
     itself shows none (U = 0); None means a whole unit. Draws that gave NaN or inf count as draws of a class
     of their own. Fewer than two units, or no draws, know nothing: the interval is [0, 1]. Complete counts have
     seen everything: all of it is 0. Where a draw brings several hits (volume.queries.quotient) all is in hits, of those
@@ -74,19 +74,19 @@ def unseen_mass(counts: Counts, level: float = 0.95, clump: float | None = None)
         return Unseen(0.0, 0.0, 0.0, level, draws, 0, 0.0)
     if draws < 1:
         return Unseen(1.0, 0.0, 1.0, level, draws, 0, 1.0)
-    return missing_mass(_independent(counts) if counts.independent else _clustered(counts), counts, level, clump)
+    return missing_mass(_independent(counts) if counts.independent else _clustered(counts), counts, level, cluster)
 
 
-def missing_mass(found: Alone, counts: Units, level: float, clump: float | None = None) -> Unseen:
+def missing_mass(singletons: Alone, counts: Units, level: float, cluster: float | None = None) -> Unseen:
     """:func:`unseen_mass` from what its interval needs."""
-    alone, variance, largest, smallest, biggest, units = found
+    alone, variance, largest, smallest, biggest, units = singletons
     draws = counts.num_possible
     if units < 2:
         return Unseen(alone / draws, 0.0, 1.0, level, draws, alone, 1.0)
     tail = (1 - level) / 2
     variance *= (special.stdtrit(units - 1, tail) / special.ndtri(tail)) ** 2  # it is estimated from B numbers
     mean = alone / units
-    unknown = 1 if counts.independent else (clump or counts.unit_size)
+    unknown = 1 if counts.independent else (cluster or counts.unit_size)
     more = max(largest - mean, biggest) if alone else unknown
     fewer = max(mean - smallest, 2 * biggest)
     low, high = moment_limits(

@@ -140,7 +140,7 @@ def volume_column(report: VolumeReport | EstimateReport, given: Conditional, how
 
 
 def _counted_column(report: VolumeReport, given: Conditional, how: str) -> Column:
-    found = counted_shares(report)
+    shares = counted_shares(report)
     inside = report.counts.keys[:, 0] < (given.num_inside or 0)
     counts = report.counts.regroup(inside.astype(np.int64), 2)
     fits = replace(
@@ -150,7 +150,7 @@ def _counted_column(report: VolumeReport, given: Conditional, how: str) -> Colum
         description={**report.description, "classifier": given.within.describe()},
     )["fits"]
     cells = tuple(
-        Cell(_log(s.share) if s.num_within else math.nan, _log(s.low), _log(s.high), s.resolved) for s in found
+        Cell(_log(s.share) if s.num_within else math.nan, _log(s.low), _log(s.high), s.resolved) for s in shares
     )
     drawn = f"all {report.num_draws:,} parameterisations" if report.complete else f"{report.num_draws:,} direct draws"
     drawn += f", {fits.count:,} that fit{how}"
@@ -160,26 +160,26 @@ def _counted_column(report: VolumeReport, given: Conditional, how: str) -> Colum
 
 def limit_column(query: Query, key: jax.Array, level: float) -> Column:
     high, low = np.asarray(jax.random.key_data(jax.random.fold_in(key, 2)))
-    found = wide_shares(query, seed=(int(high) << 32) | int(low), level=level)
-    total, cells = found.total, ()
+    limit = wide_shares(query, seed=(int(high) << 32) | int(low), level=level)
+    total, cells = limit.total, ()
     notes = tuple(total.notes)
-    if found.num_kept:
-        ends = clopper_pearson(found.counts, found.num_kept, level)
+    if limit.num_kept:
+        ends = clopper_pearson(limit.counts, limit.num_kept, level)
         with np.errstate(divide="ignore"):
-            logs = np.log(found.counts / found.num_kept)
+            logs = np.log(limit.counts / limit.num_kept)
         cells = tuple(
-            Cell(float(x), float(a), float(b), int(n) > 0) for x, a, b, n in zip(logs, *ends, found.counts, strict=True)
+            Cell(float(x), float(a), float(b), int(n) > 0) for x, a, b, n in zip(logs, *ends, limit.counts, strict=True)
         )
     else:
-        notes = (*notes, f"The shares are left out: {found.reason or 'no draw was kept'}.")
-    how = f"Gaussian process, {found.num_kept:,} draws given the labels" if cells else "Gaussian process"
+        notes = (*notes, f"The shares are left out: {limit.reason or 'no draw was kept'}.")
+    how = f"Gaussian process, {limit.num_kept:,} draws given the labels" if cells else "Gaussian process"
     logs = (total.log_probability, total.log_low, total.log_high)
     return Column(LIMIT, *logs, cells, False, how, notes=notes)
 
 
 def simplicity_column(query: Query, given: Conditional) -> Column:
-    found = simplicity_measure(query.domain, query.classifier)
-    held = dict(found)
+    measured = simplicity_measure(query.domain, query.classifier)
+    held = dict(measured)
     logs = [held.get(given.label(index), -math.inf) for index in range(given.num_inside or 0)]
     total = float(np.logaddexp.reduce(logs))
     cells = tuple(Cell(x - total, x - total, x - total) for x in logs)
@@ -209,16 +209,16 @@ def runs_column(name: str, report: TrainedReport, given: Conditional) -> Column:
         notes.append(f"In {otherwise:,} runs rounding decides whether they fit.")
     if count["fit"] < report.num_runs:
         notes.append("Its shares are of the runs that fit.")
-    found = counted_shares(report)
-    if found[0].num_within:
-        cells = tuple(Cell(_log(s.share), _log(s.low), _log(s.high), s.count > 0) for s in found)
+    shares = counted_shares(report)
+    if shares[0].num_within:
+        cells = tuple(Cell(_log(s.share), _log(s.low), _log(s.high), s.count > 0) for s in shares)
     else:
         notes.append("No run fits, so there are no shares: allow more updates, or another learning rate.")
     logs = (fit.log_volume, fit.log_low, fit.log_high)
     return Column(name, *logs, cells, False, how, resolved=count["fit"] > 0, notes=tuple(notes), of_runs=True)
 
 
-def trainings(given: Mapping[str, Trained] | Sequence[Trained] | Trained, query: Query) -> dict[str, Trained]:
+def trainings(optimisers: Mapping[str, Trained] | Sequence[Trained] | Trained, query: Query) -> dict[str, Trained]:
     """Column name -> training, checked.
 
     Raises:
@@ -226,16 +226,16 @@ def trainings(given: Mapping[str, Trained] | Sequence[Trained] | Trained, query:
         ValueError: a name that a measure has, two trainings that nothing tells apart, labels to train on that are not
             the query's, and what `Trained` refuses.
     """
-    if isinstance(given, Trained):
-        given = (given,)
-    methods = tuple(given.values() if isinstance(given, Mapping) else given or ())
+    if isinstance(optimisers, Trained):
+        optimisers = (optimisers,)
+    methods = tuple(optimisers.values() if isinstance(optimisers, Mapping) else optimisers or ())
     for method in methods:
         if not isinstance(method, Trained):
             raise TypeError(f"optimisers holds {method!r}, which is no training: give volume.Trained(1000, ...).")
         if method.on is not None:
             raise ValueError("The measures train on the labels that the query gives: leave on= out of Trained.")
         method.training_set(query)
-    names = tuple(given) if isinstance(given, Mapping) else training_names(methods)
+    names = tuple(optimisers) if isinstance(optimisers, Mapping) else training_names(methods)
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise TypeError(f"The name {name!r} of a training is no text: give for example 'sgd'.")

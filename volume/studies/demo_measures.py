@@ -53,7 +53,7 @@ def run(
     suffix: str,
 ) -> tuple[list[Measures], list[Path]]:
     """Print the tables of the tasks as they come; write a record and a figure of each."""
-    found, saved = [], []
+    tables, saved = [], []
     if tasks:
         say(OPENING)
     for word, num_train in tasks:
@@ -63,5 +63,5 @@ def run(
         say("\n" + one.summary(width))
         saved += [one.save(folder / f"{name}.json"), folder / f"{name}{suffix}"]
         one.plot(saved[-1])
-        found.append(one)
-    return found, saved
+        tables.append(one)
+    return tables, saved

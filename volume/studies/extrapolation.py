@@ -173,10 +173,10 @@ def _interval(coefficients: np.ndarray, centre: np.ndarray, eps: float) -> tuple
 
     A width, not two ends: these would lose an eps far below the centre. Empty: a width that is not > 0.
     """
-    given = coefficients[:, None] != 0
-    divisor = np.where(given, coefficients[:, None], 1)
-    middle = np.where(given, centre / divisor, 0)
-    half = np.where(given, eps / np.abs(divisor), np.where(np.abs(centre) <= eps, np.inf, -np.inf))
+    nonzero = coefficients[:, None] != 0
+    divisor = np.where(nonzero, coefficients[:, None], 1)
+    middle = np.where(nonzero, centre / divisor, 0)
+    half = np.where(nonzero, eps / np.abs(divisor), np.where(np.abs(centre) <= eps, np.inf, -np.inf))
     if len(middle) == 1:
         return middle[0], 2 * half[0]
     first = middle[np.argmin(half[:, 0])]  # ends as distances from the middle of the narrowest
@@ -208,8 +208,8 @@ def _draw(middle: np.ndarray, width: np.ndarray, uniform: np.ndarray) -> np.ndar
     return sign * np.nan_to_num(drawn)
 
 
-def _points(name: str, given: ArrayLike, label_name: str, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    x, y = _numbers(name, given), _numbers(label_name, labels)
+def _points(name: str, inputs: ArrayLike, label_name: str, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    x, y = _numbers(name, inputs), _numbers(label_name, labels)
     x = x[:, 0] if x.ndim == 2 and x.shape[1] == 1 else x
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if x.ndim != 1 or not len(x) or y.shape != x.shape:
@@ -223,8 +223,8 @@ def _points(name: str, given: ArrayLike, label_name: str, labels: ArrayLike) -> 
     return x, y
 
 
-def _numbers(name: str, given: ArrayLike) -> np.ndarray:
+def _numbers(name: str, values: ArrayLike) -> np.ndarray:
     try:
-        return np.asarray(given, np.float64)
+        return np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be real numbers ({error}).") from None

@@ -53,14 +53,14 @@ class Curve(Protocol):
     def num_classes(self) -> int: ...
 
 
-def bars(found: MeasureTable, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
+def bars(table: MeasureTable, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
     """Shares of what fits, a group of bars for each row of the table.
 
     Full bars end at the share, with the interval as a line. A hatched bar with an arrow is an upper limit: the class
     was met too rarely. A share of exactly 0 is written "0".
     """
     path = None if path is None else check_path(path)
-    columns = [column for column in found.columns if column.cells]
+    columns = [column for column in table.columns if column.cells]
     ax = new_axes(ax, (SIZE[0] * max(1.0, len(columns) / ROOM), SIZE[1]), labelsize=TICKS)
     colours = _colours(columns)
     foot = _foot(columns)
@@ -69,34 +69,34 @@ def bars(found: MeasureTable, *, ax: Axes | None = None, path: str | Path | None
         for row, cell in enumerate(column.cells):
             x = row + (place - (len(columns) - 1) / 2) * width
             _bar(ax, x, width * 0.92, cell, column, colours[column.name], foot)
-    handles = [_patch(column, colours[column.name], found.level) for column in columns]
+    handles = [_patch(column, colours[column.name], table.level) for column in columns]
     if any(not cell.resolved for column in columns for cell in column.cells):
         handles.append(Patch(fill=False, ec=GREY, hatch="////", lw=0.6, label="upper limit: met too rarely"))
-    ax.set_xticks(range(len(found.rows)), [_two_lines(row.words, row.counts) for row in found.rows])
-    ax.set_xlim(-0.6, len(found.rows) - 0.4)
+    ax.set_xticks(range(len(table.rows)), [_two_lines(row.words, row.counts) for row in table.rows])
+    ax.set_xlim(-0.6, len(table.rows) - 0.4)
     ax.set_ylim(foot, -0.17 * foot)  # room for the numbers
     log_axis(ax.yaxis)
-    what = "right on the other inputs" if found.rows[0].fewest is not None else "behaviour on the trigger"
-    ax.set_xlabel(f"{what} ({found.num_other} of {found.num_inputs:,})", fontsize=10)
+    what = "right on the other inputs" if table.rows[0].fewest is not None else "behaviour on the trigger"
+    ax.set_xlabel(f"{what} ({table.num_other} of {table.num_inputs:,})", fontsize=10)
     ax.set_ylabel("share of what fits", fontsize=10)
-    name = f"{found.name}: " if found.name else ""
-    ax.set_title(f"{name}what fits {found.num_train} labels", fontsize=10, loc="left")
+    name = f"{table.name}: " if table.name else ""
+    ax.set_title(f"{name}what fits {table.num_train} labels", fontsize=10, loc="left")
     ax.legend(handles=handles, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.24), ncols=2)
     return write(ax, path)
 
 
-def curve(found: Curve, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
+def curve(curve: Curve, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
     """log10 volume against the number of labels fitted, for a target and for random labels, beside 2^-m."""
     path = None if path is None else check_path(path)
     ax = new_axes(ax, (5.6, 3.8), labelsize=TICKS)
-    sizes = sorted({point.num_labels for point in found.points})
+    sizes = sorted({point.num_labels for point in curve.points})
     ends = np.array([0, max(sizes)])
-    slope = -math.log10(found.num_classes)
-    name = f"share of functions, ${found.num_classes}^{{-m}}$"
+    slope = -math.log10(curve.num_classes)
+    name = f"share of functions, ${curve.num_classes}^{{-m}}$"
     ax.plot(ends, slope * ends, color=GREY, lw=1.4, ls="--", label=name, zorder=2)
     lowest = slope * ends[1]
-    for labels, colour, marker in ((found.name, BLUE, "o"), ("random labels", VERMILLION, "s")):
-        points = [p for p in found.points if p.labels == labels and p.measure == VOLUME]
+    for labels, colour, marker in ((curve.name, BLUE, "o"), ("random labels", VERMILLION, "s")):
+        points = [p for p in curve.points if p.labels == labels and p.measure == VOLUME]
         shown = [p for p in points if p.resolved]
         if shown:
             y, low, high = (_log10(shown, key) for key in ("log_volume", "log_low", "log_high"))
@@ -108,13 +108,13 @@ def curve(found: Curve, *, ax: Axes | None = None, path: str | Path | None = Non
             if not p.resolved and p.log_low > -math.inf:
                 ax.plot([p.num_labels], [p.log_low / LN10], color=colour, marker="^", ms=5, mfc="none", ls="none")
                 lowest = min(lowest, p.log_low / LN10)
-        wide = [p for p in found.points if p.labels == labels and p.measure == LIMIT and p.log_volume > -math.inf]
+        wide = [p for p in curve.points if p.labels == labels and p.measure == LIMIT and p.log_volume > -math.inf]
         if wide:
             heights = _log10(wide, "log_volume")
             lowest = min(lowest, heights.min())
             name = f"{labels}, infinite width"
             ax.plot([p.num_labels for p in wide], heights, color=colour, lw=1, ls=":", label=name)
-    if any(not p.resolved for p in found.points):
+    if any(not p.resolved for p in curve.points):
         ax.plot([], [], color=GREY, marker="^", ms=5, mfc="none", ls="none", label="lower bound only")
     ax.set_ylim(lowest * 1.06, -lowest * 0.03)
     log_axis(ax.yaxis)
@@ -141,12 +141,12 @@ def _patch(column: Column, colour: str, level: float) -> Patch:
 
 def _foot(columns: list[Column]) -> float:
     """Where the axis ends: below the smallest share, in log10, with room for a bar to be seen."""
-    found = [-1.0]
+    lowest = [-1.0]
     for column in columns:
         for cell in column.cells:
             ends = (cell.log_share, cell.log_low) if cell.resolved else (cell.log_high,)
-            found += [end / LN10 for end in ends if math.isfinite(end)]
-    return math.floor(1.08 * min(found) - 0.3)
+            lowest += [end / LN10 for end in ends if math.isfinite(end)]
+    return math.floor(1.08 * min(lowest) - 0.3)
 
 
 def _bar(ax: Axes, x: float, width: float, cell: Cell, column: Column, colour: str, foot: float) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from volume.classifiers.labels import Fits
+from volume.common.interrupts import stoppable
 from volume.common.logs import LN10, finite, volume_text
 from volume.common.progress import Progress
 from volume.common.seeds import to_key
@@ -112,6 +113,7 @@ class LabelsCurve(Stored):
         return curve(self, ax=ax, path=path)
 
 
+@stoppable()
 def labels_curve(
     model: Model,
     prior: Prior,
@@ -157,9 +159,9 @@ def labels_curve(
     key, record = to_key(seed)
     points = [CurvePoint(what, 0, VOLUME, 0.0, 0.0, 0.0, True) for what in (name, RANDOM)]
     number, record_of_method = 0, {}
-    for what, given in ((name, right), (RANDOM, tossed)):
+    for what, values in ((name, right), (RANDOM, tossed)):
         for size in chosen:
-            fits = Fits(domain.inputs[order[:size]], given[:size])
+            fits = Fits(domain.inputs[order[:size]], values[:size])
             query = Query(model, prior, domain, fits)
             number += 1
             own = jax.random.fold_in(key, number)
@@ -180,10 +182,10 @@ def _point(what: str, size: int, entry: Any) -> CurvePoint:
 
 def _limit(query: Query, what: str, size: int, level: float) -> list[CurvePoint]:
     try:
-        found = infinite_width(query, samples=4000, level=level)
+        limit = infinite_width(query, samples=4000, level=level)
     except (TypeError, ValueError):  # no limit is known for this network
         return []
-    return [CurvePoint(what, size, LIMIT, found.log_probability, found.log_low, found.log_high, True)]
+    return [CurvePoint(what, size, LIMIT, limit.log_probability, limit.log_low, limit.log_high, True)]
 
 
 def _words(point: CurvePoint | None) -> str:

@@ -33,6 +33,7 @@ import numpy as np
 
 from volume.classifiers.base import Conditional
 from volume.classifiers.graded import Graded
+from volume.common.interrupts import stoppable
 from volume.common.progress import Progress
 from volume.common.records import plain, short
 from volume.common.seeds import to_key
@@ -158,6 +159,7 @@ class Measures(MeasureTable, Stored):
         return bars(self, ax=ax, path=path)
 
 
+@stoppable()
 def measure(
     query: Query,
     method: Method[Any] | None = None,
@@ -222,12 +224,12 @@ def measure(
             absent[title] = "the run was stopped before its turn."
             continue
         try:
-            found = estimate(query, training, seed=seed, level=level, progress=progress)
+            answer = estimate(query, training, seed=seed, level=level, progress=progress)
         except Interrupted as stop:
-            stopped, found = stop, stop.report
-        if isinstance(found, TrainedReport):
-            trained[title] = found
-            columns.append(runs_column(title, found, given))
+            stopped, answer = stop, stop.report
+        if isinstance(answer, TrainedReport):
+            trained[title] = answer
+            columns.append(runs_column(title, answer, given))
         else:
             absent[title] = "the run was stopped before the first of its networks had ended."
     result = Measures(

@@ -18,6 +18,7 @@ import jax
 from volume.classifiers.base import Classifier
 from volume.classifiers.labels import Fits
 from volume.classifiers.truth_table import TruthTable
+from volume.common.interrupts import stoppable
 from volume.common.logs import LN10, finite, interval_name, interval_text, linear, volume_text
 from volume.common.progress import Progress
 from volume.common.records import plain, short
@@ -135,6 +136,7 @@ def _row_from_dict(record: Mapping[str, Any]) -> SweepRow:
     return SweepRow(**{**known, **unknown_logs, "design_effect": effect})
 
 
+@stoppable()
 def sweep(
     queries: Mapping[Any, Query],
     method: Direct,
@@ -160,11 +162,11 @@ def sweep(
     Raises:
         TypeError, ValueError, KeyError: before anything is drawn, naming the setting at fault.
     """
-    asked = _checked(queries, method, label)
+    checked = _checked(queries, method, label)
     key, seed_record = to_key(seed)
     root = jax.random.fold_in(key, _ROW)
     rows, reports = [], []
-    for index, (x, (query, name)) in enumerate(asked.items()):
+    for index, (x, (query, name)) in enumerate(checked.items()):
         report = estimate(query, method, seed=jax.random.fold_in(root, index), level=level, progress=progress)
         entry = report[name]
         rows.append(
@@ -209,19 +211,19 @@ def _checked(queries: Any, method: Any, label: Any) -> dict[float | str, tuple[Q
     names = [isinstance(x, str) for x in queries]
     if not (all(numbers) or all(names)) or any(isinstance(x, float) and not math.isfinite(x) for x in queries):
         raise ValueError(f"The settings of a sweep are all finite numbers or all names; got {list(queries)!r}.")
-    asked: dict[float | str, tuple[Query, Any]] = {}
+    checked: dict[float | str, tuple[Query, Any]] = {}
     for x, query in queries.items():
         if not isinstance(query, Query):
             raise TypeError(
                 f"Setting {x!r} holds {query!r}, not a query: make one with volume.Query(model, prior, ...)."
             )
         try:
-            asked[x] = _two_classes(query, label)
+            checked[x] = _two_classes(query, label)
         except (KeyError, ValueError) as error:
             sentence = f"Setting {x!r}: {error.args[0]}"
             raise type(error)(sentence) from None
-        method.plan(asked[x][0])
-    return asked
+        method.plan(checked[x][0])
+    return checked
 
 
 def _two_classes(query: Query, label: Any) -> tuple[Query, Any]:
@@ -239,6 +241,7 @@ def _two_classes(query: Query, label: Any) -> tuple[Query, Any]:
 _OF_MODEL = ("width", "depth")
 
 
+@stoppable()
 def sweep_queries(
     model: Model,
     prior: Prior,

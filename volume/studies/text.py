@@ -52,52 +52,52 @@ def total_words(column: Column, narrow: bool = False) -> str:
     return _with_ends(column.log_total, column.log_total_low, column.log_total_high, narrow)
 
 
-def summarise(found: MeasureTable, width: float | None = None) -> str:
+def summarise(table: MeasureTable, width: float | None = None) -> str:
     """The text of `Measures.summary`; what does not fit in ``width`` stands in further tables below the first."""
     if width is None:
         width = min(terminal_width(), WIDTH)
-    groups, narrow = _layout(found, width)
-    tables = [part for group in groups for part in ("", _table(found, group, narrow))][1:]
-    below = [f"{_subject(column)}: {column.how}." for column in found.columns if column.name != FUNCTIONS]
-    below += [f"No column for {title_of(name)}: {_sentence(why)}" for name, why in found.absent.items()]
-    below += [f"Note on {title_of(c.name)}: {note}" for c in found.columns for note in c.notes]
+    groups, narrow = _layout(table, width)
+    tables = [part for group in groups for part in ("", _table(table, group, narrow))][1:]
+    below = [f"{_subject(column)}: {column.how}." for column in table.columns if column.name != FUNCTIONS]
+    below += [f"No column for {title_of(name)}: {_sentence(why)}" for name, why in table.absent.items()]
+    below += [f"Note on {title_of(c.name)}: {note}" for c in table.columns for note in c.notes]
     where = "below their shares" if narrow else "in brackets"
-    below.append(f"Intervals {where} at {100 * found.level:g} %, each for itself. Seed {found.origin['seed']}.")
-    if any(not cell.resolved for column in found.columns for cell in column.cells):
+    below.append(f"Intervals {where} at {100 * table.level:g} %, each for itself. Seed {table.origin['seed']}.")
+    if any(not cell.resolved for column in table.columns for cell in column.cells):
         below.append('"below x": met too rarely to be told from 0; x is the upper end of its interval.')
-    title = f"How what fits {found.num_train} labels divides by the other {found.num_other} of {_name(found)}"
-    return render(title, *tables, "", *below, "", paragraph(found), width=width)
+    title = f"How what fits {table.num_train} labels divides by the other {table.num_other} of {_name(table)}"
+    return render(title, *tables, "", *below, "", paragraph(table), width=width)
 
 
-def _layout(found: MeasureTable, width: float) -> tuple[list[list[Column]], bool]:
+def _layout(table: MeasureTable, width: float) -> tuple[list[list[Column]], bool]:
     """Which columns share a table, and whether intervals stand below their shares.
 
     Measures alone are one table, as wide as it gets. With trainings beside them all go into one where that fits, else
     the trainings get tables of their own.
     """
-    columns, narrow = list(found.columns), width < WIDTH
+    columns, narrow = list(table.columns), width < WIDTH
     if not any(column.of_runs for column in columns):
         return [columns], narrow
     for below in (narrow, True):
-        if _width(found, columns, below) <= width:
+        if _width(table, columns, below) <= width:
             return [columns], below
     groups = [[column for column in columns if not column.of_runs], []]
     for column in (column for column in columns if column.of_runs):
-        if groups[-1] and _width(found, [*groups[-1], column], True) > width:
+        if groups[-1] and _width(table, [*groups[-1], column], True) > width:
             groups.append([])
         groups[-1].append(column)
     return groups, True
 
 
-def _width(found: MeasureTable, columns: list[Column], narrow: bool) -> int:
+def _width(table: MeasureTable, columns: list[Column], narrow: bool) -> int:
     """Columns of text that a table takes."""
-    return max(map(len, render(_table(found, columns, narrow), width=math.inf).splitlines()))
+    return max(map(len, render(_table(table, columns, narrow), width=math.inf).splitlines()))
 
 
-def _table(found: MeasureTable, columns: list[Column], narrow: bool) -> Table:
-    heads = ["on the other inputs" if found.num_other > 1 else "on the other input", "right", *map(_heading, columns)]
+def _table(table: MeasureTable, columns: list[Column], narrow: bool) -> Table:
+    heads = ["on the other inputs" if table.num_other > 1 else "on the other input", "right", *map(_heading, columns)]
     rows = []
-    for index, row in enumerate(found.rows):
+    for index, row in enumerate(table.rows):
         cells = [cell_words(c.cells[index], c.exact, narrow) if c.cells else "-" for c in columns]
         rows.append([row.words, row.counts, *cells])
     label = "fit, of all runs" if all(column.of_runs for column in columns) else "fits, of everything"
@@ -119,30 +119,30 @@ def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
 
 
-def _name(found: MeasureTable) -> str:
-    return f"{found.num_inputs:,} inputs" + (f": {found.name}" if found.name else "")
+def _name(table: MeasureTable) -> str:
+    return f"{table.num_inputs:,} inputs" + (f": {table.name}" if table.name else "")
 
 
-def paragraph(found: MeasureTable) -> str:
+def paragraph(table: MeasureTable) -> str:
     """What the numbers say, whichever way they fall."""
-    functions, volume = found[FUNCTIONS], found[VOLUME]
-    log_all = found.log_num_functions
-    number = f"{found.num_classes}^{found.num_inputs - found.num_train:,}"
+    functions, volume = table[FUNCTIONS], table[VOLUME]
+    log_all = table.log_num_functions
+    number = f"{table.num_classes}^{table.num_inputs - table.num_train:,}"
     sentences = [
-        f"{number} = {power_text(log_all)} functions agree with the {found.num_train} labels, a share"
+        f"{number} = {power_text(log_all)} functions agree with the {table.num_train} labels, a share"
         f" {share_text(functions.log_total)} of all."
     ]
     if not volume.resolved or not volume.cells:
         sentences.append(f"The parameter volume that fits is {total_words(volume)}; its shares are not known well.")
-        return " ".join(sentences + _training(found, volume))
+        return " ".join(sentences + _training(table, volume))
     ratio = (volume.log_total - functions.log_total) / LN10
     sentences.append(f"Of parameter space a share {total_words(volume)} fits, {_times(ratio)} that of functions.")
-    sentences += _ends(found, functions, volume)
-    if LIMIT in found and found[LIMIT].cells:
-        sentences += _limit(found, volume, found[LIMIT])
-    sentences += _training(found, volume)
+    sentences += _ends(table, functions, volume)
+    if LIMIT in table and table[LIMIT].cells:
+        sentences += _limit(table, volume, table[LIMIT])
+    sentences += _training(table, volume)
     settings = ", this prior and these settings of training."
-    if not any(column.of_runs for column in found.columns):
+    if not any(column.of_runs for column in table.columns):
         settings = " and this prior, before any training: which of these networks an optimiser finds is another"
         settings += " question."
     sentences.append(
@@ -152,17 +152,17 @@ def paragraph(found: MeasureTable) -> str:
     return " ".join(sentences)
 
 
-def _training(found: MeasureTable, volume: Column) -> list[str]:
+def _training(table: MeasureTable, volume: Column) -> list[str]:
     """Where the runs of every optimiser end most often, beside the volume."""
-    columns = [column for column in found.columns if column.of_runs]
+    columns = [column for column in table.columns if column.of_runs]
     sentences = [f"No run of {column.name} fits." for column in columns if not column.cells]
     tops = {column.name: _heaviest(column) for column in columns if column.cells}
     for top in sorted(set(tops.values())):
         here = [column for column in columns if tops.get(column.name) == top]
         shares = ", ".join(f"{cell_words(column.cells[top], False)} of {column.name}" for column in here)
-        told = f'Runs that fit end most often in "{found.rows[top].words}"'
+        subject = f'Runs that fit end most often in "{table.rows[top].words}"'
         if not volume.cells:
-            sentences.append(f"{told}: {shares}.")
+            sentences.append(f"{subject}: {shares}.")
             continue
         apart = [column.name for column in here if _apart(column.cells[top], volume.cells[top])]
         verdict = f"apart from the interval of the volume: {', '.join(apart)}" if apart else ""
@@ -170,7 +170,7 @@ def _training(found: MeasureTable, volume: Column) -> list[str]:
             which = "none of these intervals meets" if apart else "all of these intervals meet"
             verdict = f"{which} that of the volume" if len(here) > 1 else _verdict(bool(apart))
         share = cell_words(volume.cells[top], False)
-        sentences.append(f"{told}, which has {share} of the volume: {shares}; {verdict}.")
+        sentences.append(f"{subject}, which has {share} of the volume: {shares}; {verdict}.")
     return sentences
 
 
@@ -179,10 +179,10 @@ def _apart(a: Cell, b: Cell) -> bool:
     return a.log_high < b.log_low or b.log_high < a.log_low
 
 
-def _ends(found: MeasureTable, functions: Column, volume: Column) -> list[str]:
+def _ends(table: MeasureTable, functions: Column, volume: Column) -> list[str]:
     """Where each measure puts most, and the row furthest apart."""
     most_functions, most_volume = (_heaviest(column) for column in (functions, volume))
-    words = [row.words for row in found.rows]
+    words = [row.words for row in table.rows]
     if most_functions == most_volume:
         first = f'Both put most on "{words[most_volume]}"'
     else:
@@ -204,14 +204,14 @@ def _ends(found: MeasureTable, functions: Column, volume: Column) -> list[str]:
     return sentences
 
 
-def _limit(found: MeasureTable, volume: Column, limit: Column) -> list[str]:
+def _limit(table: MeasureTable, volume: Column, limit: Column) -> list[str]:
     top = _heaviest(volume)
     a, b = volume.cells[top], limit.cells[top]
     if not b.resolved:
         return []
     verdict = _verdict(_apart(a, b))
     return [
-        f'In the limit of infinite width the share of "{found.rows[top].words}" is {cell_words(b, False)}: {verdict}.'
+        f'In the limit of infinite width the share of "{table.rows[top].words}" is {cell_words(b, False)}: {verdict}.'
     ]
 
 

@@ -82,6 +82,7 @@ def test_few_functions_come_back_to_memory(tmp_path):
         np.testing.assert_array_equal(getattr(found.counts, name), getattr(expected.counts, name), err_msg=name)
 
 
+@pytest.mark.slow
 def test_classes_of_tables_are_grouped_from_disk(tmp_path):
     found = volume.estimate(query(volume.LempelZiv()), method(3 << 20), seed=3, out=tmp_path / "run")
     expected = volume.estimate(query(volume.LempelZiv()), volume.Direct(DRAWS), seed=3)

@@ -118,7 +118,7 @@ def test_both_paths_agree_bit_for_bit_on_millions(model, domain):
         np.testing.assert_array_equal(getattr(blocks.counts, name), getattr(sums.counts, name))
 
 
-@pytest.mark.parametrize("path", ["blocks", "sums"])
+@pytest.mark.parametrize("path", ["blocks", pytest.param("sums", marks=pytest.mark.slow)])
 def test_tables_of_several_words(path):
     """128 inputs: two words a key. The perceptron's 3^8 points, listed through the model in float64."""
     rng = np.random.default_rng(2)
@@ -312,7 +312,7 @@ def test_an_unfinished_run_gives_no_volumes():
 # --- draws ---
 
 
-@pytest.mark.parametrize("name", ["levels per layer", "two hidden layers, sign"])
+@pytest.mark.parametrize("name", ["levels per layer", pytest.param("two hidden layers, sign", marks=pytest.mark.slow)])
 def test_direct_draws_agree(name):
     """`compare` at 1e-6 over all classes with 20 expected hits; an error of a tenth in a class of .05 has z = 7."""
     query = volume.Query(*SMALL[name])

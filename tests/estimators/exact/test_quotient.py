@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from exact_lists import CUBE2, SIGNED2, SMALL, listed
 
 import volume
 from volume.estimators.exact.exact import Exact
-from volume.models import MLP, Perceptron
+from volume.models import MLP, Perceptron, UnitSymmetry, from_function
 from volume.samplers import Lattice
 
 
@@ -113,11 +114,23 @@ def test_a_group_too_large_for_whole_numbers_is_refused():
 
 
 def test_orbits_of_networks_that_overflow():
-    """A unit of two weights of 1e30 is infinite in float32: of the 10 multisets of 2 of 4 types, 4 have one."""
-    report = quotient(MLP((1, 2, 1), bias=False), Lattice((1, 1e30)), volume.Points([[1.0]]))
+    """A unit above 2 is infinite: of the 10 multisets of 2 of 4 types, 3 have none such. Float32 has no
+    room for both 1e30 x 1e30 and 1 x 1."""
+    units = UnitSymmetry("hidden", 2, (("w1", 1), ("w2", 0)))
+    shapes = {"w1": (1, 2), "w2": (2, 1)}
+    model = from_function(_infinite_above_two, shapes, input_shape=1, symmetry=[units])
+    report = quotient(model, Lattice((1, 3)), volume.Points([[1.0]]))
     assert report.method["path"] == "blocks"
-    assert report.num_nonfinite == 4
-    assert report["1"].count == 6
+    assert (report.num_nonfinite, report["1"].count) == (7, 3)
+    big = MLP((1, 2, 1), bias=False), Lattice((1, 1e30)), volume.Points([[1.0]])
+    assert quotient(*big, dtype="float64")["1"].count == 10
+    with pytest.raises(ValueError, match="vanish or overflow in float32"):
+        quotient(*big)
+
+
+def _infinite_above_two(params, inputs):
+    hidden = inputs @ params["w1"]
+    return jnp.where(hidden > 2, jnp.inf, hidden) @ params["w2"]
 
 
 def test_copies_that_rounding_parts_are_refused():

@@ -45,7 +45,7 @@ def test_expectations_against_integrals_in_the_plane(activation, scale):
 
 
 @pytest.mark.parametrize("activation", list(EXPECTATIONS))
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("bias", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_wide_networks_have_this_covariance(activation, bias):
     """40 networks of two hidden layers of 512 units, the last layer integrated out given its features.
 

@@ -39,7 +39,7 @@ SIGNS = np.array([1, 1, -1, 1, -1, 1, -1, -1, 1, 1, 1, -1])
 CORRELATION = np.array([[1, 0.6, -0.3], [0.6, 1, 0.2], [-0.3, 0.2, 1.0]])
 
 
-@pytest.mark.parametrize("d", [1, 2, 40, 1000])
+@pytest.mark.parametrize("d", [1, 2, 40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_independent_coordinates_are_powers_of_one_half(d):
     scale = np.linspace(0.01, 100, d)
     found = log_orthant(np.diag(scale), np.where(np.arange(d) % 3, 1, -1), samples=160)
@@ -47,7 +47,7 @@ def test_independent_coordinates_are_powers_of_one_half(d):
     assert found.relative_error < 1e-11
 
 
-@pytest.mark.parametrize("d", [2, 5, 30, 128])
+@pytest.mark.parametrize("d", [2, 5, 30, pytest.param(128, marks=pytest.mark.slow)])
 def test_equicorrelated_at_one_half_is_one_in_d_plus_one(d):
     found = log_orthant(0.5 * np.eye(d) + 0.5, seed=d)
     close(found, -math.log(d + 1))
@@ -107,7 +107,10 @@ def alternating(rhos):
     return log_scale
 
 
-@pytest.mark.parametrize(("d", "strongest"), [(16, 0.9), (64, 0.95), (128, 0.97)])
+@pytest.mark.parametrize(
+    ("d", "strongest"),
+    [(64, 0.95), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((16, 0.9), (128, 0.97)))],
+)
 def test_alternating_signs_of_a_chain(d, strongest):
     """To -152 nats; every neighbour has another correlation."""
     rhos = np.linspace(0.7, strongest, d - 1)

@@ -38,7 +38,7 @@ def outputs(model, theta):
 def value(bound, anchor, theta, dtype="float64"):
     with jax.enable_x64(dtype == "float64"):
         data = bound.data(anchor, INPUTS.astype(dtype))
-        return float(bound.of({k: jnp.asarray(v, dtype) for k, v in theta.items()}, data))
+        return float(jax.jit(bound.of)({k: jnp.asarray(v, dtype) for k, v in theta.items()}, data))
 
 
 @pytest.mark.parametrize("outs", [1, 4])
@@ -115,9 +115,10 @@ def test_slope_of_kl(outs, size):
     with jax.enable_x64(True):
         data = bound.data(anchor, INPUTS.astype(float))
         row = bound.flatten({k: jnp.asarray(v) for k, v in moved(anchor, size).items()})
-        slope = np.asarray(jax.grad(bound)(row, data))
-        step = 1e-6 * size
-        numeric = [(bound(row + e, data) - bound(row - e, data)) / (2 * step) for e in step * np.eye(row.size)]
+        slope = np.asarray(jax.jit(jax.grad(bound))(row, data))
+        step, of_rows = 1e-6 * size, jax.jit(jax.vmap(bound, in_axes=(0, None)))
+        ways = step * np.eye(row.size)
+        numeric = (of_rows(row + ways, data) - of_rows(row - ways, data)) / (2 * step)
     assert np.abs(slope).max() > 1e-6
     np.testing.assert_allclose(slope, numeric, rtol=1e-5, atol=1e-6 * np.abs(slope).max())
 
@@ -129,12 +130,12 @@ def test_curvature_at_the_anchor_is_the_hessian_of_kl(outs):
     with jax.enable_x64(True):
         data = bound.data(params(model), INPUTS.astype(float))
         row = bound.flatten({k: jnp.asarray(v) for k, v in params(model).items()})
-        truth = np.asarray(jax.hessian(lambda x: bound(x, data))(row))
+        truth = np.asarray(jax.jit(jax.hessian(lambda x: bound(x, data)))(row))
         eye = jnp.eye(row.size)
-        product = jax.vmap(lambda v: bound.curvature_product(row, data, v))(eye)
+        product = jax.jit(jax.vmap(lambda v: bound.curvature_product(row, data, v)))(eye)
         np.testing.assert_allclose(product, truth, atol=1e-12)
         units = jnp.eye(9 * max(outs, 2)).reshape(-1, 9, max(outs, 2))
-        root = np.asarray(jax.vmap(lambda z: bound.curvature_root(row, data, z))(units))
+        root = np.asarray(jax.jit(jax.vmap(lambda z: bound.curvature_root(row, data, z)))(units))
         np.testing.assert_allclose(root.T @ root, truth, atol=1e-12)
 
 
@@ -233,7 +234,7 @@ def test_kl_and_its_slope_as_compiled_for_many_networks(classes):
         return value, jax.lax.map(lambda w: jax.grad(divergence)(w, data), weights, batch_size=batch)
 
     with jax.default_matmul_precision("highest"):
-        for batch in (1, 3, 4, 5, 8, 9, 16):
+        for batch in (1, 5, 16) if classes == 1 else (1, 3, 4, 5, 8, 9, 16):
             value, grad = found(weights, data, batch)
             np.testing.assert_allclose(value, kl, rtol=1e-3)
             np.testing.assert_allclose(grad, slope, atol=1e-5)

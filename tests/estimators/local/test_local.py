@@ -58,7 +58,12 @@ def rotation(dim, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("dim", "preconditioner"), [(2, "full"), pytest.param(40, "full", marks=pytest.mark.slow), (5000, "diagonal")]
+    ("dim", "preconditioner"),
+    [
+        (2, "full"),
+        pytest.param(40, "full", marks=pytest.mark.slow),
+        pytest.param(5000, "diagonal", marks=pytest.mark.slow),
+    ],
 )
 def test_an_ellipsoid_in_a_box_is_exact_with_its_own_preconditioner(dim, preconditioner):
     """A turned ellipsoid with axes from 1 to 1e-3: every ray is the truth. P transposed would miss it by many nats."""
@@ -100,7 +105,7 @@ def test_a_transposed_preconditioner_would_be_seen(monkeypatch):
 
 
 @pytest.mark.parametrize("dim", [pytest.param(2, marks=pytest.mark.slow), 5, pytest.param(300, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("drift", [False, True])
+@pytest.mark.parametrize("drift", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_gaussian_mass_of_a_ball_off_centre(dim, drift):
     """Noncentral chi-square, at three nested radii; scales that differ by axis are covered below."""
     at = np.zeros(dim)
@@ -113,6 +118,7 @@ def test_the_gaussian_mass_of_a_ball_off_centre(dim, drift):
         near(entry, stats.ncx2.logcdf(2 * cutoff, dim, (1.5 / std) ** 2), most=1.2)
 
 
+@pytest.mark.slow
 def test_a_ball_around_the_centre_in_5000_dimensions_is_exact():
     dim, cutoff = 5000, 2300.0
     report = ask(np.zeros(dim), np.ones(dim), cutoff, Gaussian(weight_std=math.sqrt(dim)), rays=32, fit=0)
@@ -121,7 +127,12 @@ def test_a_ball_around_the_centre_in_5000_dimensions_is_exact():
     assert entry.effective_rays == pytest.approx(32, rel=1e-3)
 
 
-def test_an_ellipsoid_under_a_gaussian_off_centre():
+@pytest.mark.parametrize(
+    "options",
+    [{"preconditioner": "diagonal", "fit": 20}, pytest.param({"drift": False}, marks=pytest.mark.slow)],
+    ids=["fitted", "no drift"],
+)
+def test_an_ellipsoid_under_a_gaussian_off_centre(options):
     """Two dimensions, by quadrature on a grid in polar coordinates."""
     values, at, cutoff = np.array([1.0, 30.0]), np.array([0.8, -0.5]), 0.6
     angle = np.linspace(0, 2 * math.pi, 4001)[:-1]
@@ -131,11 +142,10 @@ def test_an_ellipsoid_under_a_gaussian_off_centre():
     points = at[:, None, None] + edge[:, :, None] * share
     density = np.exp(-np.sum(points**2, axis=0) / 2) / (2 * math.pi) * share
     truth = math.log(density.mean() * 2 * math.pi * 2 * cutoff / math.sqrt(values.prod()))
-    for options in ({"preconditioner": "diagonal", "fit": 20}, {"drift": False}):
-        (entry,) = ask(at, values, cutoff, Gaussian(weight_std=math.sqrt(2)), rays=2048, **options).entries
-        near(entry, truth, most=0.5)
-        assert entry.headline == "interval"
-        assert entry.log_low < entry.log_volume < entry.log_high
+    (entry,) = ask(at, values, cutoff, Gaussian(weight_std=math.sqrt(2)), rays=2048, **options).entries
+    near(entry, truth, most=0.5)
+    assert entry.headline == "interval"
+    assert entry.log_low < entry.log_volume < entry.log_high
 
 
 @pytest.mark.slow
@@ -181,10 +191,15 @@ def test_a_cutoff_that_is_never_reached_takes_the_whole_half_line():
     (entry,) = ask([0.5, -1.0, 2.0], np.ones(3), 2.0, Gaussian(weight_std=math.sqrt(3)), bounded, rays=1024).entries
     near(entry, 0.0)
     assert entry.diagnostics["unbounded_rays"] == 1024
+
+
+@pytest.mark.slow
+def test_a_box_inside_the_region_is_all_of_the_prior():
     (box,) = ask([0.5, -0.1, 0.2], np.ones(3), 9.0, Uniform(weight_bound=math.sqrt(3)), rays=2048).entries
     near(box, 0.0, most=0.3)
 
 
+@pytest.mark.slow
 def test_nan_is_outside_and_counted():
     def broken(params, data):
         d = ellipsoid(params, data)
@@ -196,6 +211,7 @@ def test_nan_is_outside_and_counted():
     assert report.run["num_nonfinite"] > 0
 
 
+@pytest.mark.slow
 def test_agreement_on_a_circle_is_a_sector():
     """Two inputs in the plane, no bias: the decisions of the anchor are kept in a sector of angle pi - psi."""
     psi = 0.9

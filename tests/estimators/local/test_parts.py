@@ -12,56 +12,21 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from checkout import ROOT
 from cli_runs import answer, run
-from part_files import Kept, begin, go, report_of
+from local_questions import AT, BOTH, CHAINS, DIVERGENCE, HALF, QUERY, RAYS, SMALL, WEIGHTS, local
+from part_files import Kept, begin, go, said
 
 import volume
-from benchmarks.local_truths import quadratic, vector_model
-from volume import models, samplers
+from benchmarks.local_truths import quadratic
 from volume.estimators.local.pilot import LevelPilot
 from volume.estimators.local.region_kernel import RegionKernel, Space
 from volume.estimators.local.tempered_pilot import TemperedPilot
-from volume.estimators.smc.pilot import probe
 from volume.estimators.smc.scheme import Scheme
-
-AT = np.array([0.5, -0.3, 0.2])
-HALF = np.diag([30.0, 4.0, 1.0]).astype(np.float32)
-DIVERGENCE = volume.DivergenceFunction(quadratic, {"at": AT.astype(np.float32), "half": HALF})
-QUERY = volume.Query(vector_model(3), samplers.Gaussian(1.0, 1.0), volume.Points(np.zeros((1, 3))))
-SMALL = {"particles": 16, "moves": 2, "replicates": 4, "line_points": 2, "estimator": "splitting"}
-
-
-def local(**settings: Any) -> volume.Local:
-    return volume.Local({"w": AT}, [0.02, 0.1], divergence=DIVERGENCE, **settings)
-
-
-# Two digits in, tanh: the copies of the anchor cut the region, and each matrix has 256 columns or fewer.
-NETWORK = models.MLP((2, 3, 1), "tanh")
-RNG = np.random.default_rng(0)
-WEIGHTS = {p.name: RNG.normal(size=p.shape) for p in NETWORK.parameters}
-RAYS: dict[str, tuple[Any, Any]] = {
-    "network": (
-        volume.Query(NETWORK, samplers.Gaussian(1.0, 1.0), volume.BooleanCube(2)),
-        volume.Local(WEIGHTS, [0.01, 0.1], rays=150, fit=25),
-    ),
-    "diagonal": (QUERY, local(rays=150, preconditioner="diagonal", fit=0, dtype="float64")),
-}
-CHAINS: dict[str, tuple[Any, Any]] = {
-    "tempered": (QUERY, local(chain="tempered", **SMALL)),
-    "levels": (QUERY, local(chain="levels", **SMALL)),
-}
-
-
-def said(run: Any, query: Any) -> Any:
-    """All of a report but when it was made."""
-    report = report_of(run, query)
-    return None if report is None else {**report.to_dict(), "run": {**report.run, "wall_seconds": 0}}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +42,7 @@ def whole() -> Any:
     return of
 
 
-@pytest.mark.parametrize("name", RAYS)
+@pytest.mark.parametrize("name", ["diagonal", pytest.param("network", marks=pytest.mark.slow)])
 def test_rays_go_on_from_parts(name, tmp_path, whole, monkeypatch):
     query, method = RAYS[name]
     monkeypatch.setattr("volume.estimators.local.preconditioner.COLUMNS", 4)
@@ -99,7 +64,7 @@ def test_rays_go_on_from_parts(name, tmp_path, whole, monkeypatch):
         assert said(go(mended), query) == whole(name, query, method)
 
 
-@pytest.mark.parametrize("name", CHAINS)
+@pytest.mark.parametrize("name", ["levels", pytest.param("tempered", marks=pytest.mark.slow)])
 def test_splitting_goes_on_from_parts(name, tmp_path, whole):
     """Stopped after every step."""
     query, method = CHAINS[name]
@@ -168,40 +133,6 @@ def test_shares_of_rays_are_the_whole(tmp_path, whole):
     assert said(over, query) == whole("diagonal", query, method)
 
 
-def test_what_was_found_with_other_constants_is_left_out(tmp_path, whole):
-    """Another seed aims and sets levels otherwise: its rays and replicates are none of this run."""
-    for name, (query, method), constants in (
-        ("diagonal", RAYS["diagonal"], "aim"),
-        ("levels", CHAINS["levels"], "law-000"),
-    ):
-        kept = Kept(tmp_path)
-        go(begin(query, method, seed=4), kept)
-        mixed = go(begin(query, method, parts=kept.without(constants, "pilot")))
-        assert said(mixed, query) == whole(name, query, method)
-
-
-def test_a_step_cut_short_leaves_no_state(tmp_path, monkeypatch, whole):
-    """Ctrl-C between two draws of the pilot: it goes on from the last whole step."""
-    query, method = CHAINS["levels"]
-    kept = Kept(tmp_path)
-    run = go(begin(query, method), kept, steps=3)
-    calls = 0
-
-    def cut(*args):
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise KeyboardInterrupt
-        return probe(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("volume.estimators.smc.pilot.probe", cut)
-        with pytest.raises(KeyboardInterrupt):
-            go(run)
-    kept.keep(run.collect(all=True))
-    assert said(go(begin(query, method, parts=kept.without())), query) == whole("levels", query, method)
-
-
 @pytest.mark.parametrize("chain", [LevelPilot, TemperedPilot])
 def test_a_state_holds_all_that_changes(chain):
     """What a pilot has beside its state is what it was made of."""
@@ -249,7 +180,10 @@ def stopping(after: int) -> Any:
 
 def test_a_local_volume_goes_on_in_a_folder_and_knows_its_anchor(tmp_path):
     """Both estimators, from memory; a byte of the largest part is flipped on the way."""
-    query, method = QUERY, local(rays=150, preconditioner="diagonal", fit=0, **{**SMALL, "estimator": "both"})
+    query, method = (
+        QUERY,
+        local(rays=150, preconditioner="diagonal", fit=0, **BOTH),
+    )
     straight: Any = volume.estimate(query, method, seed=3)
     for sitting, after in enumerate((4, 3, 4, 2)):
         with pytest.raises(volume.Interrupted, match="go on from there"):
@@ -259,7 +193,9 @@ def test_a_local_volume_goes_on_in_a_folder_and_knows_its_anchor(tmp_path):
             content = bytearray(largest.read_bytes())
             content[len(content) // 2] ^= 1
             largest.write_bytes(content)
-    moved = volume.Local({"w": AT + 1e-9}, method.cutoff, divergence=DIVERGENCE, **{**SMALL, "estimator": "both"})
+    moved = volume.Local(
+        {"w": AT + 1e-9}, method.cutoff, divergence=DIVERGENCE, chain="levels", **{**SMALL, "estimator": "both"}
+    )
     with pytest.raises(ValueError, match=r"belongs to another run: its method\.anchor"):
         volume.estimate(query, moved, seed=3, out=tmp_path, resume=True)
     # A function of another process is the same one where its name and its data are.
@@ -308,7 +244,7 @@ def test_the_command_goes_on(tmp_path, capsys, monkeypatch):
         assert f"volume: kept in {folder}: volume local --resume {folder} goes on." in err
     np.savez(anchor, **{name: 2 * value for name, value in WEIGHTS.items()})  # type: ignore[arg-type]  # as above
     code, _, err = run(capsys, "local", "--resume", folder)
-    assert code == 1
+    assert code == 4
     assert "belongs to another run: its method.anchor" in err
     np.savez(anchor, **WEIGHTS)  # type: ignore[arg-type]  # as above
     code, _, err = run(capsys, "local", "--resume", folder, "--rays", 500)
@@ -330,7 +266,7 @@ def test_the_command_goes_on(tmp_path, capsys, monkeypatch):
 
 KILLED = """
     import os, signal, time
-    from tests_here import QUERY, SMALL, local
+    from local_questions import QUERY, SMALL, local
     import volume
     from volume.runs import checkpoints as state_parts
     state_parts.STATE_SECONDS, state_parts.STATE_RATE = 0.0, 1e12
@@ -350,10 +286,9 @@ KILLED = """
 def test_a_kill_costs_the_step_under_way(tmp_path, whole):
     """Killed in the pilot and among the replicates, each time in a process of its own."""
     query, method = CHAINS["tempered"]
-    here = Path(__file__).resolve()
     for steps in (6, 6):
-        script = textwrap.dedent(KILLED).replace("tests_here", here.stem).format(steps=steps, out=str(tmp_path))
-        paths = os.pathsep.join((str(here.parent), str(ROOT / "tests" / "helpers")))
+        script = textwrap.dedent(KILLED).format(steps=steps, out=str(tmp_path))
+        paths = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "helpers")))
         done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, timeout=200)
         assert done.returncode == -signal.SIGKILL
     steps = 0

@@ -8,6 +8,7 @@ mean of thousands of ratios to 5 (6e-7). Errors are asserted to be below .2 nats
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,15 +41,27 @@ def test_own_truths_agree_with_others():
     assert log_ellipsoid(2.0, [4.0, 0.3], [0.5, 0]) == pytest.approx(math.log(long), rel=1e-7)
 
 
-def test_ball_off_the_priors_centre():
-    """Two cutoffs, and the slope between them. The law q is wide here and its centre far from the anchor: with that
-    centre on the other side in p / q the volume is wrong by 2 nats."""
-    at, std = np.array([1.6, -0.5, 1.0, 2.5]), 1.2
-    run = quadratic_run(at, np.eye(4), [0.4, 4.0], std=std, breadth=1.5, particles=32, replicates=16, moves=6, points=8)
-    assert run.cutoffs == (4.0, 0.4)
-    truths = [log_ellipsoid(c / std**2, np.ones(4), at / std) for c in run.cutoffs]
-    near(run, truths)
-    steep = run.slopes()
+AT, STD = np.array([1.6, -0.5, 1.0, 2.5]), 1.2
+OFF_CENTRE: dict[str, Any] = {"particles": 32, "replicates": 16, "moves": 6, "points": 8, "breadth": 1.5}
+
+
+def off_centre_run():
+    """Two cutoffs. The law q is wide here and its centre far from the anchor: with that centre on the other side in
+    p / q the volume is wrong by 2 nats."""
+    return quadratic_run(AT, np.eye(4), [0.4, 4.0], std=STD, **OFF_CENTRE)
+
+
+@pytest.fixture(scope="module")
+def off_centre():
+    return off_centre_run()
+
+
+def test_ball_off_the_priors_centre(off_centre):
+    """And the slope between the two cutoffs."""
+    assert off_centre.cutoffs == (4.0, 0.4)
+    truths = [log_ellipsoid(c / STD**2, np.ones(4), AT / STD) for c in off_centre.cutoffs]
+    near(off_centre, truths)
+    steep = off_centre.slopes()
     assert len(steep) == 1
     truth = (truths[0] - truths[1]) / math.log(10)
     assert abs(steep[0].slope - truth) < 4 * (steep[0].high - steep[0].low) / 2  # 8 standard errors and more
@@ -216,28 +229,34 @@ BALL = bind(
 )
 
 
-def ball_run(cutoff, **settings):
-    prior, inputs = samplers.Gaussian(1.0, 1.0), np.zeros((1, 2), np.float32)
-    sizes = {"particles": 32, "replicates": 4, "moves": 2, "start": "prior", "points": 4} | settings
-    return LocalSplitting(BALL, prior, {"w": np.zeros(2)}, inputs, [cutoff], jax.random.key(0), **sizes)
-
-
-def test_entries_and_progress_of_a_run():
-    run, again = finished(ball_run(0.1)), finished(ball_run(0.1))
-    (entry,) = run.entries(0.9)
-    assert entry.label == "cutoff 0.1"
-    assert entry.level == 0.9
-    assert entry.num_replicates == 4
-    assert entry.diagnostics["levels_to_cutoff"] == [entry.diagnostics["levels"]]
-    assert run.progress().done == 1
-    np.testing.assert_array_equal(again.log_estimates, run.log_estimates)
+def test_entries_and_progress_of_a_run(off_centre):
+    again = off_centre_run()
+    first, second = off_centre.entries(0.9)
+    assert (first.label, second.label) == ("cutoff 4", "cutoff 0.4")
+    assert first.level == 0.9
+    assert first.num_replicates == 16
+    early, late = first.diagnostics["levels_to_cutoff"]
+    assert 0 < early < late == first.diagnostics["levels"]
+    assert off_centre.progress().done == 1
+    np.testing.assert_array_equal(again.log_estimates, off_centre.log_estimates)
 
 
 def test_a_floor_ends_the_pilot_and_is_said():
-    run = ball_run(1e-6, floor=-2.0)
+    """The programs of the run off centre."""
+    data = {"at": AT.astype(np.float32), "half": np.eye(4, dtype=np.float32)}
+    run = LocalSplitting(
+        bind(vector_model(4), DivergenceFunction(quadratic, data)),
+        samplers.Gaussian(1.0, STD),
+        {"w": AT},
+        np.zeros((1, 4), np.float32),
+        [1e-6, 1e-5],
+        jax.random.key(0),
+        floor=-2.0,
+        **OFF_CENTRE,
+    )
     while not run.done:
         run.advance()
-    (entry,) = run.entries()
+    entry = run.entries()[-1]
     assert entry.headline == "none"
     assert "floor" in entry.notes[-1]
 

@@ -66,14 +66,17 @@ STAGE = RegionStage(-math.inf, 0.6, 9.0, -math.inf, 0.8, 12.0, 0.25, 0.0)
 def test_kicks_follow_the_gradient_of_log_g(valley):
     kernel, space = valley
 
+    @jax.jit
     def log_g(x):
         return STAGE.power * kernel.log_weight(space, x) + STAGE.temper * kernel.score(space, x)
 
+    pulled = jax.jit(partial(kernel.pulled, space, STAGE))
+    score_of = jax.jit(partial(kernel.score, space))
     for x in np.random.default_rng(0).normal(size=(5, 3)):
-        score, slope = kernel.pulled(space, STAGE, jnp.asarray(x))
+        score, slope = pulled(jnp.asarray(x))
         step = 1e-6
         numeric = [(log_g(x + step * e) - log_g(x - step * e)) / (2 * step) for e in np.eye(3)]
-        assert float(score) == pytest.approx(float(kernel.score(space, jnp.asarray(x))), rel=1e-12)
+        assert float(score) == pytest.approx(float(score_of(jnp.asarray(x))), rel=1e-12)
         np.testing.assert_allclose(slope, numeric, rtol=1e-6, atol=1e-7)
 
 
@@ -81,9 +84,11 @@ def test_every_point_of_an_orbit_has_the_same_orbit(valley):
     """Reversibility: from the second point on, with its own v, the same points are found; and volume is kept."""
     kernel, space = valley
     x, v = jnp.array([0.4, -0.8, 1.1]), jnp.array([-0.5, 0.9, 0.3])
-    first = _kicked(kernel, space, STAGE, x, v, jnp.asarray(0))  # six steps on
+    kicked = jax.jit(partial(_kicked, kernel, space, STAGE))
+    first = kicked(x, v, jnp.asarray(0))  # six steps on
     along = np.vstack([x, first.x[:-1]])
 
+    @jax.jit
     def step(both):
         """One step, as a map of (x, v)."""
         x, v = both
@@ -94,11 +99,11 @@ def test_every_point_of_an_orbit_has_the_same_orbit(valley):
 
     second = step(jnp.stack([x, v]))
     np.testing.assert_allclose(second[0], along[1], rtol=1e-12)
-    again = _kicked(kernel, space, STAGE, second[0], second[1], jnp.asarray(1))  # one back, five on
+    again = kicked(second[0], second[1], jnp.asarray(1))  # one back, five on
     found = np.vstack([again.x[0], again.x[-1], again.x[1:-1]])
     np.testing.assert_allclose(found, along, rtol=1e-9)
     np.testing.assert_allclose(np.sort(again.log_density), np.sort(first.log_density), rtol=1e-9)
-    jacobian = jax.jacobian(step)(jnp.stack([x, v])).reshape(6, 6)
+    jacobian = jax.jit(jax.jacobian(step))(jnp.stack([x, v])).reshape(6, 6)
     assert abs(np.linalg.det(jacobian)) == pytest.approx(1, abs=1e-9)
 
 
@@ -109,18 +114,19 @@ def test_a_step_is_seen_from_its_state(valley):
     """
     kernel, space = valley
     x = jnp.array([0.4, -0.8, 1.1])
-    seen = kernel.around(jax.random.key(4), x, space, STAGE, 3)
+    seen = jax.jit(kernel.around, static_argnums=(3, 4))(jax.random.key(4), x, space, STAGE, 3)
     np.testing.assert_allclose(seen.orbit.x[seen.own], [x], rtol=1e-12)
 
     def weights(power, temper):
         points = seen.orbit.x
-        log_w = np.array([kernel.log_weight(space, point) for point in points])
-        score = np.array([kernel.score(space, point) for point in points])
+        log_w, score = (
+            np.asarray(jax.jit(jax.vmap(partial(of, space)))(points)) for of in (kernel.log_weight, kernel.score)
+        )
         return np.exp(power * log_w + temper * score + np.asarray(seen.orbit.log_density))
 
     now, following = weights(0.6, 9.0), weights(0.8, 12.0)
     assert float(seen.share) == pytest.approx(following.sum() / now.sum(), rel=1e-9)
-    drawn = jax.vmap(seen.somewhere)(jax.random.split(jax.random.key(5), 4000))
+    drawn = jax.jit(jax.vmap(seen.somewhere))(jax.random.split(jax.random.key(5), 4000))
     share, chance = np.mean(drawn[:, None] == seen.orbit.x, axis=(0, 2)), now / now.sum()
     assert (abs(share - chance) < 6 * np.sqrt(chance * (1 - chance) / 4000)).all()
 
@@ -215,6 +221,7 @@ def test_laws_are_fitted_to_one_measure_and_a_fresh_pilot_goes_on(monkeypatch):
     np.testing.assert_array_equal(pilot.data.root, law.root.astype(np.float32))
 
 
+@pytest.mark.slow
 def test_a_divergence_that_stands_still_is_said():
     """Flat but for the anchor: no temper changes anything."""
     flat = DivergenceFunction(
@@ -261,7 +268,7 @@ def test_an_interval_is_held_back(spread, drift, headline, sentence):
     shape = np.array([-1.3, 0.2, 0.9, -0.6, 1.4, -0.1, 0.5, -1.0])[:, None]
     shape = (shape - shape.mean()) / shape.std(ddof=1)
     one, each = np.ones(1), zip(-5 + spread * shape, drift + 0.05 * shape, strict=True)
-    run.replicates.found = {i: Replicate(log, 0.0, moved, one, one, 1, 1, 0) for i, (log, moved) in enumerate(each)}
+    run.replicates.finished = {i: Replicate(log, 0.0, moved, one, one, 1, 1, 0) for i, (log, moved) in enumerate(each)}
     (entry,) = run.entries()
     assert entry.headline == headline
     assert sentence in " ".join(entry.notes)

@@ -193,6 +193,7 @@ def test_a_tail_of_the_normal():
     assert abs(replicates.log_mean(logs) - truth) < 8 * error
 
 
+@pytest.mark.slow
 def test_unbiased_with_a_handful_of_particles(monkeypatch):
     """Many replicates die, and the mean is the truth all the same: 3 % would be seen. Groups change nothing."""
     pilot = piloted(2.0, particles=3, moves=2)
@@ -226,6 +227,7 @@ def test_conditional_runs_average_the_inverse():
     assert abs(np.mean(inverse) - survived.mean()) < 5.5 * error
 
 
+@pytest.mark.slow
 def test_a_pilot_gives_up_below_its_floor():
     pilot = piloted(math.inf, particles=16, moves=4, floor=-5.0)
     assert pilot.stages

@@ -64,7 +64,7 @@ def z_score(values, truth):
     return (values.mean() - truth) / (values.std(ddof=1) / math.sqrt(len(values)))
 
 
-@pytest.mark.parametrize(("particles", "moves"), [(2, 1), (5, 3)])
+@pytest.mark.parametrize(("particles", "moves"), [(2, 1), pytest.param(5, 3, marks=pytest.mark.slow)])
 def test_unbiased_with_a_handful_of_particles(particles, moves):
     """Many replicates die, and the mean is the truth all the same; 2 % (5 particles) to 5 % would be seen."""
     truth = 0.07
@@ -94,25 +94,26 @@ def test_unbiased_on_a_torus():
     assert math.hypot(error, mine) < 0.01
 
 
+@pytest.mark.slow
 def test_batches_and_groups_change_nothing():
     """Up to rounding: a matrix product of another size may add in another order."""
-    query = sector([1, 0], 0.4)
-    scheme, data = scheme_of(query, "fits", 4, 2, 3)
-    levels, steps, key = (-0.6, -0.15), (0.3, 0.25), jax.random.key(7)
-    whole, _ = run(scheme, data, levels, steps, key, 6)
-    for batch in (5,):  # 24 particles: 5 batches, of which the last repeats a particle
-        np.testing.assert_allclose(run(replace(scheme, batch=batch), data, levels, steps, key, 6)[0], whole, 1e-5)
-    keys = jax.random.split(key, 6)
-    start, _ = draw(scheme, keys, data)
-    stage = Stage(-np.inf, -0.6, *steps).cast(np.dtype(np.float32))
-    together, all_ = advance(scheme, keys, start, data, stage)
-    for rows in (slice(2, 6),):
-        alone, _ = draw(scheme, keys[rows], data)
-        part, info = advance(scheme, keys[rows], alone, data, stage)
-        np.testing.assert_allclose(info.factor, all_.factor[rows], 1e-5)
-        np.testing.assert_array_equal(part.ancestor, together.ancestor[rows])
-        for name in part.z:
-            np.testing.assert_allclose(part.z[name], together.z[name][rows], rtol=1e-5)
+    scheme, data = scheme_of(sector([1, 0], 0.4), "fits", 4, 2, 3)
+    keys = jax.random.split(jax.random.key(7), 6)
+    stages = [Stage(low, high, 0.3, 0.25) for low, high in ((-np.inf, -0.6), (-0.6, -0.15))]
+
+    def levels(scheme, keys):
+        state, _ = draw(scheme, keys, data)
+        for stage in stages:
+            state, info = advance(scheme, keys, state, data, stage.cast(np.dtype(np.float32)))
+            yield state, np.asarray(info.factor)
+
+    # 16 particles in batches of 5: 4 batches, of which the last repeats particles.
+    whole, part = levels(scheme, keys), levels(replace(scheme, batch=5), keys[2:])
+    for (all_, factors), (some, found) in zip(whole, part, strict=True):
+        np.testing.assert_allclose(found, factors[2:], 1e-5)
+        np.testing.assert_array_equal(some.ancestor, all_.ancestor[2:])
+        for name in some.z:
+            np.testing.assert_allclose(some.z[name], all_.z[name][2:], rtol=1e-5)
 
 
 @pytest.mark.parametrize("independent", [False, True])
@@ -146,6 +147,7 @@ def test_nobody_above_keeps_the_particles():
     np.testing.assert_array_equal(np.asarray(again.ancestor)[dead], np.asarray(found.ancestor)[dead])
 
 
+@pytest.mark.slow
 def test_probes_stay_inside_and_surveys_count_classes():
     """Particles made to lie in the class stay there; the shares of a split are those of the sector: 1 to 3."""
     angle = 0.8

@@ -4,6 +4,7 @@ Deterministic: seeds are fixed, and what is compared is decided twice from the s
 """
 
 import contextlib
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -76,7 +77,14 @@ def outputs_of(num_inputs, num_outputs, num=3000):
     return jnp.asarray(found[..., 0] if num_outputs == 1 else found, jnp.float32)
 
 
-@pytest.mark.parametrize("name", CASES)
+# Two shapes of outputs, or two classifiers put together, of which either has a case of its own.
+TWICE = (
+    *("one table, three outputs", "accuracy, repeated rows", "accuracy, three outputs", "given misses"),
+    *("one target label", "predicate in a product", "part of a table, own score"),
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in TWICE)) for name in CASES])
 @pytest.mark.parametrize("chain", [False, True])
 def test_infinite_exactly_in_the_class(name, chain):
     classifier, num_outputs, labels, score = CASES[name]
@@ -86,7 +94,7 @@ def test_infinite_exactly_in_the_class(name, chain):
     bound = classifier.bind(domain, num_outputs)
     outputs = outputs_of(domain.num_inputs, num_outputs)
     if bound.route == "device" or bound.needs_outputs:
-        classes = np.asarray(jax.vmap(bound.classify_outputs)(outputs))
+        classes = np.asarray(jax.jit(jax.vmap(bound.classify_outputs))(outputs))
         truth = {bound.label(i): classes == i for i in range(bound.num_classes or 0)}
     else:
         decided = np.asarray(outputs > 0 if num_outputs == 1 else jnp.argmax(outputs, axis=-1)).astype(int)
@@ -112,8 +120,12 @@ def test_scores_rise_towards_the_class():
     """Raising the worst margin, the k-th, or the first part not reached raises the score; ties count as far off."""
     fits = importance_function(Fits(X[[1, 2, 3]], [1, 0, 1]).bind(CUBE, 1), "fits")
 
+    compiled = functools.cache(jax.jit)
+
     def at(guide, *three):
-        return float(guide(jnp.zeros(8, jnp.float32).at[jnp.array([1, 2, 3])].set(jnp.array(three, jnp.float32))))
+        return float(
+            compiled(guide)(jnp.zeros(8, jnp.float32).at[jnp.array([1, 2, 3])].set(jnp.array(three, jnp.float32)))
+        )
 
     assert at(fits, 1, 1, -0.2) < at(fits, 1, 0.5, 1) < at(fits, 1, 0.1, 1) < 0 < at(fits, 1, -1, 1) == np.inf
     assert at(fits, 1, -1, 0) == -TIE_MARGIN
@@ -134,7 +146,7 @@ def test_scale_plays_no_part():
     np.testing.assert_allclose(jax.vmap(found)(outputs), jax.vmap(found)(outputs * 1024), rtol=1e-6)
 
 
-def scaled_with_the_last_layer(classifier, label, num_inputs=8, num_outputs=1, domain=CUBE):
+def scaled_with_the_last_layer(classifier, label, num_inputs=8, num_outputs=1, domain: BooleanCube | Points = CUBE):
     seen = Seen(np.zeros(num_inputs, bool), np.full(num_inputs, 2.0), shrinks=True, num_outputs=num_outputs)
     return importance_function(classifier.bind(domain, num_outputs), label).seen(seen)
 

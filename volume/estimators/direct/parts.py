@@ -25,15 +25,15 @@ class OpenPart:
     """Blocks that are counted and in no part yet: a range without gaps."""
 
     def __init__(self) -> None:
-        self._batch = Batch[tuple[np.ndarray, Rows, int]]()
+        self._batch = Batch[tuple[np.ndarray, Rows, int, int]]()
         self._stop = 0
         self._closed: list[Checkpoint] = []
 
-    def add(self, numbers: np.ndarray, rows: Rows, near_ties: int) -> None:
+    def add(self, numbers: np.ndarray, rows: Rows, near_ties: int, vanished: int = 0) -> None:
         """Add blocks ``numbers`` [B], one after the other, and what they brought."""
         if numbers[0] != self._stop:
             self._close(all=True)
-        self._batch.add((numbers, rows, near_ties), len(rows.unit))
+        self._batch.add((numbers, rows, near_ties, vanished), len(rows.unit))
         self._stop = int(numbers[-1]) + 1
 
     def collect(self, *, all: bool) -> list[Checkpoint]:
@@ -49,12 +49,13 @@ class OpenPart:
         first = int(steps[0][0][0])
         nonfinite = [
             [int(numbers[at]), int(rows.nonfinite[at])]
-            for numbers, rows, _ in steps
+            for numbers, rows, *_ in steps
             for at in np.flatnonzero(rows.nonfinite)
         ]
-        near_ties = sum(near_ties for _, _, near_ties in steps)
+        near_ties, vanished = sum(step[2] for step in steps), sum(step[3] for step in steps)
         facts = {"first": first, "stop": self._stop, "near_ties": near_ties, "nonfinite": nonfinite}
-        pieces = [rows for _, rows, _ in steps]
+        facts |= {"vanished": vanished} if vanished else {}
+        pieces = [step[1] for step in steps]
         name = f"blocks-{first:012d}-{self._stop:012d}"
         self._closed.append(Checkpoint(name, facts, lambda: BLOCKS.table(_sums(pieces))))
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh
 
 from volume.classifiers.base import BoundClassifier
 from volume.functions.tables import num_words
 from volume.models import Model, Symmetry
+from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.queries.quotient import declared, weighs_draws
 from volume.runs.table_cells import machine_memory
@@ -48,6 +48,7 @@ class Plan:
     dtype: str
     precision: str
     mesh: Mesh
+    watch: tuple[str, ...] | None = None  # numbers may vanish: those parameters too; None: nothing may
     weigh: Symmetry | None = None  # each draw brings |Stab| hits (volume.queries.quotient); None: one
 
     @property
@@ -145,6 +146,7 @@ def _suitable(
 def make_plan(
     query: Query, draws: int, bodies: int, heads: int, *, dtype: str, precision: str, devices: Sequence[Any] | None
 ) -> Plan:
+    stands = computed(query, dtype)
     block = bodies * heads
     bound = query.bound
     blocks = min(-(-draws // block), MAX_STEP_DRAWS // block)
@@ -153,7 +155,7 @@ def make_plan(
     outputs = query.domain.num_inputs * query.model.num_outputs
     return Plan(
         model=query.model,
-        prior=query.prior,
+        prior=stands.query.prior,
         bound=bound,
         bodies=bodies,
         heads=heads,
@@ -163,26 +165,9 @@ def make_plan(
         dtype=dtype,
         precision=precision,
         mesh=block_mesh(devices),
+        watch=None if stands.safe else stands.faint,
         weigh=weighing(query),
     )
-
-
-def cast_inputs(query: Query, dtype: str) -> np.ndarray:
-    """Give the domain's inputs [N, ...] in the dtype of the run.
-
-    Raises:
-        ValueError: a number that overflows, or two inputs that become one.
-    """
-    exact = np.asarray(query.domain.inputs)
-    with np.errstate(over="ignore"):
-        inputs = exact.astype(dtype)
-    if not np.isfinite(inputs).all():
-        raise ValueError(f"{query.domain!r} has a number too large for {dtype}: rescale it, or give dtype='float64'.")
-    if len(np.unique(inputs.reshape(len(inputs), -1), axis=0)) < len(inputs):
-        raise ValueError(
-            f"{query.domain!r} has inputs that are the same in {dtype}: give dtype='float64', or leave one of them out."
-        )
-    return inputs
 
 
 def table_bytes(query: Query, draws: int) -> int:

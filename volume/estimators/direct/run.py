@@ -22,8 +22,9 @@ from volume.common.progress import Progress
 from volume.common.seeds import index_words
 from volume.estimators.direct.accumulators import Accumulator
 from volume.estimators.direct.parts import OpenPart
-from volume.estimators.direct.plan import Plan, cast_inputs
+from volume.estimators.direct.plan import Plan
 from volume.estimators.direct.step import Step, step
+from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts
@@ -71,12 +72,12 @@ class DirectRun:
         self.plan = plan
         self.total_blocks = -(-draws // plan.block_draws)
         self.done_blocks = 0
-        self.near_ties = 0
+        self.near_ties = self.vanished = 0
         self._ranges = [(0, self.total_blocks)]  # of blocks not yet asked for
         self._left = self.total_blocks  # not yet taken in
         self._open: OpenPart | None = None  # where the run is kept
         self._key, self._into, self._description = key, into, description
-        self._inputs = cast_inputs(query, plan.dtype)
+        self._inputs = computed(query, plan.dtype).inputs
         self._devices = plan.mesh.size
         self._pending: tuple[Step, np.ndarray, np.ndarray] | None = None
         self._taken = False  # the first step, whose length nobody knows, runs alone
@@ -112,6 +113,7 @@ class DirectRun:
         for part in parts:
             self._into.restore(part)
             self.near_ties += part.facts["near_ties"]
+            self.vanished += part.facts.get("vanished", 0)  # older versions looked for none
             self.done_blocks += part.facts["stop"] - part.facts["first"]
         self._ranges = missing(parts, self.total_blocks)
         self._left = self.total_blocks - self.done_blocks
@@ -153,6 +155,7 @@ class DirectRun:
             devices=list(self.plan.mesh.devices.flat),
             near_ties=self.near_ties,
             near_ties_checked=self.draws,
+            vanished=self.vanished,
         )
 
     def counts(self) -> Counts | TableStore | None:
@@ -196,9 +199,10 @@ class DirectRun:
         full = len(rows) == len(share) * self.plan.max_blocks
         on_host = jax.tree.map(lambda leaf: np.asarray(leaf) if full else np.asarray(leaf)[rows], result)
         hits = self._into.add(on_host, numbers)
-        near_ties = int(on_host.near_ties.sum())
+        near_ties, vanished = int(on_host.near_ties.sum()), int(on_host.vanished.sum())
         if self._open is not None:
-            self._open.add(numbers, hits, near_ties)
+            self._open.add(numbers, hits, near_ties, vanished)
         self.near_ties += near_ties
+        self.vanished += vanished
         self.done_blocks += len(rows)
         self._left -= len(rows)

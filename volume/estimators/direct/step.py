@@ -5,7 +5,6 @@ Shape letters: S blocks in a step, Q bodies, H heads, N inputs, C outputs, K cla
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from volume.classifiers.base import BoundClassifier
+from volume.common.programs import program
 from volume.common.seeds import block_key
 from volume.estimators.direct.plan import Plan
 from volume.functions.tables import bits_per_input, num_words
@@ -28,10 +28,11 @@ class Step(NamedTuple):
     result: Array  # table route: packed words [S, Q, 2 W, H] uint32; device route: hits [S, K + 1] int32
     finite: Array  # table route: [S, Q, H] bool; device route: empty
     near_ties: Array  # [S] int32
+    vanished: Array  # [S] int32: networks whose decisions the format does not hold; they are not finite
     weight: Array  # table route where draws bring several hits: how many [S, Q, H] int32; else: empty
 
 
-@partial(jax.jit, static_argnames="plan")
+@program(static_argnames="plan")
 def step(plan: Plan, key: Array, inputs: Array, words: Array, num_blocks: Array) -> Step:
     """Draw and classify the blocks with index words ``words`` [S, 2]; each device takes its first ``num_blocks``."""
 
@@ -55,18 +56,42 @@ def step(plan: Plan, key: Array, inputs: Array, words: Array, num_blocks: Array)
 def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
     weigh = None if plan.weigh is None else plan.weigh.stabiliser_sizes
     block = draw_block(
-        key, plan.model, plan.prior, inputs, bodies=plan.bodies, heads=plan.heads, batch=plan.batch, weigh=weigh
+        key,
+        plan.model,
+        plan.prior,
+        inputs,
+        bodies=plan.bodies,
+        heads=plan.heads,
+        batch=plan.batch,
+        weigh=weigh,
+        faint=plan.watch,
     )
     weight = jnp.zeros(0, jnp.int32) if block.weight is None else block.weight
     decisions, margin = decide(block.outputs)
     if plan.model.num_outputs > 1:  # else the compiler repeats the argmax for every reader of it
         decisions, margin = jax.lax.optimization_barrier((decisions, margin))
     near = jnp.any((margin > 0) & (margin <= block.tie[:, :, 0]), axis=1)  # [Q, H]
-    near_ties = jnp.sum(near & block.finite, dtype=jnp.int32)
+    finite, vanished = block.finite, jnp.zeros((), jnp.int32)
+    if block.lost is not None:
+        lost = block.lost | undecided(plan.bound, block.outputs, margin, block.error)
+        finite, vanished = finite & ~lost, jnp.sum(lost, dtype=jnp.int32)
+    near_ties = jnp.sum(near & finite, dtype=jnp.int32)
     if plan.bound.route == "table":
-        return Step(pack_words(decisions, plan.model.num_outputs), block.finite, near_ties, weight)
-    hits = _hits(classify(plan.bound, block.outputs, decisions), block.finite, plan.bound, block.weight)
-    return Step(hits, jnp.zeros(0, bool), near_ties, jnp.zeros(0, jnp.int32))
+        return Step(pack_words(decisions, plan.model.num_outputs), finite, near_ties, vanished, weight)
+    hits = _hits(classify(plan.bound, block.outputs, decisions), finite, plan.bound, block.weight)
+    return Step(hits, jnp.zeros(0, bool), near_ties, vanished, jnp.zeros(0, jnp.int32))
+
+
+def undecided(bound: BoundClassifier, outputs: Array, margin: Array, error: Array | None) -> Array:
+    """Find the networks [Q, H] of outputs [Q, N, C, H], with this ``margin`` [Q, N, H], that their ``error`` [Q, N, C,
+    H], in units of the smallest normal number, may decide otherwise."""
+    assert error is not None  # where networks are watched
+    info = jnp.finfo(outputs.dtype)
+    if bound.needs_outputs:  # who knows what is read: all digits but the last few
+        doubtful = jnp.abs(outputs) <= jnp.where(error > 0, error * 2.0 ** (info.nmant - 3), -1) * info.tiny
+        return jnp.any(doubtful, axis=(1, 2))
+    most = jnp.max(error, axis=2)
+    return jnp.any((most > 0) & (margin <= 2 * jnp.maximum(most, 1) * info.tiny), axis=1)
 
 
 def decide(outputs: Array) -> tuple[Array, Array]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +24,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
+from volume.common.programs import program
 from volume.estimators.exact.arithmetic import lattice_of
 from volume.estimators.exact.question import Outcome, Question
 from volume.models import ACTIVATIONS, MLP, Head, Model, Parameter, Symmetry
@@ -190,7 +190,7 @@ def below(model: Model) -> MLP | None:
     return MLP(model.widths[:-1], model.activation, model.bias)
 
 
-@partial(jax.jit, static_argnames="grid")
+@program(static_argnames="grid")
 def block_step(grid: Grid, inputs: Array, lead: tuple[Array, ...], inner: tuple[Array, ...]) -> Outcome:
     """Blocks of outer digits ``lead``, [S, .] of bodies, middle and heads, with all inner ones, [., .] of each."""
 

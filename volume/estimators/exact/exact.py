@@ -26,7 +26,6 @@ from volume.common.choices import PATHS
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
-from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.exact.arithmetic import Arithmetic, examine, lattice_of
 from volume.estimators.exact.counters import DenseCounter, SortedCounter
 from volume.estimators.exact.parts import STREAM_VERSION, OpenSteps, counts_part, read_counts
@@ -34,6 +33,7 @@ from volume.estimators.exact.paths import choose_path
 from volume.estimators.exact.question import Outcome, Question
 from volume.functions.tables import num_words
 from volume.models import Symmetry
+from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.queries.quotient import declared, weighs_draws
 from volume.reports.counted import VolumeReport
@@ -95,10 +95,13 @@ class ExactRun:
     """
 
     def __init__(self, query: Query, method: Exact):
+        lattice_of(query)  # refuses other priors first
+        stands = computed(query, method.dtype)
+        query = stands.query
         prior = lattice_of(query)
         self._query, self._method = query, method
         self._points = prior.num_points(query.model.parameters)
-        self._inputs = cast_inputs(query, method.dtype)
+        self._inputs = stands.inputs
         levels = prior.levels_of(query.model.parameters)
         if any(len(np.unique(np.asarray(each, method.dtype))) < len(each) for each in levels):
             raise ValueError(
@@ -106,6 +109,8 @@ class ExactRun:
                 "apart."
             )
         self.arithmetic: Arithmetic = examine(query.model, levels, self._inputs, method.dtype, method.precision)
+        if not self.arithmetic.exact:
+            stands.require_safe("Exact")
         self._question = Question(query.bound, self.arithmetic.exact, method.dtype)
         self.path, self.steps, self._divisor = choose_path(
             query,

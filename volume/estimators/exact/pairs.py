@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -19,6 +18,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
+from volume.common.programs import program
 from volume.estimators.exact.question import Outcome, Question
 from volume.estimators.exact.sums import Product, Sums, Terms
 from volume.queries.query import Query
@@ -115,7 +115,7 @@ def _filled(sums: Sums, start: int, size: int) -> Sums:
     return Sums(np.pad(codes, ((0, missing), (0, 0))), np.pad(weight, (0, missing)))
 
 
-@partial(jax.jit, static_argnames="tiles")
+@program(static_argnames="tiles")
 def pair_step(tiles: Tiles, left: Array, right: Array) -> Outcome:
     """Classify all sums of ``left`` [S, Q, N, C] and ``right`` [H, N, C]."""
 

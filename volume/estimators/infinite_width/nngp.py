@@ -21,8 +21,8 @@ from scipy.special import ndtr
 
 from volume.errors import unknown
 from volume.functions.domains import as_inputs
-from volume.models import MLP, Perceptron
-from volume.samplers import Gaussian
+from volume.models import MLP, Perceptron, examine_ranges
+from volume.samplers import Gaussian, log_sizes, rescaled
 
 # Terms and grid of the Hermite series: at K(x, x) = 1 tanh's remainder is 1e-13, gelu's 1e-12 of E[phi^2].
 _TERMS = 200
@@ -39,11 +39,14 @@ def nngp_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> 
         inputs: [N, n].
 
     Returns:
-        float64 [N, N]. A diagonal entry is exactly 0 where the output is: at x = 0 without biases, say.
+        float64 [N, N]; where sizes leave float32's range and the signs of the outputs do not depend on them, that of
+        outputs rescaled by powers of two. A diagonal entry is exactly 0 where the output is: at x = 0 without biases,
+        say.
 
     Raises:
         TypeError: another model or prior.
-        ValueError: inputs of another shape, a prior that does not fit, an activation without a kernel.
+        ValueError: inputs of another shape, a prior that does not fit, an activation without a kernel, sizes that
+            float64 does not hold.
     """
     if not isinstance(model, (MLP, Perceptron)):
         raise TypeError(f"model={model!r} has no known kernel: give a volume.models.MLP or Perceptron.")
@@ -57,6 +60,7 @@ def nngp_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> 
     activation = model.activation if isinstance(model, MLP) else "linear"
     if activation not in EXPECTATIONS:
         raise ValueError(unknown("activation with a kernel", activation, EXPECTATIONS))
+    prior, array = _in_range(model, prior, array)
     kernel = array @ array.T / array.shape[1]
     for layer in range(layers):
         if layer:
@@ -66,6 +70,24 @@ def nngp_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> 
             kernel = kernel + _at(prior.bias_std, layer) ** 2
         kernel = (kernel + kernel.T) / 2
     return kernel
+
+
+def _in_range(model: MLP | Perceptron, prior: Gaussian, array: np.ndarray) -> tuple[Gaussian, np.ndarray]:
+    """The prior and the inputs, rescaled where squares of their sizes would leave the range of float64.
+
+    Float32's range, squared twice, is within that of float64.
+    """
+    with np.errstate(divide="ignore"):
+        rows = np.log2(np.abs(array).max(axis=1))
+    found = examine_ranges(model, log_sizes(prior, model.parameters), rows, np.float32)
+    if not found.safe:
+        raise ValueError(
+            f"The kernel under {prior!r} at these inputs vanishes or overflows in float64: change the scale of "
+            "weights, biases or inputs."
+        )
+    moved = rescaled(prior, model.parameters, found.powers)
+    assert isinstance(moved, Gaussian)  # one weight and one bias a layer
+    return moved, np.ldexp(array, found.row_powers[:, None])
 
 
 def _at(setting: float | tuple[float, ...] | object, layer: int) -> float:

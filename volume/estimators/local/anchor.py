@@ -69,26 +69,26 @@ class Anchor(ByContent):
     def on(self, model: Model, what: str = "anchor") -> dict[str, np.ndarray]:
         """The parameters under the model's own names. ValueError where they do not fit, naming one that does not and
         ``what`` has it."""
-        own, given = {p.name: p.shape for p in model.parameters}, self.params
-        if set(own) == set(given):
+        own, arrays = {p.name: p.shape for p in model.parameters}, self.params
+        if set(own) == set(arrays):
             ordered = list(own)
         else:
-            ordered = sorted(given, key=_natural)
+            ordered = sorted(arrays, key=_natural)
             mine = sorted(own, key=_natural)
-            if [own[name] for name in mine] != [given[name].shape for name in ordered]:
-                missing = next((name for name in own if name not in given), None)
+            if [own[name] for name in mine] != [arrays[name].shape for name in ordered]:
+                missing = next((name for name in own if name not in arrays), None)
                 if missing is None:
-                    extra = next(name for name in given if name not in own)
+                    extra = next(name for name in arrays if name not in own)
                     raise ValueError(f"The {what} has a parameter {extra!r} that the model lacks: {_shapes(own)}.")
                 raise ValueError(
-                    f"The {what} has no {missing!r}. {unknown('parameter', missing, given)} The model's are "
-                    f"{_shapes(own)}; the {what}'s {_shapes({n: a.shape for n, a in given.items()})}."
+                    f"The {what} has no {missing!r}. {unknown('parameter', missing, arrays)} The model's are "
+                    f"{_shapes(own)}; the {what}'s {_shapes({n: a.shape for n, a in arrays.items()})}."
                 )
-            given = dict(zip(mine, (given[name] for name in ordered), strict=True))
+            arrays = dict(zip(mine, (arrays[name] for name in ordered), strict=True))
         for name, shape in own.items():
-            if given[name].shape != shape:
-                raise ValueError(f"{name!r} has the shape {shape} in the model and {given[name].shape} in the {what}.")
-        return {name: given[name] for name in own}
+            if arrays[name].shape != shape:
+                raise ValueError(f"{name!r} has the shape {shape} in the model and {arrays[name].shape} in the {what}.")
+        return {name: arrays[name] for name in own}
 
     def describe(self) -> dict[str, Any]:
         """A JSON-able record: no array, but what tells two anchors apart."""
@@ -154,19 +154,19 @@ def second_moments(params: Any) -> Anchor:
         ValueError: there are none, or those of several optimisers.
     """
     tree = read(Path(params)) if isinstance(params, (str, Path)) else params
-    found: dict[str, dict[str, Any]] = {}
+    moments: dict[str, dict[str, Any]] = {}
     for name, value in (flat_names(_tree(tree)) if isinstance(tree, Mapping) else {}).items():
         inside = re.fullmatch(r"(|.*?\.)nu\.(.+)", name.replace("/", "."))
         if inside:
-            found.setdefault(inside[1], {})[inside[2]] = value
-    if len(found) != 1:
-        what = "holds none" if not found else f"holds several ({', '.join(f'{where}nu' for where in found)})"
+            moments.setdefault(inside[1], {})[inside[2]] = value
+    if len(moments) != 1:
+        what = "holds none" if not moments else f"holds several ({', '.join(f'{where}nu' for where in moments)})"
         raise ValueError(
             "preconditioner='adam' takes second moments (nu) from an Optax state that stands beside the anchor's "
             f"parameters, and the anchor {what}: give the training state (params and opt_state), or "
             "preconditioner={parameter: curvature}."
         )
-    return Anchor.of(next(iter(found.values())), "second moments of the anchor")
+    return Anchor.of(next(iter(moments.values())), "second moments of the anchor")
 
 
 def _tree(node: Any) -> Any:

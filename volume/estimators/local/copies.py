@@ -62,15 +62,15 @@ class Copies:
     def exits(self, rows: np.ndarray, radii: np.ndarray) -> np.ndarray:
         """Where rays [S, P], in the prior's standard deviations, leave the cell; inf: not within ``radii`` [S]."""
         moving = [unit for unit in self.symmetry.units if unit.order > 1]
-        found = np.full(len(radii), np.inf)
+        exits = np.full(len(radii), np.inf)
         if not moving:
-            return found
+            return exits
         unit = moving[0]
         own, shapes = _slices(self.anchor, unit), {name: value.shape for name, value in self.anchor.items()}
         for ray, radius in enumerate(radii):
             along = _slices(by_name(rows[ray], shapes), unit)
-            found[ray] = _exit(own, along, float(radius))
-        return found
+            exits[ray] = _exit(own, along, float(radius))
+        return exits
 
 
 def copies_of(query: Query, anchor: dict[str, np.ndarray], centre: np.ndarray, scale: np.ndarray) -> Copies | None:
@@ -118,7 +118,7 @@ def _exit(own: tuple[np.ndarray, ...], along: tuple[np.ndarray, ...], radius: fl
     From the far end inward: the copy that is nearest there is as far away as the anchor at a smaller r, which is the
     next one to be looked at, until no copy is nearer (a few assignments; the least r of all copies, exactly).
     """
-    n, r, found = len(own[0]), radius, math.inf
+    n, r, exit = len(own[0]), radius, math.inf
     here = sum(float(np.vdot(part, one)) for part, one in zip(own, own, strict=True))
     moving = sum(float(np.vdot(part, one)) for part, one in zip(along, own, strict=True))
     flip, still = (part @ one.T for part, one in zip(own, own, strict=True))  # [n, n]: unit i with unit j of the anchor
@@ -132,9 +132,9 @@ def _exit(own: tuple[np.ndarray, ...], along: tuple[np.ndarray, ...], radius: fl
         start = float(np.sum(sign * flip[at] + still[at]) - here)
         slope = float(np.sum(sign * flip_along[at] + still_along[at]) - moving)
         if start + r * slope <= 1e-9 * (1 + np.abs(gain).max() * n):
-            return found
-        r = found = min(max(-start, 0.0) / max(slope, np.finfo(float).tiny), r)
-    return found
+            return exit
+        r = exit = min(max(-start, 0.0) / max(slope, np.finfo(float).tiny), r)
+    return exit
 
 
 def _num_dead(params: dict[str, np.ndarray], unit: UnitSymmetry) -> int:

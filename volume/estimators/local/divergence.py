@@ -111,21 +111,23 @@ class BoundDivergence:
     def data(self, anchor: Mapping[str, Any], inputs: np.ndarray) -> dict[str, Any]:
         """What ``of`` reads beside the parameters, made of the anchor and the inputs [N, ...] in their dtype."""
         cast = {name: jnp.asarray(value, inputs.dtype) for name, value in anchor.items()}
-        found: dict[str, Any] = {"inputs": jnp.asarray(inputs)}
+        data: dict[str, Any] = {"inputs": jnp.asarray(inputs)}
         if self.function is not None:
-            given = self.function.data
-            found["given"] = (
-                found["inputs"] if given is None else jax.tree.map(lambda leaf: _cast(leaf, inputs.dtype), given)
+            function_data = self.function.data
+            data["given"] = (
+                data["inputs"]
+                if function_data is None
+                else jax.tree.map(lambda leaf: _cast(leaf, inputs.dtype), function_data)
             )
         if self.function is None or self.within is not None:
-            outputs = jax.jit(self.model.apply)(cast, found["inputs"])
+            outputs = jax.jit(self.model.apply)(cast, data["inputs"])
             if not bool(jnp.all(jnp.isfinite(outputs))):
                 raise ValueError(
                     "The anchor's outputs are not all finite on the domain, so nothing can be near it: check the "
                     "checkpoint, and the scale of the inputs."
                 )
-            found["outputs"] = outputs
-        return found
+            data["outputs"] = outputs
+        return data
 
     def of(self, params: Params, data: Mapping[str, Any]) -> Array:
         """D(anchor || params), a scalar; NaN where it is undefined."""
@@ -169,8 +171,8 @@ class BoundDivergence:
         """H v for rows ``theta``, ``v`` [P]. KL, also in place of agreement: the Gauss-Newton matrix J'(diag p - p p')J
         of the mean over inputs, which at the anchor is KL's Hessian, the Fisher information; else the Hessian of D."""
         if self.function is not None:
-            fn, given = self.function.fn, data["given"]
-            return jax.jvp(jax.grad(lambda x: fn(self.unflatten(x), given)), (theta,), (v,))[1]
+            fn, function_data = self.function.fn, data["given"]
+            return jax.jvp(jax.grad(lambda x: fn(self.unflatten(x), function_data)), (theta,), (v,))[1]
         outputs, pushed = jax.jvp(lambda x: self._outputs(x, data), (theta,), (v,))
         p = jax.nn.softmax(_two(outputs))
         pushed = _two(pushed)

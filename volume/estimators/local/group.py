@@ -79,7 +79,7 @@ class RegionGroup(Group):
     def _end(self) -> None:
         self.taken = len(self._ends)
 
-    def found(self) -> dict[int, Replicate]:
+    def replicates(self) -> dict[int, Replicate]:
         """What every replicate found, by its number."""
         return {
             number: Replicate(

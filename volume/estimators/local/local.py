@@ -32,12 +32,12 @@ from volume.common.choices import CHAINS, ESTIMATORS, PRECONDITIONERS, STARTS
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
-from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.local.anchor import Anchor, by_name, row_of, second_moments
 from volume.estimators.local.copies import copies_of, statement
 from volume.estimators.local.divergence import DivergenceFunction, bind
 from volume.estimators.local.rays import Ground, RaysRun, Setting
 from volume.estimators.local.splitting import LocalSplitting
+from volume.queries.computed import plain
 from volume.queries.query import Query
 from volume.reports.facts import Facts
 from volume.reports.local_entries import LocalVolume, effective_rays, lower_bound, rays_volume
@@ -151,7 +151,7 @@ class LocalRun:
 
     def __init__(self, method: Local, query: Query, key: Array):
         self._method, self._query = method, query
-        inputs = cast_inputs(query, method.dtype)
+        inputs = plain(query, method.dtype, "Local")
         params = method.anchor.on(query.model)
         prior = ray_prior(query.prior, query.model.parameters)
         row = row_of(params)
@@ -193,10 +193,10 @@ class LocalRun:
         self._runs = [run for run in (self.rays, self.splitting) if run is not None]
 
     def _setting(self, dim: int) -> Setting:
-        method, kind, given = self._method, self._method.preconditioner, None
+        method, kind, weights = self._method, self._method.preconditioner, None
         if isinstance(kind, Anchor):
-            given = row_of(kind.on(self._query.model, "preconditioner"))
-            if (given < 0).any() or not given.any():
+            weights = row_of(kind.on(self._query.model, "preconditioner"))
+            if (weights < 0).any() or not weights.any():
                 raise ValueError("preconditioner holds curvatures by parameter: none below 0, and not all of them 0.")
             kind = "given"
         elif kind == "auto":
@@ -207,7 +207,7 @@ class LocalRun:
                 "'diagonal'."
             )
         assert method.probes is not None
-        return Setting(method.rays, BATCHES, kind, given, method.fit, method.drift, method.probes, method.dtype)
+        return Setting(method.rays, BATCHES, kind, weights, method.fit, method.drift, method.probes, method.dtype)
 
     def _context(self) -> Any:
         """Types and precision of everything that is traced."""
@@ -289,15 +289,15 @@ class LocalRun:
         rays = self.rays
         if rays is None or rays.num_rays < 2:
             return []
-        above, found = {entry.cutoff: entry.log_volume for entry in self._splitting_entries(level)}, []
+        above, entries = {entry.cutoff: entry.log_volume for entry in self._splitting_entries(level)}, []
         for column, cutoff in zip(rays.log_values.T, self._cutoffs, strict=True):
             facts = rays.diagnostics()
             if math.isfinite(above.get(cutoff, -math.inf)):
                 own = np.logaddexp.reduce(column) - math.log(len(column))
                 facts["splitting_above_rays"] = float(above[cutoff] - own)
             label = self._label(cutoff, "rays")
-            found.append(rays_volume(label, cutoff, column, rays.batches, level, facts, self._notes()))
-        return found
+            entries.append(rays_volume(label, cutoff, column, rays.batches, level, facts, self._notes()))
+        return entries
 
     def _splitting_entries(self, level: float) -> list[LocalVolume]:
         if self.splitting is None:
@@ -312,34 +312,34 @@ class LocalRun:
         """What the rays met that a reader must know."""
         assert self.rays is not None
         tally, number = self.rays.tally, self.rays.num_rays * len(self._cutoffs)
-        found = []
+        notes = []
         if tally.returning:
-            found.append(
+            notes.append(
                 f"{tally.returning:,} of {self.rays.num_rays:,} rays leave the region and come back: their first "
                 f"crossing among {self._method.probes} probes was taken, and one between probes may have been missed."
             )
         if tally.unbounded:
-            found.append(
+            notes.append(
                 f"{tally.unbounded:,} of {number:,} radii were never reached: the prior ends before, and the ray's "
                 "whole half-line was taken."
             )
         if tally.loose:
-            found.append(
+            notes.append(
                 f"{tally.loose:,} of {number:,} radii were not closed in on: their inner ends were taken, at most "
                 f"{tally.log_loss:.3g} nats too small."
             )
-        return found
+        return notes
 
     def _slopes(self, level: float) -> dict[str, list[dict[str, Any]]]:
         """d log V / d log c by estimator; no limits where the volumes have no interval."""
-        found: dict[str, list[dict[str, Any]]] = {}
+        slopes: dict[str, list[dict[str, Any]]] = {}
         if self.rays is not None and self.rays.num_rays >= 2:
             sound = all(entry.headline == "interval" for entry in self._rays_entries(level))
-            found["rays"] = _slope_records(self._cutoffs, self.rays.log_means(), level, sound)
+            slopes["rays"] = _slope_records(self._cutoffs, self.rays.log_means(), level, sound)
         if self.splitting is not None:
             sound = all(entry.headline == "interval" for entry in self._splitting_entries(level))
-            found["splitting"] = _slope_records(self.splitting.cutoffs, self.splitting.log_estimates, level, sound)
-        return {name: records for name, records in found.items() if records}
+            slopes["splitting"] = _slope_records(self.splitting.cutoffs, self.splitting.log_estimates, level, sound)
+        return {name: records for name, records in slopes.items() if records}
 
     def _copies_record(self, level: float) -> dict[str, Any]:
         """What the copies of the region say (volume.estimators.local.copies), of the largest cutoff."""
@@ -396,9 +396,9 @@ def _check_support(query: Query, params: Mapping[str, np.ndarray], row: np.ndarr
 
 def _cutoffs(cutoff: Any, divergence: Any) -> tuple[float, ...]:
     """In ascending order, each once."""
-    given = [cutoff] if np.ndim(cutoff) == 0 else list(cutoff)
+    listed = [cutoff] if np.ndim(cutoff) == 0 else list(cutoff)
     try:
-        values = [float(value) for value in given]
+        values = [float(value) for value in listed]
     except (TypeError, ValueError):
         values = [math.nan]
     least = 0.0 if divergence == "agreement" else np.nextafter(0, 1)
@@ -408,13 +408,13 @@ def _cutoffs(cutoff: Any, divergence: Any) -> tuple[float, ...]:
     return tuple(sorted(set(values)))
 
 
-def _preconditioner(given: Any, anchor: Any) -> str | Anchor:
+def _preconditioner(kind: Any, anchor: Any) -> str | Anchor:
     """A word, or curvatures by parameter."""
-    if isinstance(given, str) and given != "adam":
-        return given
-    return second_moments(anchor) if isinstance(given, str) else Anchor.of(given, "preconditioner")
+    if isinstance(kind, str) and kind != "adam":
+        return kind
+    return second_moments(anchor) if isinstance(kind, str) else Anchor.of(kind, "preconditioner")
 
 
-def _count(name: str, given: Any) -> int:
+def _count(name: str, number: Any) -> int:
     """A whole number of 0 or more."""
-    return 0 if isinstance(given, int) and not isinstance(given, bool) and given == 0 else whole(name, given)
+    return 0 if isinstance(number, int) and not isinstance(number, bool) and number == 0 else whole(name, number)

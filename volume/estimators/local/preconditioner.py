@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.programs import program
 from volume.estimators.local.divergence import BoundDivergence
 from volume.samplers import Curvature, Preconditioner, Star, columns, diagonal, eigen, squares
 
@@ -58,8 +58,8 @@ class Free:
         theta = self.theta(y, data)
         if self.root:
             return data["scale"] * self.divergence.curvature_root(theta, data["of"], v)[data["free"]]
-        whole = jnp.zeros_like(theta).at[data["free"]].set(data["scale"] * v, unique_indices=True)
-        return data["scale"] * self.divergence.curvature_product(theta, data["of"], whole)[data["free"]]
+        full = jnp.zeros_like(theta).at[data["free"]].set(data["scale"] * v, unique_indices=True)
+        return data["scale"] * self.divergence.curvature_product(theta, data["of"], full)[data["free"]]
 
     def theta(self, y: Array, data: Any) -> Array:
         return data["anchor"].at[data["free"]].add(data["scale"] * y, unique_indices=True)
@@ -93,7 +93,7 @@ class PreconditionerFit:
         offset: Array,
         *,
         kind: str,
-        given: np.ndarray | None,
+        weights: np.ndarray | None,
         fit: int,
         drift: bool,
         goals: tuple[float, float],
@@ -104,8 +104,8 @@ class PreconditionerFit:
         self._kind, self._fit, self._goals, self._key, self._batch = kind, fit, goals, key, batch
         self.evaluations = 0
         self.curvature = Curvature(np.ones(offset.size))
-        if given is not None:
-            self.curvature = Curvature(given / max(float(given.max()), np.finfo(float).tiny))
+        if weights is not None:
+            self.curvature = Curvature(weights / max(float(weights.max()), np.finfo(float).tiny))
         self.weights: tuple[float, ...] = ()
         self._fitted = 0
         self._points = jnp.zeros((0, offset.size), offset.dtype)
@@ -118,11 +118,11 @@ class PreconditionerFit:
 
     def state(self) -> PreconditionerState:
         """Where it stands, or how it ended: then without what is of no use any more."""
-        found = PreconditionerState(self.curvature, self.weights, self.evaluations, self._fitted)
+        state = PreconditionerState(self.curvature, self.weights, self.evaluations, self._fitted)
         if self.done or self._state is None:
-            return found
+            return state
         values, log_weight = map(np.asarray, self._state)
-        return found._replace(
+        return state._replace(
             values=values, log_weight=log_weight, points=np.asarray(self._points), columns=tuple(self._columns)
         )
 
@@ -169,13 +169,13 @@ class PreconditionerFit:
     def _start_fit(self) -> None:
         at, key = jnp.zeros_like(self.offset), jax.random.fold_in(self._key, 0)
         if self._bound.function is None:
-            found = squares(Free(self._bound, root=True), at, self._data, key, self._shape, PROBES)
+            curvature = squares(Free(self._bound, root=True), at, self._data, key, self._shape, PROBES)
         else:
-            found = diagonal(Free(self._bound), at, self._data, key, PROBES)
+            curvature = diagonal(Free(self._bound), at, self._data, key, PROBES)
         self.evaluations += GRADIENT * PROBES
-        found = np.maximum(np.asarray(found, float), 0)
+        curvature = np.maximum(np.asarray(curvature, float), 0)
         # Flat at the anchor need not be flat a step away; without a fit the anchor's is what was asked for.
-        self.curvature = Curvature(found + (found.mean() if self._fit else 0.0))
+        self.curvature = Curvature(curvature + (curvature.mean() if self._fit else 0.0))
         weight = self._balance(self._middle)
         self._state = jnp.asarray(self.curvature.values, self.offset.dtype), jnp.asarray(math.log(weight))
 
@@ -245,29 +245,29 @@ class PreconditionerFit:
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             y = self._draws(self.star([math.exp(middle)]), 0, TRIED)
-            found = np.asarray(_values(self._bound, self._data, y))
+            values = np.asarray(_values(self._bound, self._data, y))
             self.evaluations += TRIED
-            if np.median(np.where(np.isnan(found), np.inf, found)) > goal:
+            if np.median(np.where(np.isnan(values), np.inf, values)) > goal:
                 low = middle
             else:
                 high = middle
         return math.exp(high)
 
 
-@jax.jit
+@program()
 def _networks(star: Star, normal: Array) -> Array:
     """y = P (mu + normal) [S, d] of the first way, for rows ``normal`` [S, d]."""
     way = Preconditioner(star.ways.scale[0], star.ways.basis)
     return jax.lax.map(lambda row: way.apply(row - star.lean * way.transposed(star.offset)), normal)
 
 
-@partial(jax.jit, static_argnames="divergence")
+@program(static_argnames="divergence")
 def _values(divergence: BoundDivergence, data: Any, y: Array) -> Array:
     """D [S] at networks y [S, d]."""
     return jax.lax.map(lambda row: divergence(Free(divergence).theta(row, data), data["of"]), y)
 
 
-@partial(jax.jit, static_argnames=("divergence", "shape", "drift"))
+@program(static_argnames=("divergence", "shape", "drift"))
 def _fit_step(
     divergence: BoundDivergence,
     shape: tuple[int, int],
@@ -297,8 +297,8 @@ def _fit_step(
         return divergence(theta, data["of"]), square
 
     keys = jnp.stack([jax.random.split(key_g, DRAWN), jax.random.split(key_z, DRAWN)], axis=1)
-    found, square = jax.lax.map(one, keys)
-    found = jnp.clip(jnp.where(jnp.isnan(found), jnp.inf, found) / goal, 1e-2, 1e2)
+    reached, square = jax.lax.map(one, keys)
+    reached = jnp.clip(jnp.where(jnp.isnan(reached), jnp.inf, reached) / goal, 1e-2, 1e2)
     square = jnp.where(jnp.isfinite(square), square, 0)
     values = jnp.maximum((1 - forget) * values + forget * jnp.mean(square, axis=0), 0)
-    return values, log_weight + HASTE * forget * jnp.mean(jnp.log(found))
+    return values, log_weight + HASTE * forget * jnp.mean(jnp.log(reached))

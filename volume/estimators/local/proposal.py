@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -31,6 +30,7 @@ import numpy as np
 from jax import Array
 from scipy import special
 
+from volume.common.programs import program
 from volume.estimators.local.region_kernel import RegionKernel, Space
 from volume.estimators.smc.scheme import Scheme
 from volume.estimators.smc.step import draw
@@ -126,17 +126,17 @@ def curved_proposal(
         evaluations += score.size * kernel.draw_cost
         return float(np.median(np.where(np.isnan(score), math.inf, -score)))
 
-    at, curvature, found = z[None], 0.0, prior_proposal(size)
+    at, curvature, balanced = z[None], 0.0, prior_proposal(size)
     for round_ in range(ROUNDS + 1):
         seen = _mean_curvature(scheme, at, data, dtype)
         evaluations += size * len(at)
         curvature = seen if round_ < 2 else (curvature + seen) / 2  # the anchor's own is forgotten
-        found = _balanced(curvature, z, median, breadth * cutoff, kernel.divergence.label)
-        if found.beta == 0:
+        balanced = _balanced(curvature, z, median, breadth * cutoff, kernel.divergence.label)
+        if balanced.beta == 0:
             break
         x = np.asarray(jax.random.normal(jax.random.fold_in(key_draws, round_), (PAIRS, size), dtype), float)
-        at = found.centre + np.concatenate([x, -x]) @ found.root.T
-    return replace(found, evaluations=evaluations)
+        at = balanced.centre + np.concatenate([x, -x]) @ balanced.root.T
+    return replace(balanced, evaluations=evaluations)
 
 
 def _balanced(
@@ -207,7 +207,7 @@ def _mean_curvature(scheme: Scheme[RegionKernel], at: np.ndarray, data: Any, dty
     return (total + total.T) / (2 * len(at))
 
 
-@partial(jax.jit, static_argnames=("kernel", "precision"))
+@program(static_argnames=("kernel", "precision"))
 def _curvature(kernel: RegionKernel, precision: str, z: Array, data: Any) -> Array:
     """[n, n] at the normals z [n]; what bends the prior's own map is left out, as Gauss and Newton would."""
     divergence, prior = kernel.divergence, kernel.prior

@@ -125,10 +125,10 @@ class RayParts:
 
 def fingerprint(aim: PreconditionerState) -> str:
     """Of the constants of all rays; those with others are not mixed."""
-    found = hashlib.sha256(np.array(aim.weights, np.float64).tobytes())
+    sha256 = hashlib.sha256(np.array(aim.weights, np.float64).tobytes())
     for array in aim.curvature:
-        found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
+        sha256.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    return sha256.hexdigest()[:16]
 
 
 def _columns(state: PreconditionerState) -> dict[str, np.ndarray | None]:

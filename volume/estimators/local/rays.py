@@ -98,7 +98,7 @@ class RaysRun:
             data,
             jnp.asarray(offset, self._dtype),
             kind=setting.preconditioner,
-            given=None if setting.given is None else setting.given[free] * scale**2,
+            weights=None if setting.given is None else setting.given[free] * scale**2,
             fit=setting.fit,
             drift=setting.drift and prior.normal,
             goals=(float(ground.thresholds[0]), float(ground.thresholds[-1])),
@@ -125,8 +125,8 @@ class RaysRun:
     @property
     def log_cut(self) -> np.ndarray | None:
         """The same of the region within the anchor's cell (copies.py); None where that is not known."""
-        found = [shot.log_cut for shot in self._shots if shot.log_cut is not None]
-        return self._in_order(found) if found else None
+        cuts = [shot.log_cut for shot in self._shots if shot.log_cut is not None]
+        return self._in_order(cuts) if cuts else None
 
     def _in_order(self, rows: list[np.ndarray]) -> np.ndarray:
         """Rows [., K] of every shot as one array [S, K]."""
@@ -161,11 +161,11 @@ class RaysRun:
 
     def diagnostics(self) -> dict[str, Any]:
         """JSON-able: how the rays were aimed and what they met."""
-        found = {"preconditioner": self._setting.preconditioner, "free_parameters": self._dim}
-        found |= {"weights": list(self._fit.weights), "pilot_evaluations": self._fit.evaluations}
+        diagnostics = {"preconditioner": self._setting.preconditioner, "free_parameters": self._dim}
+        diagnostics |= {"weights": list(self._fit.weights), "pilot_evaluations": self._fit.evaluations}
         tally = self._counted
         counts = {f"{name}_rays": getattr(tally, name) for name in ("returning", "unbounded", "loose")}
-        return found | counts | {"log_loss": tally.log_loss}
+        return diagnostics | counts | {"log_loss": tally.log_loss}
 
     def advance(self) -> None:
         """A part of the pilot, or a step of rays."""
@@ -253,10 +253,10 @@ class RaysRun:
         tally = self._met(rays, came_back[:keep])._replace(evaluations=evaluations, nonfinite=nonfinite)
         log_cut = None
         if self._cell is not None:
-            whole = np.zeros((keep, ground.anchor.size))
+            full = np.zeros((keep, ground.anchor.size))
             v = ray_directions(star, self._key, jnp.asarray(numbers[:keep]), normal=ground.prior.normal)
-            whole[:, ground.prior.free] = v
-            exits = self._cell.exits(whole, rays.low[:, -1])
+            full[:, ground.prior.free] = v
+            exits = self._cell.exits(full, rays.low[:, -1])
             tally = tally._replace(left=int(np.isfinite(exits).sum()))
             cut = rays._replace(low=np.minimum(rays.low, exits[:, None]))
             log_cut = log_masses(ground.prior, star, cut)

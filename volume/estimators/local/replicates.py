@@ -87,4 +87,4 @@ class RegionReplicates(Replicates[RegionGroup]):
         return RegionGroup(self._scheme, numbers, self._key, pilot.data, pilot.stages, pilot.ends)
 
     def _results(self, group: RegionGroup) -> dict[int, Replicate]:
-        return group.found()
+        return group.replicates()

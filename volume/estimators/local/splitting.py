@@ -122,8 +122,8 @@ class LocalSplitting:
             )
         self.chain = chain if chain != "auto" else "levels" if divergence.kind == "agreement" else "tempered"
         breadth = BREADTHS[self.chain] if breadth is None else breadth
-        given = np.unique(np.asarray(list(cutoffs), float))[::-1]
-        if not len(given) or not np.isfinite(given).all() or given[-1] < 0:
+        levels = np.unique(np.asarray(list(cutoffs), float))[::-1]
+        if not len(levels) or not np.isfinite(levels).all() or levels[-1] < 0:
             raise ValueError(f"cutoffs={list(cutoffs)!r}: give one finite divergence or more, none below 0.")
         if not 1 < breadth < math.inf:
             raise ValueError(
@@ -140,7 +140,7 @@ class LocalSplitting:
                 f"Splitting moves standard normals that a prior transforms, and {prior!r} has none: use a prior such "
                 "as volume.samplers.Gaussian."
             )
-        self.cutoffs = tuple(float(value) for value in given)  # descending
+        self.cutoffs = tuple(float(value) for value in levels)  # descending
         self.thresholds = tuple(float(value) for value in divergence.thresholds(self.cutoffs, len(inputs)))
         self._dtype = np.dtype(inputs.dtype)
         self._x64 = self._dtype == np.float64
@@ -260,17 +260,17 @@ class LocalSplitting:
             return False
         x = pilot.states(REFIT_ROUNDS)
         self._refits += 1
-        found, last = refitted(proposal, x), self._refits == MAX_REFITS
-        growing = found.log_det - proposal.log_det > SETTLED * self.scheme.kernel.divergence.num_parameters
+        refit, last = refitted(proposal, x), self._refits == MAX_REFITS
+        growing = refit.log_det - proposal.log_det > SETTLED * self.scheme.kernel.divergence.num_parameters
         if self._fresh and (last or not growing):
             self.settled = not growing
             return True
-        self.proposal, self._fresh = found, last or not growing
+        self.proposal, self._fresh = refit, last or not growing
         if self._fresh:
-            self._pilot = self._pilot_of(found)
+            self._pilot = self._pilot_of(refit)
         else:
-            smaller, x = found.seen_from(proposal, x[-self.scheme.num_particles :])
-            pilot.go_over(space_of(found, self._data, self._anchor, self._dtype), smaller, x)
+            smaller, x = refit.seen_from(proposal, x[-self.scheme.num_particles :])
+            pilot.go_over(space_of(refit, self._data, self._anchor, self._dtype), smaller, x)
         return True
 
     def _begin(self) -> None:
@@ -287,10 +287,10 @@ class LocalSplitting:
         """Take the proposal, the pilot, the replicates and the states that are there."""
         with jax.enable_x64(self._x64):
             self._store.take(parts)
-            found = self._store.begun()
-            if found is None:
+            begun = self._store.begun()
+            if begun is None:
                 return
-            self.proposal, numbers, pilot = found
+            self.proposal, numbers, pilot = begun
             for name in self.NUMBERS:
                 setattr(self, name, like(numbers[name.strip("_")], getattr(self, name)))
             self._pilot = self._pilot_of(self.proposal)
@@ -347,15 +347,15 @@ class LocalSplitting:
             notes = [f"The pilot, one adaptive run, did not reach the least cutoff: {self._pilot.problem}."]
         if not len(logs):
             return []
-        facts, found = self.diagnostics(), []
+        facts, entries = self.diagnostics(), []
         for cutoff, column, drift in zip(self.cutoffs, logs.T, self.replicates.drifts.T, strict=True):
             size, sure = mean_drift(drift)
             entry = replicated_volume(f"cutoff {cutoff:g}", column, level, facts | {"drift": finite(size)}, notes)
             doubt = self._doubt(entry, size, sure)
             if doubt:
                 entry = replace(entry, headline="bound", notes=(*entry.notes, doubt))
-            found.append(entry)
-        return found
+            entries.append(entry)
+        return entries
 
     def _doubt(self, entry: ReplicatedVolume, drift: float, drifting: bool) -> str:
         """Why the replicates' interval is not to be led with; empty where nothing is known against it."""

@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from volume.common.seeds import threefry_key
 from volume.estimators.local.group import RegionGroup, Replicate
 from volume.estimators.local.pilot import Closing, LocalPilot
 from volume.estimators.local.proposal import Proposal
@@ -108,17 +109,17 @@ class SplittingParts:
             stages = [RegionStage(*row) for row in _so_far(columns)[0].reshape(-1, len(RegionStage._fields)).tolist()]
         numbers = like(facts["numbers"], {name: getattr(pilot, name) for name in pilot.NUMBERS})
         pilot.ends = [Closing(at, RegionStage(*map(float, stage)), factor) for at, stage, factor in facts["ends"]]
-        key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
+        key = threefry_key(*facts["key"])
         pilot.go_on(PilotState(key, x, stages, numbers))
 
     def finished(self, constants: str) -> dict[int, Replicate]:
         """Replicates that have ended, by number."""
-        found: dict[int, Replicate] = {}
+        replicates: dict[int, Replicate] = {}
         for part in self._kept.stored("replicates-"):
             if part.facts["constants"] == constants:
                 columns = REPLICATES.read(part)
-                found |= zip(columns["replicate"].tolist(), records_of(Replicate, columns), strict=True)
-        return found
+                replicates |= zip(columns["replicate"].tolist(), records_of(Replicate, columns), strict=True)
+        return replicates
 
     def states(self, constants: str, numbers: Sequence[int]) -> list[StoredCheckpoint]:
         """States of groups of these replicates, none in two of them."""
@@ -137,10 +138,10 @@ class SplittingParts:
 
     # --- what is kept ---
 
-    def ended(self, constants: str, found: dict[int, Replicate]) -> None:
+    def ended(self, constants: str, replicates: dict[int, Replicate]) -> None:
         """Keep these replicates."""
-        table = REPLICATES.table(columns_of(Replicate, found))
-        self._kept.add(Checkpoint(f"replicates-{min(found):06d}", {"constants": constants}, table))
+        table = REPLICATES.table(columns_of(Replicate, replicates))
+        self._kept.add(Checkpoint(f"replicates-{min(replicates):06d}", {"constants": constants}, table))
 
     def collect_pilot(
         self, fits: int, proposal: Proposal, pilot: LocalPilot, run: Mapping[str, Any], *, all: bool

@@ -48,11 +48,11 @@ class TemperedPilot(LocalPilot):
 
     def states(self, rounds: int) -> np.ndarray:
         """x [S, n] of where it is, after each of so many rounds of moves."""
-        found = []
+        states = []
         for _ in range(rounds):
             self._tuned()
-            found.append(np.asarray(self._z, float)[0])
-        return np.concatenate(found)
+            states.append(np.asarray(self._z, float)[0])
+        return np.concatenate(states)
 
     def go_over(self, space: Space, step: float, x: np.ndarray) -> None:
         """Switch to the coordinates x [N, n] of another proposal; the target measure is unchanged."""

@@ -25,12 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.programs import program
 from volume.estimators.smc.kernel import Kernel
 from volume.estimators.smc.scheme import Scheme
 from volume.estimators.smc.step import Retained, advance, draw
 
 
-@partial(jax.jit, static_argnames="scheme")
+@program(static_argnames="scheme")
 def backwards(scheme: Scheme[Kernel], keys: Array, z: Any, data: Any, stage: Any) -> Retained:
     """Lead the states z [R, ...] that entered the next level back to those that entered this one, with weights [R]."""
     kernel, num = scheme.kernel, scheme.num_moves * scheme.kernel.num_steps
@@ -87,9 +88,9 @@ def conditional_runs(
     here = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (num_runs, *leaf.shape)), z)
     path: list[Retained] = []  # by level, from the last: where the path enters the next one, and its weight
     for number, stage in reversed(list(enumerate(stages))):
-        found = backwards(scheme, at(2 * number + 1), here, data, stage.cast(dtype))
-        path.append(Retained(here, found.weight))
-        here = found.z
+        backward = backwards(scheme, at(2 * number + 1), here, data, stage.cast(dtype))
+        path.append(Retained(here, backward.weight))
+        here = backward.z
     state, _ = draw(scheme, at(0), data)
     state = state._replace(z=jax.tree.map(lambda all_, one: all_.at[:, 0].set(one), state.z, here))
     total = np.zeros(num_runs)

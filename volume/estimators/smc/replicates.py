@@ -33,7 +33,7 @@ class Store(Protocol):
         """Let the group of a state's replicates go on from there."""
         ...
 
-    def ended(self, constants: Any, found: dict[int, Any], /) -> None:
+    def ended(self, constants: Any, replicates: dict[int, Any], /) -> None:
         """Keep these replicates."""
         ...
 
@@ -54,7 +54,7 @@ class Replicates(Generic[G]):
 
     def __init__(self, num: int, store: Store | None = None):
         self.num, self._store = num, store
-        self.found: dict[int, Any] = {}  # those that have ended, by number
+        self.finished: dict[int, Any] = {}  # those that have ended, by number
         self.group: G | None = None  # the one under way
         self._constants: Any = None  # fingerprint of what the pilot found
         self._todo: list[int] | None = None  # left to this process; None: not begun
@@ -69,18 +69,18 @@ class Replicates(Generic[G]):
     @property
     def complete(self) -> bool:
         """Whether every replicate has ended."""
-        return len(self.found) == self.num
+        return len(self.finished) == self.num
 
     @property
     def results(self) -> list[Any]:
         """What every one found, in the order of their numbers."""
-        return [self.found[number] for number in sorted(self.found)]
+        return [self.finished[number] for number in sorted(self.finished)]
 
     def begin(self, constants: Any, share: tuple[int, int] = (0, 1)) -> None:
         """Take those that are there, and this process's share (index, count) of the rest."""
         self._constants, (index, count) = constants, share
-        self.found = {} if self._store is None else self._store.finished(constants)
-        left = [number for number in range(self.num) if number not in self.found]
+        self.finished = {} if self._store is None else self._store.finished(constants)
+        left = [number for number in range(self.num) if number not in self.finished]
         waiting = [] if self._store is None else self._store.states(constants, left)
         held = {number for state in waiting for number in state.facts["replicates"]}
         left = [number for number in left if number not in held]
@@ -93,10 +93,10 @@ class Replicates(Generic[G]):
             self.group = self._start()
         self.group.advance()
         if self.group.done:
-            found = self._results(self.group)
-            self.found |= found
+            finished = self._results(self.group)
+            self.finished |= finished
             if self._store is not None and self._kept:
-                self._store.ended(self._constants, found)
+                self._store.ended(self._constants, finished)
             self.group = None
 
     def _start(self) -> G:
@@ -122,20 +122,20 @@ class Replicates(Generic[G]):
 
     def total(self, name: str) -> int:
         """The sum over all of them of a count of this name."""
-        return sum(getattr(one, name) for one in self.found.values())
+        return sum(getattr(one, name) for one in self.finished.values())
 
     @property
     def fraction(self) -> float:
         """How much of the work of all of them is done."""
         group = self.group
         done = 0.0 if group is None else group.size * group.at / max(1, len(group.stages))
-        return (len(self.found) + done) / self.num
+        return (len(self.finished) + done) / self.num
 
     def words(self, what: str = "") -> str:
         """Say where they stand, for progress. ``what``: a word and a space before "replicates"."""
         group = self.group
         if group is None:
-            return f"{len(self.found)} of {self.num} {what}replicates"
+            return f"{len(self.finished)} of {self.num} {what}replicates"
         first, last = group.numbers[0] + 1, group.numbers[-1] + 1
         return f"{what}replicates {first} to {last} of {self.num}, level {group.at} of {len(group.stages)}"
 

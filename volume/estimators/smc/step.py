@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.programs import program
 from volume.estimators.smc.kernel import Kernel, Move
 from volume.estimators.smc.resampling import resample
 from volume.estimators.smc.scheme import Scheme, over_particles
@@ -82,7 +83,7 @@ def _chain(scheme: Scheme[Kernel], space: Any, stage: Any, key: Array, z: Any) -
     return chain, jnp.mean(moved), jnp.mean(others, axis=0)
 
 
-@partial(jax.jit, static_argnames="scheme")
+@program(static_argnames="scheme")
 def draw(scheme: Scheme[Kernel], keys: Array, data: Any) -> tuple[State, Array]:
     """Draw the particles of the first measure.
 
@@ -106,7 +107,7 @@ def fresh_state(z: Any) -> State:
     return State(z, jnp.broadcast_to(jnp.arange(size), (num, size)), jnp.ones(num, bool))
 
 
-@partial(jax.jit, static_argnames="scheme")
+@program(static_argnames="scheme")
 def advance(
     scheme: Scheme[Kernel], keys: Array, state: State, data: Any, stage: Any, retained: Retained | None = None
 ) -> tuple[State, Info]:
@@ -146,7 +147,7 @@ def advance(
     )
 
 
-@partial(jax.jit, static_argnames="scheme")
+@program(static_argnames="scheme")
 def probe(scheme: Scheme[Kernel], keys: Array, z: Any, data: Any, stage: Any) -> Probe:
     """Make P moves of every particle z [R, N, ...] inside a level, without a next one; a key [R] for each replicate."""
 

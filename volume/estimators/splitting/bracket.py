@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.interrupts import stoppable
+from volume.common.jax_settings import fixed_settings
 from volume.common.logs import volume_text
 from volume.common.progress import Progress
 from volume.common.seeds import to_key
@@ -26,6 +28,7 @@ from volume.estimation import estimate
 from volume.estimators.smc.conditional import conditional_runs
 from volume.estimators.splitting.splitting import Splitting, SplittingRun
 from volume.models import Params
+from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
 from volume.reports.named import EstimateReport
@@ -35,6 +38,8 @@ from volume.statistics import replicates
 DRAW, FORWARD, REVERSE = 0, 1, 2  # their keys
 
 
+@stoppable()
+@fixed_settings()
 def bracket(
     query: Query,
     method: Splitting,
@@ -87,12 +92,12 @@ def bracket(
     )
     if upper < entry.log_bound:
         note += " That is below the lower bound: one of the two failed, as each may with probability 1 - level."
-    found = replace(
+    bounded = replace(
         entry,
         diagnostics=entry.diagnostics | {"log_upper_bound": upper, "log_reverse_estimates": logs},
         notes=(*entry.notes, note),
     )
-    return replace(report, entries=(found,), seed=record)
+    return replace(report, entries=(bounded,), seed=record)
 
 
 class _Kept:
@@ -108,10 +113,11 @@ class _Kept:
 
 def class_of(query: Query, z: Params, dtype: str, precision: str) -> str:
     """The label of the class of the network with these standard normals."""
+    stands = computed(query, dtype)
     model, bound = query.model, query.bound
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(precision):
-        theta = query.prior.transform(z, model.parameters)
-        outputs = model.apply(theta, jnp.asarray(np.asarray(query.domain.inputs, dtype)))
+        theta = stands.query.prior.transform(z, model.parameters)
+        outputs = model.apply(theta, jnp.asarray(stands.inputs))
         return bound.label_of(outputs[:, 0] if model.num_outputs == 1 else outputs)
 
 

@@ -159,9 +159,9 @@ class ClassRun:
                 self.pilot.advance()
                 self._begin()
                 return
-            before = len(self.replicates.found)
+            before = len(self.replicates.finished)
             self.replicates.advance()
-            if len(self.replicates.found) > before:
+            if len(self.replicates.finished) > before:
                 self._settle()
 
     def _begin(self) -> None:
@@ -178,7 +178,7 @@ class ClassRun:
         if self.on_trial:
             if self.replicates.complete:
                 self._size()
-        elif self.split is not None and self.replicates.found:
+        elif self.split is not None and self.replicates.finished:
             splits = np.stack([np.asarray(one.split) for one in self.replicates.results])
             if self.split.num_classes is None:
                 self.tables, self.shares = table_shares(splits, self.log_estimates)

@@ -72,12 +72,12 @@ def _share_of(run: ClassRun, within: ClassRun, level: float) -> Share:
     """The share from two independent runs: ends of intervals that hold at once with probability ``level``."""
     half = 1 - (1 - level) / 2
     part = replicated_volume("", run.log_estimates, half)
-    whole = replicated_volume("", within.log_estimates, half)
+    total = replicated_volume("", within.log_estimates, half)
     hit = sum(value > -math.inf for value in run.log_estimates)
     return Share(
-        math.exp(min(0.0, part.log_volume - whole.log_volume)),
-        math.exp(min(0.0, part.log_low - whole.log_high)),
-        math.exp(min(0.0, part.log_high - whole.log_low)),
+        math.exp(min(0.0, part.log_volume - total.log_volume)),
+        math.exp(min(0.0, part.log_low - total.log_high)),
+        math.exp(min(0.0, part.log_high - total.log_low)),
         hit,
     )
 
@@ -93,7 +93,7 @@ def _diagnostics(run: ClassRun) -> dict[str, Any]:
         "pilot_log_volume": pilot.log_total if pilot.level == math.inf else math.nan,
         "stages": [[value if math.isfinite(value) else None for value in stage] for stage in pilot.stages],
     }
-    if not run.on_trial and run.replicates.found:
+    if not run.on_trial and run.replicates.finished:
         each = run.replicates.results
         ideal = [one.ideal_variance for one in each if one.log_estimate > -math.inf]
         longest = max(len(one.moved) for one in each)

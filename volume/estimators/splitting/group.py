@@ -7,7 +7,6 @@ one, K classes of a split, W words of a table's key, M inputs.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from volume.classifiers.base import BoundClassifier
+from volume.common.programs import program
 from volume.estimators.smc.group import Group
 from volume.estimators.smc.kernel import Move
 from volume.estimators.smc.step import walk
@@ -60,18 +60,18 @@ class ClassGroup(Group):
         stage = self.stages[-1]._replace(level=math.inf, next_level=math.inf).cast(self._dtype)
         keys = self._level_keys(len(self.stages) + 1)
         data = self._data._replace(inputs=inputs)
-        found = np.asarray(survey(self.scheme, split, keys, self._state.z, data, rows, stage))
+        tables = np.asarray(survey(self.scheme, split, keys, self._state.z, data, rows, stage))
         self.evaluations = self.evaluations + self.scheme.cost
         if split.route == "table":
-            packed = pack(found.reshape(-1, found.shape[-1]), split.num_outputs)
+            packed = pack(tables.reshape(-1, tables.shape[-1]), split.num_outputs)
             if split.num_classes is None:
                 return packed.reshape(self.size, -1, packed.shape[1])
-            found = split.classify_keys(packed)
+            tables = split.classify_keys(packed)
         assert split.num_classes is not None
-        met = np.stack([np.bincount(classes, minlength=split.num_classes) for classes in found.reshape(self.size, -1)])
+        met = np.stack([np.bincount(classes, minlength=split.num_classes) for classes in tables.reshape(self.size, -1)])
         return np.where(self._alive[:, None], met / met.sum(axis=1, keepdims=True), np.nan)
 
-    def found(self, split: np.ndarray | None = None) -> dict[int, Replicate]:
+    def replicates(self, split: np.ndarray | None = None) -> dict[int, Replicate]:
         """What every replicate found, by its number; ``split`` [G, ...] is what `survey` gave."""
         assert self._state is not None
         ancestor = np.asarray(self._state.ancestor)
@@ -90,7 +90,7 @@ class ClassGroup(Group):
         }
 
 
-@partial(jax.jit, static_argnames=("scheme", "split"))
+@program(static_argnames=("scheme", "split"))
 def survey(
     scheme: ClassScheme,
     split: BoundClassifier,
@@ -124,7 +124,7 @@ def table_shares(keys: np.ndarray, log_estimates: list[float]) -> tuple[np.ndarr
     """The distinct tables [K, W], in key order, of the keys [R, V, W] that replicates met, and their shares [R, K] of
     each one's; nan for a replicate that died."""
     num, visits, words = keys.shape
-    found, which = np.unique(keys.reshape(-1, words), axis=0, return_inverse=True)
-    cell = np.repeat(np.arange(num), visits) * len(found) + which.ravel()
-    met = np.bincount(cell, minlength=num * len(found)).reshape(num, -1)
-    return found, np.where((np.array(log_estimates) > -math.inf)[:, None], met / visits, np.nan)
+    tables, which = np.unique(keys.reshape(-1, words), axis=0, return_inverse=True)
+    cell = np.repeat(np.arange(num), visits) * len(tables) + which.ravel()
+    met = np.bincount(cell, minlength=num * len(tables)).reshape(num, -1)
+    return tables, np.where((np.array(log_estimates) > -math.inf)[:, None], met / visits, np.nan)

@@ -5,13 +5,13 @@ Shape letters: N inputs, T networks, C outputs.
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common.programs import program
+from volume.common.seeds import threefry_key
 from volume.functions.importance import Seen
 from volume.models import Model
 from volume.queries.query import Query
@@ -39,7 +39,7 @@ def look(query: Query, inputs: np.ndarray, precision: str) -> Seen:
     return Seen(np.all(zero[:-1], axis=0), square[0], shrinks, query.model.num_outputs)
 
 
-@partial(jax.jit, static_argnames=("model", "prior"))
+@program(static_argnames=("model", "prior"))
 def _tried(model: Model, prior: Prior, inputs: Array, kind: int, size: float) -> tuple[Array, Array]:
     """At each input [N]: whether every output of every network was 0, and the mean square of the finite outputs."""
 
@@ -48,12 +48,12 @@ def _tried(model: Model, prior: Prior, inputs: Array, kind: int, size: float) ->
     def outputs(key: Array) -> Array:
         z = standard_normal(key, model.parameters, inputs.dtype)
         shrunk = [p.name for p in model.parameters if p.layer == last]
-        z |= {name: z[name] * jnp.where(kind == SHRUNK, SHRINKING, 1.0) for name in shrunk}
+        z = {**z, **{name: z[name] * jnp.where(kind == SHRUNK, SHRINKING, 1.0) for name in shrunk}}
         positive = {p.name: (kind == 1) | ((kind == 2) & (p.layer > 0)) for p in model.parameters}
         z = {name: size * jnp.where(positive[name], jnp.abs(value), value) for name, value in z.items()}
         return model.apply(prior.transform(z, model.parameters), inputs)
 
-    keys = jax.random.split(jax.random.key(0), TRIED)
-    found = jax.lax.map(outputs, keys, batch_size=16)  # [T, N, C]
-    finite = jnp.where(jnp.isfinite(found), found, 0)
-    return jnp.all(found == 0, axis=(0, 2)), jnp.mean(finite**2, axis=(0, 2))
+    keys = jax.random.split(threefry_key(0), TRIED)
+    values = jax.lax.map(outputs, keys, batch_size=16)  # [T, N, C]
+    finite = jnp.where(jnp.isfinite(values), values, 0)
+    return jnp.all(values == 0, axis=(0, 2)), jnp.mean(finite**2, axis=(0, 2))

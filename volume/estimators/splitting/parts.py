@@ -23,9 +23,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from volume.common.seeds import threefry_key
 from volume.estimators.smc.group import GroupState
 from volume.estimators.smc.pilot import Pilot, PilotState
 from volume.estimators.splitting.group import ClassGroup, Replicate
@@ -92,7 +92,7 @@ class ClassParts:
             levels, next_levels, *steps = zip(*facts["stages"], strict=True) if facts["stages"] else [[]] * 4
             columns = (floats(levels, -math.inf).tolist(), floats(next_levels, math.inf).tolist(), *steps)
             stages = [Stage(*row) for row in zip(*columns, strict=True)]
-            key = jax.random.wrap_key_data(jnp.array(facts["key"], jnp.uint32))
+            key = threefry_key(*facts["key"])
             numbers = {"_step": tuple(facts["steps"]), "given_up": facts.get("given_up", 0)}
             pilot.go_on(_pilot_state(part, key, z, stages, numbers))
             self._kept.resume(part)
@@ -100,8 +100,8 @@ class ClassParts:
     def finished(self, phase: Phase) -> dict[int, Replicate]:
         """Replicates of this phase that have ended, by number."""
         stored = self._kept.stored("trial-") + self._kept.stored("replicates-")
-        found = [_replicates(part) for part in stored if _phase_of(part) == phase]
-        return {number: one for each in found for number, one in each.items()}
+        replicates = [_replicates(part) for part in stored if _phase_of(part) == phase]
+        return {number: one for each in replicates for number, one in each.items()}
 
     def states(self, phase: Phase, numbers: Sequence[int]) -> list[StoredCheckpoint]:
         """List states of groups of these replicates, none in two of them."""
@@ -124,12 +124,12 @@ class ClassParts:
 
     # --- what is kept ---
 
-    def ended(self, phase: Phase, found: dict[int, Replicate]) -> None:
+    def ended(self, phase: Phase, replicates: dict[int, Replicate]) -> None:
         """Keep these replicates."""
         kind = "replicates" if phase.trial is None else "trial"
         middle = "" if phase.trial is None else f"-{phase.trial:03d}"
-        name = f"{kind}-{self._number:03d}{middle}-{min(found):06d}"
-        self._kept.add(Checkpoint(name, self._facts(phase), _replicates_table(found)))
+        name = f"{kind}-{self._number:03d}{middle}-{min(replicates):06d}"
+        self._kept.add(Checkpoint(name, self._facts(phase), _replicates_table(replicates)))
 
     def collect_pilot(self, pilot: Pilot, *, all: bool) -> list[Checkpoint]:
         """The pilot where it has ended, or its state where one is due."""
@@ -194,8 +194,8 @@ def _pilot_state(part: StoredCheckpoint, key: Any, z: Any, stages: list[Stage], 
     return PilotState(key, z, stages, numbers | {"_level": stages[-1].next_level if stages else -math.inf})
 
 
-def _replicates_table(found: dict[int, Replicate]) -> Any:
-    columns = columns_of(Replicate, found)
+def _replicates_table(replicates: dict[int, Replicate]) -> Any:
+    columns = columns_of(Replicate, replicates)
     split = columns.pop("split")
     if split is not None:  # [R, K] shares, or [R, V, W] packed tables
         split = np.array(split)

@@ -64,4 +64,4 @@ class ClassReplicates(Replicates[ClassGroup]):
         return ClassGroup(self.scheme, numbers, self._key, self._data, dtype, self._stages)
 
     def _results(self, group: ClassGroup) -> dict[int, Replicate]:
-        return group.found(None if self._split is None else group.survey(self._split, self._inputs, self._rows))
+        return group.replicates(None if self._split is None else group.survey(self._split, self._inputs, self._rows))

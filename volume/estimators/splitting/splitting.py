@@ -25,7 +25,6 @@ from volume.common.logs import LN10
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic
 from volume.errors import whole
-from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.splitting.class_run import PILOTS, ClassRun
 from volume.estimators.splitting.entries import class_entry, split_entry
 from volume.estimators.splitting.importance import importance_function
@@ -33,6 +32,7 @@ from volume.estimators.splitting.look import look
 from volume.estimators.splitting.parts import STREAM_VERSION
 from volume.estimators.splitting.schemes import HEAD_POINTS, ClassScheme, scheme_for
 from volume.functions.importance import ImportanceFunction, Seen
+from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
 from volume.reports.facts import Facts
@@ -150,8 +150,10 @@ class SplittingRun:
     """
 
     def __init__(self, method: Splitting, query: Query, key: Array, order: int = STREAM_VERSION):
-        self._method, self._query, self._key, self._order = method, query, key, order
-        self._inputs = cast_inputs(query, method.dtype)
+        stands = computed(query, method.dtype)
+        stands.require_safe("Splitting")
+        self._method, self._query, self._key, self._order = method, stands.query, key, order
+        self._inputs = stands.inputs
         bound = query.bound
         self._seen: Seen | None = None
         self._stored: list[StoredCheckpoint] = []
@@ -178,7 +180,7 @@ class SplittingRun:
     def _class_run(self, number: int, bound: Any, index: int, split: Any = None) -> ClassRun:
         method = self._method
         label = bound.label(index)
-        asked = importance_function(bound, label, score=method.score, chain=method.chain)
+        score = importance_function(bound, label, score=method.score, chain=method.chain)
         if self._seen is None:
             self._seen = look(self._query, self._inputs, method.precision)
             if self._order == 1:
@@ -187,7 +189,7 @@ class SplittingRun:
             label=label,
             number=number,
             make_scheme=self._scheme,
-            score=asked.seen(self._seen),
+            score=score.seen(self._seen),
             inputs=self._inputs,
             split=split,
             key=jax.random.fold_in(self._key, number),
@@ -279,15 +281,15 @@ class SplittingRun:
 
     def _parts(self) -> list[_Part]:
         """The classes of Given's split to report, as far as the run to the class that is given has come."""
-        given, run = self._given, self._runs[0]
-        assert given is not None
+        condition, run = self._given, self._runs[0]
+        assert condition is not None
         if run.shares is None:
             return []
-        if given.num_classes is not None:
-            return [_Part(given.label(index), index) for index in range(run.shares.shape[1])]
+        if condition.num_classes is not None:
+            return [_Part(condition.label(index), index) for index in range(run.shares.shape[1])]
         assert run.tables is not None
         if self._named is not None:
-            at = {label: column for column, label in enumerate(given.labels(run.tables))}
+            at = {label: column for column, label in enumerate(condition.labels(run.tables))}
             return [_Part(label, at.get(label)) for label in self._named]
         done, first = len(run.shares), max(1, self._method.replicates // 10)
         while first < done and max(run.log_estimates[:first]) == -math.inf:  # dead ones met nothing
@@ -296,10 +298,10 @@ class SplittingRun:
             return []
         weight = np.array(run.log_estimates[:first])
         met = np.exp(weight - weight.max()) @ np.nan_to_num(run.shares[:first])
-        met[~given.holds(run.tables)] = 0  # rounding may decide a tie anew
+        met[~condition.holds(run.tables)] = 0  # rounding may decide a tie anew
         order = np.argsort(-met, kind="stable")[:TABLES]
         columns = order[met[order] > 0]
-        labels = given.labels(run.tables[columns])
+        labels = condition.labels(run.tables[columns])
         return [_Part(label, int(column), first) for label, column in zip(labels, columns, strict=True)]
 
     @property
@@ -325,8 +327,8 @@ class SplittingRun:
 
     def _add_unresolved(self) -> None:
         """Runs of their own for the classes that too few replicates met, once all of them have ended."""
-        given = self._given
-        if not self._method.resolve or given is None or self._resolved or not self._runs[0].complete:
+        condition = self._given
+        if not self._method.resolve or condition is None or self._resolved or not self._runs[0].complete:
             return
         shares = self._runs[0].shares
         for number, part in enumerate(self._parts()):
@@ -334,7 +336,7 @@ class SplittingRun:
             if met >= MIN_HIT:
                 continue
             try:
-                self._resolved[part.label] = self._class_run(1 + number, given, given.index(part.label))
+                self._resolved[part.label] = self._class_run(1 + number, condition, condition.index(part.label))
             except ValueError:  # nothing leads there: the class stays "not resolved"
                 continue
 

@@ -127,9 +127,9 @@ class WindowKernel:
             return steps, True
         points = self.arcs.body_points, self.arcs.head_points
         new = []
-        for step, whole, inside, num in zip(steps, self.arcs.full_steps, others, points, strict=True):
+        for step, full_step, inside, num in zip(steps, self.arcs.full_steps, others, points, strict=True):
             wanted = OTHERS_INSIDE if min(points) > 1 else alone_inside(num)
-            new.append(turned(step, float(inside), wanted, whole) if num > 1 else step)
+            new.append(turned(step, float(inside), wanted, full_step) if num > 1 else step)
         return (new[0], new[1]), tuple(new) == steps
 
     def _scores(self, window: Window, space: Space) -> Array:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from volume.classifiers.base import BoundClassifier
+from volume.common.programs import program
 from volume.estimators.direct.step import decide, pack_words
 from volume.samplers import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, reorder_pool, train_pool
 
@@ -57,7 +57,7 @@ class Landed(NamedTuple):
     result: Array  # table route: packed words [P, 2 W] uint32; device route: class numbers [P, 1] int32
 
 
-@partial(jax.jit, static_argnames="plan")
+@program(static_argnames="plan")
 def step(
     plan: Plan, data: Data, domain: Domain, pool: Networks, slots: Array, numbers: Array, count: Array, order: Array
 ) -> tuple[Networks, Landed]:

@@ -18,11 +18,12 @@ import numpy as np
 from jax import Array
 
 from volume.classifiers.labels import Fits
+from volume.common.jax_settings import fixed_settings
 from volume.common.progress import Progress
-from volume.estimators.direct.plan import cast_inputs
 from volume.estimators.trained.parts import STREAM_VERSION, read_runs, runs_part
 from volume.estimators.trained.pool import Domain, Landed, Plan, Pool, Queue
 from volume.functions.tables import num_words
+from volume.queries.computed import plain
 from volume.queries.query import Query
 from volume.reports.facts import Facts
 from volume.reports.trained import Outcomes, TrainedReport, training_record
@@ -83,7 +84,7 @@ class TrainedRun:
         description: dict[str, Any],
     ):
         self.plan, self._runs, self._dtype, self._description = plan, runs, dtype, description
-        domain = Domain(cast_inputs(query, dtype), _positions(on, query))  # type: ignore[arg-type]
+        domain = Domain(plain(query, dtype, "Trained", prior=plan.training.initial), _positions(on, query))  # type: ignore[arg-type]
         data = Data(_cast(on, dtype), on.labels.astype(np.int32), key)  # type: ignore[arg-type]
         self._todo = np.arange(runs)  # numbers that this process trains
         self._left, self._done = runs, 0  # of them; of all
@@ -114,6 +115,7 @@ class TrainedRun:
         for landed in stopped:
             self._take(landed)
 
+    @fixed_settings()  # which each thread has to itself
     def _turns(self, pool: Pool, deadline: float) -> list[Landed]:
         stopped = []
         with jax.enable_x64(self._dtype == "float64"):
