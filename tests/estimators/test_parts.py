@@ -177,7 +177,7 @@ def test_training_is_shared_among_processes(tmp_path):
 NETWORK = models.MLP((3, 3, 1), "tanh")
 PRIOR = samplers.Gaussian(1.0, 0.5)
 SIX = volume.Fits(CUBE.inputs[:6], "011010")
-FOUR = volume.Splitting(particles=16, moves=2, replicates=4)
+FOUR = volume.Splitting(particles=48, moves=2, replicates=4)
 SPLITTINGS: dict[str, tuple[Any, Any]] = {
     "shares": (volume.Query(NETWORK, PRIOR, CUBE, volume.Given(SIX, volume.Ones())), FOUR),
     "tables": (volume.Query(NETWORK, PRIOR, CUBE, volume.Given(SIX, volume.TruthTable())), FOUR),
@@ -212,7 +212,7 @@ def test_splitting_goes_on_from_parts(name, tmp_path, whole_runs):
     over = begin(query, method, parts=kept.without())
     assert over.done
     assert report_of(over, query).entries == report_of(whole, query).entries
-    assert report_of(over, query).run["nonfinite_checked"] == 4 * 16
+    assert report_of(over, query).run["nonfinite_checked"] == 4 * 48
     mended = go(begin(query, method, parts=kept.without("pilot-000")))
     assert report_of(mended, query).entries == report_of(whole, query).entries
 

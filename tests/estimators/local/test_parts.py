@@ -141,7 +141,7 @@ def test_a_state_holds_all_that_changes(chain):
     space = Space(None, {}, np.zeros(2, np.float32), None, None)
     more = {"beta": 1.0} if chain is TemperedPilot else {}
     pilot = chain(scheme, space, [0.1], None, -1.0, weighted=True, **more)
-    made_of = {"scheme", "data", "_targets", "_floor", "_dtype", "_beta"}
+    made_of = {"scheme", "data", "tries", "given_up", "_first_key", "_targets", "_floor", "_dtype", "_beta"}
     assert set(vars(pilot)) - made_of == {*pilot.NUMBERS, "stages", "ends", "_key", "_z"}
 
 
