@@ -118,9 +118,11 @@ def test_what_underflow_takes_is_bounded_and_what_is_exactly_zero_is_known():
     model = MLP((1, 2, 1), bias=False)
     tiny = np.finfo(np.float32).tiny
 
+    run = jax.jit(lambda params, inputs: follow(model.apply, params, inputs, ()))
+
     def outcome(first, second, x=1.0):
         params = {"0.weight": jnp.array([first], jnp.float32), "1.weight": jnp.array(second, jnp.float32)[:, None]}
-        return follow(model.apply, params, jnp.full((1, 1), x, jnp.float32), ())
+        return run(params, jnp.full((1, 1), x, jnp.float32))
 
     dead = outcome([-1.0, -2.0], [1.0, 1.0])
     assert dead.outputs[0, 0] == 0
