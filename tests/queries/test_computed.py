@@ -1,5 +1,6 @@
 """No result is wrong silently for the scale of weights or inputs: rescaled exactly, or counted and said."""
 
+import dataclasses
 import itertools
 import math
 
@@ -73,6 +74,8 @@ def test_where_nothing_can_be_rescaled_draws_are_counted_as_undecided():
     assert any("vanish or overflow in float32" in sentence for sentence in report.warnings)
     again = volume.merge([report, volume.estimate(query, volume.Direct(draws=4_000), seed=1, level=1 - 1e-7)])
     assert again.run["vanished"] > 7_000
+    with pytest.raises(ValueError, match="cannot be compared"):
+        volume.compare(report, dataclasses.replace(report, run={**report.run, "vanished": 0}))
 
 
 @pytest.mark.parametrize(

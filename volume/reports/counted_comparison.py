@@ -51,8 +51,13 @@ def compare_counts(
 ) -> tuple[list[str], Tally, Tally, np.ndarray]:
     """Labels, hits in both and z [K] of every class with ``min_count`` hits in both together.
 
-    Raises ValueError when no class was drawn often enough.
+    Raises ValueError when no class was drawn often enough, or only one report has draws that are undecided.
     """
+    if bool(a.num_vanished) != bool(b.num_vanished):
+        raise ValueError(
+            "One of the reports has draws that its dtype cannot decide, which may be in any class, and the other has "
+            "none: hits cannot be compared. Read the intervals, which allow for them."
+        )
     complete = a.complete or b.complete
     keys = _candidates(a.counts, b.counts, 1 if complete else min_count)
     tally_a, tally_b = (_tallies(report.counts, keys) for report in (a, b))
