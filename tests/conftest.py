@@ -7,7 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from kept_programs import forget, processor
+
+from volume.common.program_cache import processor, prune
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")  # subprocesses inherit both
@@ -28,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = kept.mkdir("programs") / processor()
     folder.mkdir(exist_ok=True)
     if not hasattr(config, "workerinput"):  # once, before the workers begin
-        forget(folder)
+        prune(folder, unused_days=7.0)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", str(LEAST_SECONDS))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from volume.common import interrupts
 from volume.common.jax_settings import fixed_settings, local_devices, rounding_settings
+from volume.common.program_cache import keep_programs
 from volume.common.programs import make_room
 from volume.common.progress import Progress, rich_progress
 from volume.common.provenance import commit, versions
@@ -158,6 +159,7 @@ class Driver:
         if isinstance(method, type) or not callable(getattr(method, "start", None)):
             raise TypeError(f"method={method!r} is not a method: pass for example volume.Direct(draws=1_000_000).")
         check_level(level)
+        keep_programs()
         key, self._record = to_key(seed)
         self._query, self._method, self._level = query, method, level
         self._start = time.perf_counter()

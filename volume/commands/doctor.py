@@ -20,6 +20,7 @@ from typing import Any
 from volume.commands.shared import to_json
 from volume.commands.usage import Exit
 from volume.common.machine import machine_memory
+from volume.common.program_cache import keep_programs
 
 NUM_INPUTS = 3  # n
 DRAWS = 100_000
@@ -38,6 +39,7 @@ class Examination:
     versions: dict[str, str]
     devices: tuple[str, ...]
     matmul_precision: str  # what products get when no precision is asked for; the library asks for "highest"
+    program_cache: str  # the folder of compiled programs and what it holds, or why there is none
     optional: dict[str, str | None]  # package -> version, None when it is missing
     memory_gib: float | None  # None where the system does not say
     largest_z: float  # of the check: distance from the theorem in standard deviations
@@ -59,6 +61,7 @@ class Examination:
         lines = [f"{name:<16} {version}" for name, version in self.versions.items()]
         lines += [f"{'device':<16} {device}" for device in self.devices]
         lines.append(f"{'matrix products':<16} {self.matmul_precision} by default; this library asks for highest")
+        lines.append(f"{'program cache':<16} {self.program_cache}")
         if self.memory_gib is not None:
             lines.append(f"{'memory':<16} {self.memory_gib:.1f} GiB")
         for name, version in self.optional.items():
@@ -96,6 +99,7 @@ def examine() -> Examination:
         versions=versions(),
         devices=tuple(f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()),
         matmul_precision=str(jax.config.values.get("jax_default_matmul_precision") or "the backend's own"),
+        program_cache=_program_cache(),
         optional={name: _version(name) for name in OPTIONAL},
         memory_gib=None if memory is None else memory / 2**30,
         largest_z=largest,
@@ -133,6 +137,14 @@ def _unwritable(*folders: Path) -> list[str]:
         except OSError as error:
             problems.append(f"{folder} cannot be written ({error.strerror}): runs cannot be saved there.")
     return problems
+
+
+def _program_cache() -> str:
+    cache = keep_programs()
+    if cache.folder is None:
+        return f"none: {cache.reason}"
+    sizes = [path.stat().st_size for path in cache.folder.glob("*-cache")]
+    return f"{cache.folder} ({cache.reason}): {len(sizes):,} programs, {sum(sizes) / 2**20:.1f} MiB"
 
 
 def _version(package: str) -> str | None:

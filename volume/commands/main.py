@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from volume.commands.messages import LOGGER, messages, set_level
 from volume.commands.parser import parse
 from volume.commands.usage import CommandError, Exit, sentence
+from volume.common.program_cache import keep_programs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             args = parse(words)
             set_level(quiet=args.quiet, verbose=args.verbose)
+            keep_programs(off=args.no_cache)
             code = importlib.import_module(f"volume.commands.{args.command}").run(args)
             sys.stdout.flush()  # a closed pipe shows here, not at the interpreter's exit
             return code

@@ -16,7 +16,7 @@ from volume.commands.usage import UsageError, flag
 from volume.common.record_reading import parse_object
 
 # What may be another than when the run was begun: where the answer goes, what is shown of it, how many work on it.
-FREE = ("resume", "out", "force", "json", "top", "progress", "quiet", "verbose", "debug")
+FREE = ("resume", "out", "force", "json", "top", "progress", "quiet", "verbose", "debug", "no_cache")
 FREE += ("memory", "distributed", "coordinator", "num_processes", "process_id", "process_timeout")
 
 
