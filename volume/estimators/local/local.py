@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import jax
@@ -37,7 +37,6 @@ from volume.estimators.local.copies import copies_of, statement
 from volume.estimators.local.divergence import DivergenceFunction, bind
 from volume.estimators.local.rays import Ground, RaysRun, Setting
 from volume.estimators.local.splitting import LocalSplitting
-from volume.estimators.smc.scheme import MAX_MOVES, MAX_PARTICLES, MAX_POINTS, MAX_REPLICATES
 from volume.queries.computed import plain
 from volume.queries.query import Query
 from volume.reports.facts import Facts
@@ -49,8 +48,6 @@ from volume.statistics.slopes import slopes
 
 STREAM_VERSION = 1  # of what is random about rays and replicates of given numbers; changes when that changes
 BATCHES = 16  # of rays, behind the interval
-MAX_RAYS = 1 << 30
-USED_BY = {"splitting": ("particles", "moves", "replicates", "line_points", "chain", "start_from"), "rays": ("rays",)}
 PROBES = {False: 4, True: 64}  # on a ray, by whether the divergence jumps (benchmarks/local_copies.md)
 MAX_FULL = 512  # free parameters up to which "auto" takes the whole matrix
 MAX_MATRIX = 16384  # beyond, a matrix of this size on a side does not fit
@@ -111,7 +108,6 @@ class Local:
         for name, known in (("estimator", ESTIMATORS), ("start_from", STARTS), ("chain", CHAINS)):
             check_choice(name, getattr(self, name), known)
         check_arithmetic(self.dtype, self.precision)
-        self._check_used()
         if isinstance(self.preconditioner, str):
             check_choice("preconditioner", self.preconditioner, PRECONDITIONERS)
         jumps = self.divergence == "agreement" or self.within_class
@@ -124,27 +120,10 @@ class Local:
             "fit": _count("fit", self.fit),
             "probes": _count("probes", PROBES[bool(jumps)] if self.probes is None else self.probes),
         }
-        for name, least, limit in (
-            ("rays", 2, MAX_RAYS),
-            ("particles", 2, MAX_PARTICLES),
-            ("moves", 1, MAX_MOVES),
-            ("replicates", 2, MAX_REPLICATES),
-            ("line_points", 1, MAX_POINTS),
-        ):
-            values[name] = whole(name, getattr(self, name), least=least, limit=limit)
+        for name, least in (("rays", 2), ("particles", 2), ("moves", 1), ("replicates", 2), ("line_points", 1)):
+            values[name] = whole(name, getattr(self, name), least=least)
         for name, value in values.items():
             object.__setattr__(self, name, value)
-
-    def _check_used(self) -> None:
-        """Raise ValueError for a number that this estimator has no use for."""
-        defaults = {field.name: field.default for field in fields(self)}
-        for estimator, names in USED_BY.items():
-            changed = [name for name in names if getattr(self, name) != defaults[name]]
-            if changed and self.estimator not in (estimator, "both"):
-                raise ValueError(
-                    f"{changed[0]}={getattr(self, changed[0])!r} is of no use to estimator={self.estimator!r}: "
-                    f"leave it out, or give estimator={estimator!r} or 'both'."
-                )
 
     def start(self, query: Query, key: Array) -> LocalRun:
         """Begin. ValueError for a prior whose density along a ray is not known, an anchor that does not fit the model,

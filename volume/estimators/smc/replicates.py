@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from volume.estimators.smc.group import Group
-from volume.estimators.smc.scheme import COPIES
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 
 STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group after the other
+COPIES = 6  # of a state while a level is computed
 
 G = TypeVar("G", bound=Group)
 

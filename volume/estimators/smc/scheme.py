@@ -12,19 +12,8 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from volume.common.machine import check_room
 from volume.estimators.smc.kernel import Kernel
-from volume.models import Model
-from volume.models.model import num_parameters
 from volume.samplers import over_blocks, replicated
-
-# Beyond these no machine ends a run; the numbers of one particle times these are checked against memory.
-MAX_PARTICLES = 1 << 26
-MAX_REPLICATES = 1 << 16
-MAX_MOVES = 1 << 20
-MAX_POINTS = 1 << 20  # of a window
-COPIES = 6  # of a state while a level is computed
-FLOAT_BYTES = 4
 
 K_co = TypeVar("K_co", bound=Kernel, covariant=True)
 
@@ -44,12 +33,6 @@ class Scheme(Generic[K_co]):
     def cost(self) -> int:
         """Evaluations of one level of one replicate."""
         return self.num_particles * self.num_moves * self.kernel.cost
-
-
-def check_particles(model: Model, particles: int) -> None:
-    """Raise ValueError, before anything is allocated, where the particles of one replicate do not fit into memory."""
-    what = f"One replicate of {particles:,} particles"
-    check_room(what, COPIES * FLOAT_BYTES * particles * num_parameters(model), "give fewer particles=")
 
 
 def over_particles(scheme: Scheme[Kernel], function, *arrays):

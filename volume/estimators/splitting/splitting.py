@@ -25,7 +25,6 @@ from volume.common.logs import LN10
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic
 from volume.errors import whole
-from volume.estimators.smc.scheme import MAX_MOVES, MAX_PARTICLES, MAX_POINTS, MAX_REPLICATES, check_particles
 from volume.estimators.splitting.class_run import PILOTS, ClassRun
 from volume.estimators.splitting.entries import class_entry, split_entry
 from volume.estimators.splitting.importance import importance_function
@@ -95,18 +94,10 @@ class Splitting:
 
     def __post_init__(self) -> None:
         check_arithmetic(self.dtype, self.precision)
-        for name, least, limit in (
-            ("particles", 2, MAX_PARTICLES),
-            ("replicates", 2, MAX_REPLICATES),
-            ("moves", 1, MAX_MOVES),
-            ("body_points", 2, MAX_POINTS),
-            ("head_points", 2, MAX_POINTS),
-        ):
+        for name, least in (("particles", 2), ("replicates", 2), ("moves", 1), ("body_points", 2), ("head_points", 2)):
             if name == "body_points" and self.body_points is None:
                 continue
-            object.__setattr__(self, name, whole(name, getattr(self, name), least=least, limit=limit))
-        if self.score is not None and self.chain:
-            raise ValueError("chain=True orders the labels of the margins that score= replaces: leave one of them out.")
+            object.__setattr__(self, name, whole(name, getattr(self, name), least=least))
         if self.score is not None and not callable(self.score):
             raise TypeError(f"score={self.score!r} is not a function of one network's outputs.")
         if self.target_error is not None and not 0 < self.target_error < math.inf:
@@ -164,7 +155,6 @@ class SplittingRun:
         self._method, self._query, self._key, self._order = method, stands.query, key, order
         self._inputs = stands.inputs
         bound = query.bound
-        check_particles(query.model, method.particles)
         self._seen: Seen | None = None
         self._stored: list[StoredCheckpoint] = []
         self._share, self._whole = (0, 1), True
@@ -184,11 +174,6 @@ class SplittingRun:
                 raise ValueError(f"labels={labels!r} must name each class once.")
             for index in indices:  # errors of any class come before anything is traced
                 importance_function(bound, bound.label(index), score=method.score, chain=method.chain)
-            if method.resolve:
-                raise ValueError(
-                    "resolve=True is about the parts of a Given that are answered together, and this query names "
-                    "classes that have runs of their own: leave it out."
-                )
             self._runs = [self._class_run(i, bound, index) for i, index in enumerate(indices)]
         self._resolved: dict[str, ClassRun] = {}  # by label of the split's class
 

@@ -116,7 +116,7 @@ class Trained:
             "runs": whole("runs", runs, limit=MAX_RUNS),
             "optimiser": _optimiser(optimiser, learning_rate, schedule, options),
             "objective": objective(loss),
-            "batch_size": None if batch_size is None else whole("batch_size", batch_size, limit=MAX_RUNS),
+            "batch_size": None if batch_size is None else whole("batch_size", batch_size),
             "stop": stop,
             "max_steps": whole("max_steps", max_steps, limit=MAX_STEPS),
             "over_training": extra,
@@ -124,7 +124,7 @@ class Trained:
             "on": on,
             "dtype": dtype,
             "precision": precision,
-            "pool": None if pool is None else whole("pool", pool, limit=MAX_RUNS),
+            "pool": None if pool is None else whole("pool", pool),
             "devices": checked_devices(devices),
         }
         values["optimiser"].check(values["max_steps"])
