@@ -11,7 +11,7 @@ from .descriptions import from_description
 from .function import FunctionModel, from_function
 from .interpolants import Interpolants, interpolation
 from .mlp import ACTIVATIONS, MLP, Perceptron
-from .model import Head, Model, Parameter, Params
+from .model import Head, Model, Parameter, Params, num_parameters
 from .polynomial import Polynomial
 from .ranges import examine_ranges
 from .symmetry import Symmetry
@@ -47,6 +47,7 @@ __all__ = [
     "from_nnx",
     "interpolation",
     "linear_error",
+    "num_parameters",
 ]
 
 

@@ -45,6 +45,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 """Hidden activations. gelu is the exact form a Phi(a) = a (1 + erf(a / sqrt 2)) / 2, not the tanh approximation;
 sign(a) is +1 if a > 0, else -1."""
 
+MAX_LAYERS = 1000  # every layer is compiled
+
 # phi(-a) = -phi(a) for every float a. sign is not among them: sign(0) = -1 = sign(-0), and hidden sums do tie at 0.
 ODD_ACTIVATIONS = ("linear", "tanh", "erf", "sine")
 
@@ -219,6 +221,8 @@ def _checked_widths(widths: Any) -> tuple[int, ...]:
     if isinstance(widths, str) or not (isinstance(widths, Sequence) or hasattr(widths, "__array__")):
         raise TypeError(f"widths is {widths!r}; give a tuple of whole numbers, for example (7, 40, 40, 1).")
     widths = tuple(widths)
+    if len(widths) > MAX_LAYERS + 1:
+        raise ValueError(f"widths has {len(widths):,} entries; give at most {MAX_LAYERS + 1:,}.")
     if len(widths) < 2:
         raise ValueError(
             f"widths is {widths!r}; give at least two, the numbers in one input and the outputs, for example (7, 1)."

@@ -5,6 +5,7 @@ Shape letters: N inputs, F features below the last layer, C outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -76,3 +77,8 @@ class Model(Protocol):
     def describe(self) -> dict[str, Any]:
         """A JSON-able record, {"name": ..., one entry per setting}."""
         ...
+
+
+def num_parameters(model: Model) -> int:
+    """How many numbers one network is."""
+    return sum(math.prod(parameter.shape) for parameter in model.parameters)

@@ -56,7 +56,7 @@ SCRIPT = """
         pid = sitting(out, tell)
         os.close(tell)
         last = kills >= {kills}
-        if kills % 8 == 3:  # another one while this one draws
+        if kills % 8 == 1:  # another one while this one draws
             os.read(told, 1)
             refused.append(code_of(sitting(out)))
         for _ in range(0 if last else chance.choice([0, 1, 1, 2, 3, 4, 5, 6, 8])):  # steps; 0 is while it begins

@@ -151,18 +151,19 @@ def remove(file, rng):
 
 
 @pytest.mark.parametrize("harm", [flip, cut, remove])
-def test_damaged_parts_are_found_and_made_again(harm, questions, straight, tmp_path, capsys, monkeypatch):
+def test_damaged_parts_are_found_and_made_again(harm, questions, straight, tmp_path, caplog, monkeypatch):
     """Any byte: SHA-256 misses none."""
     rng = random.Random(harm.__name__)
     volume.estimate(*questions["table"], seed=5, out=tmp_path)
     chosen = rng.sample(files(tmp_path), 3)
     for file in chosen:
         harm(file, rng)
-    capsys.readouterr()
+    caplog.clear()
     # What is drawn again must not become one part across the gaps.
     monkeypatch.setattr("volume.runs.checkpoints.BATCH_ROWS", 10**9)
     same_report(volume.estimate(*questions["table"], seed=5, out=tmp_path, resume=True), straight["table"])
-    said = capsys.readouterr().err
+    said = caplog.text
+    caplog.clear()
     for file in chosen:
         assert f"{file} is {'missing' if harm is remove else 'damaged'}" in said
     assert said.count("made again") == 3
@@ -170,10 +171,10 @@ def test_damaged_parts_are_found_and_made_again(harm, questions, straight, tmp_p
     assert aside == ([] if harm is remove else sorted(f"{file.name}.damaged" for file in chosen))
     # Said once: the parts were made again, or listed as lost.
     same_report(volume.estimate(*questions["table"], seed=5, out=tmp_path, resume=True), straight["table"])
-    assert capsys.readouterr().err == ""
+    assert not caplog.records
 
 
-def test_damaged_manifests_are_found(questions, straight, tmp_path, capsys):
+def test_damaged_manifests_are_found(questions, straight, tmp_path, caplog):
     rng = random.Random(7)
     for _ in range(12):
         with pytest.MonkeyPatch.context() as patch:
@@ -182,7 +183,7 @@ def test_damaged_manifests_are_found(questions, straight, tmp_path, capsys):
         harm = rng.choice([flip, cut])
         harm(tmp_path / "manifest-0.jsonl", rng)
         same_report(volume.estimate(*questions["classes"], seed=5, out=tmp_path, resume=True), straight["classes"])
-    assert "damaged lines in" in capsys.readouterr().err
+    assert "damaged lines in" in caplog.text
 
 
 def test_what_a_killed_process_left_is_removed(questions, straight, tmp_path):
@@ -398,16 +399,16 @@ class Numbered:
         return volume.InfiniteWidth(samples=64, replicates=8).start(query, key)
 
 
-def test_methods_without_parts_keep_their_report(tmp_path, capsys, monkeypatch):
+def test_methods_without_parts_keep_their_report(tmp_path, caplog, monkeypatch):
     """Until it is there they start anew, and then it is given back."""
     fits = volume.Fits(np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [0, 1, 1])
     query, method = volume.Query(models.MLP((2, 3, 1), bias=False), samplers.Gaussian(1.0), classifier=fits), Numbered()
     monkeypatch.setattr("volume.estimation.is_resumable", lambda run: False)
     report = volume.estimate(query, method, out=tmp_path)
     assert volume.estimate(query, method, out=tmp_path, resume=True).to_dict() == report.to_dict()
-    assert capsys.readouterr().err == ""
+    assert not caplog.records
     (tmp_path / "report.json").unlink()
     again = volume.estimate(query, method, out=tmp_path, resume=True)
     assert again["fits"] == report["fits"]
-    assert "keeps no parts of a run: it starts anew" in capsys.readouterr().err
+    assert "keeps no parts of a run: it starts anew" in caplog.text
     assert Path(tmp_path / "report.json").is_file()

@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from volume.classifiers.base import BoundClassifier, Classifier
+from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classifier
 from volume.classifiers.class_numbers import as_index, in_range, look_up, select
 from volume.classifiers.graded import Graded
 from volume.common.content import frozen
+from volume.errors import whole
 from volume.functions import tables
 from volume.functions.domains import Domain, Points, as_inputs, first_rows
 from volume.functions.importance import ImportanceFunction, right_counts
@@ -197,9 +198,7 @@ def _as_bins(bins: int | Sequence[float] | np.ndarray | None) -> int | tuple[flo
     if bins is None:
         return None
     if isinstance(bins, (int, np.integer)) and not isinstance(bins, bool):
-        if bins < 1:
-            raise ValueError(f"Accuracy needs at least one bin; got bins={bins}.")
-        return int(bins)
+        return whole("bins", bins, limit=MAX_DEVICE_CLASSES)
     try:
         edges = [float(edge) for edge in bins]  # type: ignore[union-attr]
     except (TypeError, ValueError):

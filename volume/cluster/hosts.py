@@ -41,7 +41,7 @@ class Hosts:
     timeout: float = TIMEOUT
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "num_processes", whole("num_processes", self.num_processes))
+        object.__setattr__(self, "num_processes", whole("num_processes", self.num_processes, limit=1 << 20))
         number = self.process_id
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < self.num_processes:
             raise ValueError(

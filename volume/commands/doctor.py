@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import math
-import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from typing import Any
 
 from volume.commands.shared import to_json
 from volume.commands.usage import Exit
+from volume.common.machine import machine_memory
 from volume.common.program_cache import keep_programs
 
 NUM_INPUTS = 3  # n
@@ -82,6 +82,7 @@ def examine() -> Examination:
     from volume.common.provenance import versions
 
     local_devices()  # or a sentence that says why there are none
+    memory = machine_memory()
     start = time.perf_counter()
     largest, impossible = perceptron_check()
     seconds = time.perf_counter() - start
@@ -100,7 +101,7 @@ def examine() -> Examination:
         matmul_precision=str(jax.config.values.get("jax_default_matmul_precision") or "the backend's own"),
         program_cache=_program_cache(),
         optional={name: _version(name) for name in OPTIONAL},
-        memory_gib=_memory_gib(),
+        memory_gib=None if memory is None else memory / 2**30,
         largest_z=largest,
         impossible=impossible,
         seconds=seconds,
@@ -150,13 +151,6 @@ def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _memory_gib() -> float | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    except (ValueError, OSError, AttributeError):
         return None
 
 

@@ -83,10 +83,13 @@ def build_query(args: argparse.Namespace) -> Query:
 def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
     """How to answer this query; UsageError when it cannot be answered so."""
     from volume.estimators.direct.direct import Direct
+    from volume.estimators.direct.plan import check_memory
 
     method = usage(method_options.build, args, query)
     if isinstance(method, Direct):
         usage(method.plan, query)
+        if getattr(args, "out", None) is None and getattr(args, "resume", None) is None:
+            usage(check_memory, query, method.draws, method.memory)
     else:
         from volume.common.seeds import threefry_key
 

@@ -12,13 +12,16 @@ from typing import Any, cast
 from volume.classifiers.base import BoundClassifier, Classifier
 from volume.classifiers.truth_table import TruthTable
 from volume.common.jax_settings import fixed_settings
+from volume.common.machine import check_room
 from volume.errors import unknown
 from volume.functions.domains import Domain
-from volume.models import Model, check_outputs
+from volume.models import Model, check_outputs, num_parameters
 from volume.queries.pooling import Pooled
 from volume.queries.quotient import Quotient
 from volume.queries.weighting import SYMMETRIES, PriorMass, Weighting
 from volume.samplers import Prior
+
+FLOAT = 4  # bytes, of the smallest type that networks are evaluated in
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Query:
                 f"domain={self.domain!r} is not a domain: pass volume.Points(inputs) or volume.BooleanCube(n)."
             )
         _check_inputs_fit(self.model, self.domain)
+        _check_size(self.model, self.domain)
         self.prior.check(self.model.parameters)
         check_outputs(self.model)
         _ = self.bound
@@ -143,6 +147,15 @@ def _weighting(name: str) -> Weighting:
     if name.startswith("pooled"):  # "pooled:inputs" too
         return Pooled.from_word(name)
     raise ValueError(unknown("symmetry", name, SYMMETRIES))
+
+
+def _check_size(model: Model, domain: Domain) -> None:
+    """Raise ValueError for a network, or its answers on all inputs, that this machine cannot hold once."""
+    size = num_parameters(model)
+    check_room(f"One network of {size:,} parameters", FLOAT * size, "give a smaller one")
+    widest = max([model.num_outputs, *(parameter.shape[-1] for parameter in model.parameters if parameter.shape)])
+    what = f"A layer of {widest:,} units on {domain.num_inputs:,} inputs"
+    check_room(what, FLOAT * widest * domain.num_inputs, "give a narrower network, or fewer inputs")
 
 
 def _check_inputs_fit(model: Model, domain: Domain) -> None:

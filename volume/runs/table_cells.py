@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from volume.common import duck
+from volume.common.machine import machine_memory
 from volume.runs.checkpoints import StoredCheckpoint
 from volume.runs.columns import function_column, key_words
 from volume.statistics.counts import Counts, Units, changes
@@ -33,13 +34,6 @@ from volume.statistics.counts import Counts, Units, changes
 BYTES_PER_ROW = 100
 COPIES_OF_KEYS = 5
 MEMORY_SHARE = 4  # by default a quarter of the machine's memory
-
-
-def machine_memory() -> int | None:
-    """Give the bytes of memory of this machine; None where the system does not say."""
-    if not hasattr(os, "sysconf"):
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def working_memory(allowed: int | None = None) -> int:

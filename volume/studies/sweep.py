@@ -239,6 +239,7 @@ def _two_classes(query: Query, label: Any) -> tuple[Query, Any]:
 # ------------------------------------------------------------------------------------------------------- usual sweeps
 
 _OF_MODEL = ("width", "depth")
+MAX_SETTING = {"width": 1 << 31, "depth": 1000}  # beyond any machine, and beyond what is compiled
 
 
 @stoppable()
@@ -314,6 +315,8 @@ def _setting(
 def _widths(widths: tuple[int, ...], over: str, value: Any) -> tuple[int, ...]:
     least = 1 if over == "width" else 0
     number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    if number > MAX_SETTING[over]:
+        raise ValueError(f"A sweep over {over} takes at most {MAX_SETTING[over]:,}; got {value!r}.")
     if not number.is_integer() or number < least:
         raise ValueError(f"A sweep over {over} takes whole numbers of {least} or more; got {value!r}.")
     hidden = len(widths) - 2

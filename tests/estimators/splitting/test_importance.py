@@ -146,9 +146,7 @@ def test_scale_plays_no_part():
     np.testing.assert_allclose(jax.vmap(found)(outputs), jax.vmap(found)(outputs * 1024), rtol=1e-6)
 
 
-def scaled_with_the_last_layer(
-    classifier, label, num_inputs=8, num_outputs=1, domain: BooleanCube | Points = CUBE
-):
+def scaled_with_the_last_layer(classifier, label, num_inputs=8, num_outputs=1, domain: BooleanCube | Points = CUBE):
     seen = Seen(np.zeros(num_inputs, bool), np.full(num_inputs, 2.0), shrinks=True, num_outputs=num_outputs)
     return importance_function(classifier.bind(domain, num_outputs), label).seen(seen)
 

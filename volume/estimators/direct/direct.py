@@ -28,6 +28,8 @@ from volume.estimators.direct.run import DirectRun
 from volume.queries.query import Query
 from volume.runs.table_cells import working_memory
 
+MAX_MEMORY = 1 << 60  # bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Direct:
@@ -74,12 +76,12 @@ class Direct:
         check_arithmetic(dtype, precision)
         values = {
             "draws": whole("draws", draws, limit=MAX_DRAWS),
-            "heads": None if heads is None else whole("heads", heads),
-            "bodies": None if bodies is None else whole("bodies", bodies),
+            "heads": None if heads is None else whole("heads", heads, limit=MAX_DRAWS),
+            "bodies": None if bodies is None else whole("bodies", bodies, limit=MAX_DRAWS),
             "dtype": dtype,
             "precision": precision,
             "devices": None if devices is None else tuple(devices),
-            "memory": None if memory is None else whole("memory", memory),
+            "memory": None if memory is None else whole("memory", memory, limit=MAX_MEMORY),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)

@@ -12,12 +12,12 @@ from typing import Any
 from jax.sharding import Mesh
 
 from volume.classifiers.base import BoundClassifier
+from volume.common.machine import check_room, machine_memory
 from volume.functions.tables import num_words
-from volume.models import Model, Symmetry
+from volume.models import Model, Symmetry, num_parameters
 from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.queries.quotient import declared, weighs_draws
-from volume.runs.table_cells import machine_memory
 from volume.samplers import Prior, block_mesh, can_reflect_heads, can_share_heads
 
 # Round sizes, so that round numbers of draws are whole numbers of blocks.
@@ -92,6 +92,8 @@ def choose_block(query: Query, draws: int, *, heads: int | None, bodies: int | N
             f"A block of {chosen[0]:,} bodies x {chosen[1]:,} heads on {query.domain.num_inputs} inputs is too large: "
             f"give heads and bodies whose product is at most {LARGEST_BLOCK * room:,}, or leave them out."
         )
+    size = num_parameters(model)
+    check_room(f"A block of {chosen[0]:,} bodies", 4 * chosen[0] * size, "give fewer bodies, or a smaller network")
     return chosen
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from volume.runs.table_cells import machine_memory
+from volume.common.machine import machine_memory
 from volume.statistics.counts import changes
 
 FLOAT_BITS = 53  # sums of whole numbers in float64 are exact below 2^53

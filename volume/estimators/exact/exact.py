@@ -73,7 +73,7 @@ class Exact:
     def __post_init__(self) -> None:
         check_choice("path", self.path, PATHS)
         check_arithmetic(self.dtype, self.precision)
-        object.__setattr__(self, "limit", whole("limit", self.limit))
+        object.__setattr__(self, "limit", whole("limit", self.limit, limit=1 << 62))
         if self.block is not None:
             object.__setattr__(self, "block", whole("block", self.block, limit=1 << 22))
         object.__setattr__(self, "devices", checked_devices(self.devices))

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from volume.common.logs import LN10
+from volume.common.machine import check_room
 from volume.common.validation import check_level
 from volume.errors import whole
 from volume.estimators.infinite_width.tilting import order, saddle, tilted_draws
@@ -96,6 +97,8 @@ def log_orthant(
     check_level(level)
     rng = generator(seed)
     matrix = _checked_cov(cov)
+    what = f"One replicate of {per_replicate:,} draws of {len(matrix):,} variables"
+    check_room(what, 8 * per_replicate * len(matrix), "give fewer samples")
     low, high = _limits(len(matrix), signs, lower, upper)
     scale = np.sqrt(np.diagonal(matrix))
     correlation = matrix / np.outer(scale, scale)
@@ -152,7 +155,7 @@ def generator(seed: Any) -> np.random.Generator:
 
 def shared_out(samples: Any, replicates: Any) -> tuple[int, int]:
     """Share draws out: (R, S), replicates and the draws of each. ValueError for too few of either."""
-    num, total = whole("replicates", replicates), whole("samples", samples)
+    num, total = whole("replicates", replicates, limit=1 << 16), whole("samples", samples, limit=1 << 40)
     if num < 8:  # Student's t on fewer means is wide, and their normality hard to rely on
         raise ValueError(f"replicates={num} is too few for an interval: give at least 8.")
     if total < 2 * num:

@@ -29,14 +29,17 @@ import numpy as np
 from jax import Array
 
 from volume.common.choices import CHAINS, ESTIMATORS, PRECONDITIONERS, STARTS
+from volume.common.machine import check_room
 from volume.common.progress import Progress
-from volume.common.validation import check_arithmetic, check_choice
+from volume.common.validation import check_arithmetic, check_choice, refuse_ignored
 from volume.errors import whole
 from volume.estimators.local.anchor import Anchor, by_name, row_of, second_moments
 from volume.estimators.local.copies import copies_of, statement
 from volume.estimators.local.divergence import DivergenceFunction, bind
 from volume.estimators.local.rays import Ground, RaysRun, Setting
 from volume.estimators.local.splitting import LocalSplitting
+from volume.estimators.smc.scheme import MAX_MOVES, MAX_PARTICLES, MAX_POINTS, MAX_REPLICATES, check_particles
+from volume.models import num_parameters
 from volume.queries.computed import plain
 from volume.queries.query import Query
 from volume.reports.facts import Facts
@@ -51,6 +54,11 @@ BATCHES = 16  # of rays, behind the interval
 PROBES = {False: 4, True: 64}  # on a ray, by whether the divergence jumps (benchmarks/local_copies.md)
 MAX_FULL = 512  # free parameters up to which "auto" takes the whole matrix
 MAX_MATRIX = 16384  # beyond, a matrix of this size on a side does not fit
+MAX_RAYS = 1 << 40
+# What only one of the two estimators reads, and the preconditioners that are fitted.
+OF_RAYS = ("rays", "preconditioner", "fit", "drift", "probes")
+OF_SPLITTING = ("particles", "moves", "replicates", "line_points", "chain", "start_from")
+FITTED = ("auto", "diagonal", "full")
 FIXED = 1e-6  # relative: how far an anchor may stand from what the prior fixes
 
 
@@ -111,6 +119,14 @@ class Local:
         if isinstance(self.preconditioner, str):
             check_choice("preconditioner", self.preconditioner, PRECONDITIONERS)
         jumps = self.divergence == "agreement" or self.within_class
+        if self.estimator == "rays":
+            refuse_ignored(self, OF_SPLITTING, "it belongs to estimator='splitting' or 'both', and this is 'rays'")
+        if self.estimator == "splitting":
+            resolved = () if self.probes != PROBES[bool(jumps)] else ("probes",)  # as kept
+            ignored = tuple(name for name in OF_RAYS if name not in resolved)
+            refuse_ignored(self, ignored, "it belongs to estimator='rays' or 'both', and this is 'splitting'")
+        elif self.preconditioner not in FITTED and self.fit != 0:
+            refuse_ignored(self, ("fit",), f"only a preconditioner of {', '.join(FITTED)} is fitted")
         values: dict[str, Any] = {
             "anchor": Anchor.of(self.anchor),  # first: what it refuses is no matter of the preconditioner
             "cutoff": _cutoffs(self.cutoff, self.divergence),
@@ -120,8 +136,14 @@ class Local:
             "fit": _count("fit", self.fit),
             "probes": _count("probes", PROBES[bool(jumps)] if self.probes is None else self.probes),
         }
-        for name, least in (("rays", 2), ("particles", 2), ("moves", 1), ("replicates", 2), ("line_points", 1)):
-            values[name] = whole(name, getattr(self, name), least=least)
+        for name, least, limit in (
+            ("rays", 2, MAX_RAYS),
+            ("particles", 2, MAX_PARTICLES),
+            ("moves", 1, MAX_MOVES),
+            ("replicates", 2, MAX_REPLICATES),
+            ("line_points", 1, MAX_POINTS),
+        ):
+            values[name] = whole(name, getattr(self, name), least=least, limit=limit)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -153,6 +175,11 @@ class LocalRun:
         self._method, self._query = method, query
         inputs = plain(query, method.dtype, "Local")
         params = method.anchor.on(query.model)
+        if method.estimator != "splitting":
+            what = f"What {method.rays:,} rays find for {len(method.cutoff)} cutoffs"
+            check_room(what, 8 * method.rays * len(method.cutoff), "give fewer rays or cutoffs")
+        if method.estimator != "rays":
+            check_particles(num_parameters(query.model), method.particles, method.replicates)
         prior = ray_prior(query.prior, query.model.parameters)
         row = row_of(params)
         _check_support(query, params, row, prior)

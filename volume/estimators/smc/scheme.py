@@ -12,8 +12,12 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
+from volume.common.machine import check_room
 from volume.estimators.smc.kernel import Kernel
 from volume.samplers import over_blocks, replicated
+
+# Beyond any machine, and far below where whole numbers of 32 bits end.
+MAX_PARTICLES, MAX_REPLICATES, MAX_MOVES, MAX_POINTS = 1 << 22, 1 << 16, 1 << 20, 1 << 16
 
 K_co = TypeVar("K_co", bound=Kernel, covariant=True)
 
@@ -33,6 +37,12 @@ class Scheme(Generic[K_co]):
     def cost(self) -> int:
         """Evaluations of one level of one replicate."""
         return self.num_particles * self.num_moves * self.kernel.cost
+
+
+def check_particles(size: int, particles: int, replicates: int) -> None:
+    """Raise ValueError for more networks of ``size`` parameters than this machine can hold."""
+    what = f"The state of {replicates:,} replicates of {particles:,} particles"
+    check_room(what, 4 * size * particles * replicates, "give fewer particles or replicates, or a smaller network")
 
 
 def over_particles(scheme: Scheme[Kernel], function, *arrays):

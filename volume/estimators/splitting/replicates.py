@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from volume.estimators.splitting.group import ClassGroup, Replicate
 from volume.estimators.splitting.parts import ClassParts, Phase
 from volume.estimators.splitting.schemes import ClassScheme
 from volume.estimators.splitting.stage import Data, Stage
+from volume.models import num_parameters
 
 
 class ClassReplicates(Replicates[ClassGroup]):
@@ -56,7 +56,7 @@ class ClassReplicates(Replicates[ClassGroup]):
 
     @property
     def _particle_bytes(self) -> int:
-        size = sum(math.prod(p.shape) for p in self.scheme.kernel.model.parameters)
+        size = num_parameters(self.scheme.kernel.model)
         return self._data.inputs.itemsize * size * self.scheme.num_particles
 
     def _group(self, numbers: Sequence[int]) -> ClassGroup:

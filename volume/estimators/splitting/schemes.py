@@ -46,6 +46,11 @@ def scheme_for(
         devices: to spread particles over; None for all local ones.
     """
     kernel = line_kernel(query.model, query.prior, score)
+    if kernel is not None and (body_points is not None or head_points != HEAD_POINTS):
+        raise ValueError(
+            "body_points and head_points are about windows, and this network is all head: it moves along straight "
+            "lines. Leave them out."
+        )
     if kernel is None:
         split = can_share_heads(query.model, query.prior)
         points = body_points or (BODY_POINTS if split else ALONE_POINTS)

@@ -25,6 +25,7 @@ from volume.common.logs import LN10
 from volume.common.progress import Progress
 from volume.common.validation import check_arithmetic
 from volume.errors import whole
+from volume.estimators.smc.scheme import MAX_MOVES, MAX_PARTICLES, MAX_POINTS, MAX_REPLICATES, check_particles
 from volume.estimators.splitting.class_run import PILOTS, ClassRun
 from volume.estimators.splitting.entries import class_entry, split_entry
 from volume.estimators.splitting.importance import importance_function
@@ -32,6 +33,7 @@ from volume.estimators.splitting.look import look
 from volume.estimators.splitting.parts import STREAM_VERSION
 from volume.estimators.splitting.schemes import HEAD_POINTS, ClassScheme, scheme_for
 from volume.functions.importance import ImportanceFunction, Seen
+from volume.models import num_parameters
 from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.reports.entries import ReplicatedVolume
@@ -94,10 +96,18 @@ class Splitting:
 
     def __post_init__(self) -> None:
         check_arithmetic(self.dtype, self.precision)
-        for name, least in (("particles", 2), ("replicates", 2), ("moves", 1), ("body_points", 2), ("head_points", 2)):
+        for name, least, limit in (
+            ("particles", 2, MAX_PARTICLES),
+            ("replicates", 2, MAX_REPLICATES),
+            ("moves", 1, MAX_MOVES),
+            ("body_points", 2, MAX_POINTS),
+            ("head_points", 2, MAX_POINTS),
+        ):
             if name == "body_points" and self.body_points is None:
                 continue
-            object.__setattr__(self, name, whole(name, getattr(self, name), least=least))
+            object.__setattr__(self, name, whole(name, getattr(self, name), least=least, limit=limit))
+        if self.score is not None and self.chain:
+            raise ValueError("chain=True orders the labels of the margins that score= replaces: leave one of them out.")
         if self.score is not None and not callable(self.score):
             raise TypeError(f"score={self.score!r} is not a function of one network's outputs.")
         if self.target_error is not None and not 0 < self.target_error < math.inf:
@@ -155,6 +165,7 @@ class SplittingRun:
         self._method, self._query, self._key, self._order = method, stands.query, key, order
         self._inputs = stands.inputs
         bound = query.bound
+        check_particles(num_parameters(query.model), method.particles, method.replicates)
         self._seen: Seen | None = None
         self._stored: list[StoredCheckpoint] = []
         self._share, self._whole = (0, 1), True
@@ -174,6 +185,11 @@ class SplittingRun:
                 raise ValueError(f"labels={labels!r} must name each class once.")
             for index in indices:  # errors of any class come before anything is traced
                 importance_function(bound, bound.label(index), score=method.score, chain=method.chain)
+            if method.resolve:
+                raise ValueError(
+                    "resolve=True is about the parts of a Given that are answered together, and this query names "
+                    "classes that have runs of their own: leave it out."
+                )
             self._runs = [self._class_run(i, bound, index) for i, index in enumerate(indices)]
         self._resolved: dict[str, ClassRun] = {}  # by label of the split's class
 

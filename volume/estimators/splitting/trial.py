@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
+from volume.estimators.smc.scheme import MAX_PARTICLES
 from volume.reports.entries import MAX_SPREAD
 from volume.statistics import replicates
 
 SPREAD_MARGIN = 1.25  # a spread seen in 8 replicates may be a third too small
-MAX_PARTICLES = 1 << 22
 
 
 class Sizing(NamedTuple):

@@ -18,7 +18,7 @@ from volume.estimators.smc.kernel import Move
 from volume.estimators.smc.tuning import MAX_TUNING, alone_inside, turned
 from volume.estimators.splitting.stage import Data, Stage, draw_network
 from volume.functions.importance import ImportanceFunction
-from volume.models import Model, Params
+from volume.models import Model, Params, num_parameters
 from volume.samplers import Arcs, Prior, Window
 
 # Share of a torus's other points, on either ellipse, that lie inside the level.
@@ -76,7 +76,7 @@ class WindowKernel:
     @property
     def num_floats(self) -> int:
         """Numbers that one move holds at the same time: the networks and outputs of a window."""
-        size = sum(math.prod(p.shape) for p in self.model.parameters)
+        size = num_parameters(self.model)
         outputs = len(self.score.rows) * self.model.num_outputs * self.arcs.head_points
         return self.arcs.body_points * (size + 2 * outputs)
 

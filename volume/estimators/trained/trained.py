@@ -26,10 +26,12 @@ from jax import Array
 from volume.classifiers.labels import Fits
 from volume.common.choices import STOPS
 from volume.common.content import digest
+from volume.common.machine import check_room
 from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
 from volume.estimators.trained.pool import Plan
 from volume.estimators.trained.run import TrainedRun, pool_sizes
+from volume.models import num_parameters
 from volume.queries.query import Query
 from volume.samplers import Objective, Optimiser, Prior, Training, block_mesh, checked_devices, objective
 
@@ -116,7 +118,7 @@ class Trained:
             "runs": whole("runs", runs, limit=MAX_RUNS),
             "optimiser": _optimiser(optimiser, learning_rate, schedule, options),
             "objective": objective(loss),
-            "batch_size": None if batch_size is None else whole("batch_size", batch_size),
+            "batch_size": None if batch_size is None else whole("batch_size", batch_size, limit=MAX_STEPS),
             "stop": stop,
             "max_steps": whole("max_steps", max_steps, limit=MAX_STEPS),
             "over_training": extra,
@@ -124,7 +126,7 @@ class Trained:
             "on": on,
             "dtype": dtype,
             "precision": precision,
-            "pool": None if pool is None else whole("pool", pool),
+            "pool": None if pool is None else whole("pool", pool, limit=MAX_RUNS),
             "devices": checked_devices(devices),
         }
         values["optimiser"].check(values["max_steps"])
@@ -165,6 +167,9 @@ class Trained:
         initial.check(query.model.parameters)
         devices = list(block_mesh(self.devices).devices.flat)
         group, groups, pools = pool_sizes(self.runs, devices, self.pool)
+        slots = group * groups * pools
+        what = f"The training of {slots:,} networks at once"
+        check_room(what, 4 * num_parameters(query.model) * slots, "give a smaller pool=, or a smaller network")
         batch_size = min(self.batch_size or len(on.labels), len(on.labels))
         training = Training(
             model=query.model,
