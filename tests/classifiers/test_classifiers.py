@@ -227,7 +227,7 @@ def test_labels_that_do_not_fit_the_query(kind):
 @pytest.mark.parametrize(
     ("bins", "sentence"),
     [
-        (0, "at least one bin"),
+        (0, "not a positive whole number"),
         ([], "must lie in"),
         ([0, 1.5], "must lie in"),
         ([-0.1, 1], "must lie in"),

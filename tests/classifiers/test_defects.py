@@ -166,7 +166,7 @@ def test_a_plane_cut_in_sectors():
         (lambda: Defects(CUBE.inputs[:3], "011", [[1.0]], "1"), r"shape \(3,\) each and trigger inputs \(1,\)"),
         (lambda: on_cube(target_label=1), r"target_label=1 is the right label of trigger row 0"),
         (lambda: on_cube(target_label=-1), "target_label is a class number"),
-        (lambda: on_cube(bins=0), "at least one bin"),
+        (lambda: on_cube(bins=0), "bins=0 is not a positive whole number"),
         (lambda: three(target_label=3).bind(THREE, 3), "labels run from 0 to 2"),
         (lambda: three().bind(THREE, 2), "labels run from 0 to 1"),
         (lambda: Defects.on(CUBE, "01", monitored=[0], trigger=[1]), "one label per input: got 8 inputs"),

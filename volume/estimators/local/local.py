@@ -176,8 +176,9 @@ class LocalRun:
         inputs = plain(query, method.dtype, "Local")
         params = method.anchor.on(query.model)
         if method.estimator != "splitting":
-            what = f"What {method.rays:,} rays find for {len(method.cutoff)} cutoffs"
-            check_room(what, 8 * method.rays * len(method.cutoff), "give fewer rays or cutoffs")
+            num = np.size(method.cutoff)
+            what = f"What {method.rays:,} rays find for {num} cutoffs"
+            check_room(what, 8 * method.rays * num, "give fewer rays or cutoffs")
         if method.estimator != "rays":
             check_particles(num_parameters(query.model), method.particles, method.replicates)
         prior = ray_prior(query.prior, query.model.parameters)
