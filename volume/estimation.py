@@ -12,6 +12,7 @@ from typing import Any
 
 from volume.common import interrupts
 from volume.common.jax_settings import fixed_settings, local_devices, rounding_settings
+from volume.common.paths import checked_path
 from volume.common.program_cache import keep_programs
 from volume.common.programs import make_room
 from volume.common.progress import Progress, rich_progress
@@ -100,7 +101,7 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(interrupts.stoppable())
         driver = Driver(query, method, seed, level, kept=out is not None)
-        if out is not None and (stored := driver.open(stack, Path(out), resume, command)) is not None:
+        if out is not None and (stored := driver.open(stack, checked_path(out), resume, command)) is not None:
             return stored
         show = stack.enter_context(rich_progress(progress))
         try:

@@ -23,8 +23,9 @@ from volume.estimation import Interrupted
 from volume.estimators.direct.run import DirectRun
 from volume.runs.columns import key_words
 from volume.runs.config import read_config
-from volume.runs.directory import RunDirectory, RunStopped, clear
+from volume.runs.directory import RunDirectory, RunStopped
 from volume.runs.files import Manifest
+from volume.runs.ownership import clear
 
 GAUSSIAN = samplers.Gaussian(weight_std=1.0, bias_std=0.3)
 COUNTS = ("keys", "offsets", "unit", "hits", "nonfinite")
@@ -251,7 +252,8 @@ def test_clear_removes_a_run_and_nothing_else(questions, tmp_path):
     (other / "parts").mkdir(parents=True)
     for name in ("config.json", "parts/mine.parquet"):
         (other / name).write_text("{}")
-    clear(other)
+    with pytest.raises(FileExistsError, match=r"config\.json is no file of a run and is left as it is"):
+        clear(other)
     assert (other / "parts" / "mine.parquet").exists()
     assert (other / "config.json").exists()
 

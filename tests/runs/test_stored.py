@@ -162,12 +162,15 @@ READABLE = [
 
 
 @pytest.mark.parametrize(("folder", "name"), READABLE)
-def test_it_loads_and_shows(folder, name, capsys):
+def test_it_loads_and_shows(folder, name, tmp_path, capsys):
     row, path = EXPECTED[folder][name], STORED / folder / name
+    if (path / "classes").is_dir():  # of a version without checksums, and so added up anew in the folder
+        path = shutil.copytree(path, tmp_path / name)
     report = volume.load(path)
     assert_same(make.numbers(report), row, READ, name)
     if folder == "finished":
         assert make.columns(path) == EXPECTED["columns"][name]
+    capsys.readouterr()
     record = json.loads(shown(capsys, "show", path, "--json", "--top", 5))
     assert_same(make.compared(record), row["record"], READ, name)
     text = shown(capsys, "show", path)

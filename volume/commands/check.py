@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from volume.commands import methods as method_options
 from volume.commands.parser import parse
+from volume.commands.resume import check_trusted
 from volume.commands.shared import build_method, build_query, check_question, to_json, watched
 from volume.commands.usage import Exit, UsageError, sentence
 
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             update=args.update,
             programs=not args.no_programs,
+            trusted=args.trust,
         )
         logger.info("%s", checked)
         results.append(checked)
@@ -157,6 +159,7 @@ def check_file(
     seed: int | None = None,
     update: bool = False,
     programs: bool = True,
+    trusted: bool = False,
 ) -> Checked:
     """Ask one baseline again, in this process.
 
@@ -170,6 +173,7 @@ def check_file(
         seed: of those draws. Default: one that follows from the baseline's.
         update: write the baseline anew where it differs, or was made elsewhere.
         programs: compare what the compiled steps cost.
+        trusted: import a module that the baseline names, which runs its code.
     """
     from volume.checks.baseline import Baseline
     from volume.checks.verdict import FAILED as NOT_COMPARED
@@ -180,7 +184,9 @@ def check_file(
         baseline = Baseline.read(path)
         if baseline.command is None:
             raise ValueError(f"{path} was made by a test, and has no words to ask it again: run pytest instead.")
-        question = asked(understood(baseline.command))
+        words = understood(baseline.command)
+        check_trusted(words, trusted=trusted, where=path)
+        question = asked(words)
     except Exception as error:  # whatever a user's own model raises, the other baselines have their turn
         return Checked(name, NOT_COMPARED, sentence(error))
     try:

@@ -64,6 +64,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
         said.add_argument("--quiet", action="store_true", help="on stderr errors alone, no progress")
         said.add_argument("--verbose", action="store_true", help="on stderr what happens behind the run, too")
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command.add_argument("--trust", action="store_true", help="run the code that a stored run or baseline names")
         command.add_argument("--no-cache", action="store_true", help="keep no compiled programs, and use none")
         commands[name] = command
         return command

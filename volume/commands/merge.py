@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volume.commands import local
 from volume.commands.parser import parse
+from volume.commands.resume import check_trusted
 from volume.commands.shared import build_method, build_query, check_out, clear_run, print_report
 from volume.commands.usage import Exit, UsageError
 
@@ -22,6 +24,10 @@ def run(args: argparse.Namespace) -> int:
     some are still missing)."""
     if len(args.paths) < 2:
         raise UsageError("merge joins two runs or more: give their folders, or the .json files of their reports.")
+    places = [Path(path).resolve() for path in args.paths]
+    twice = next((path for path, place in zip(args.paths, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is named twice: its draws would be counted twice. Name each run once.")
     check_out(args.out, force=args.force, name="config.json")
     check_out(args.out, force=args.force)
     if args.force:
@@ -32,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if parts_of_one_run(args.paths):
         number = join_parts(args.paths, args.out)
         logger.info("%s holds %s parts of one run", args.out, f"{number:,}")
-        report = _of_parts(args.out)
+        report = _of_parts(args.out, trusted=args.trust)
         if report is None or not report.run.get("complete", True):
             logger.info("some are missing: volume estimate --resume %s goes on.", args.out)
             code = Exit.STOPPED
@@ -45,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _of_parts(folder: str) -> Report | None:
+def _of_parts(folder: str, *, trusted: bool) -> Report | None:
     """The report of what a run directory holds; None where nothing can be said yet."""
     from volume import estimation
     from volume.runs.config import read_config
@@ -57,6 +63,7 @@ def _of_parts(folder: str) -> Report | None:
             f"out={folder!r}, resume=True) makes its report."
         )
     stored = parse(command)
+    check_trusted(stored, trusted=trusted, where=Path(folder) / "config.json")
     query = build_query(stored)
     method = local.build(stored, query) if stored.command == "local" else build_method(stored, query)
     options = {"seed": stored.seed, "level": stored.level, "progress": None, "command": command}

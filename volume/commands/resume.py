@@ -16,7 +16,7 @@ from volume.commands.usage import UsageError, flag
 from volume.common.record_reading import parse_object
 
 # What may be another than when the run was begun: where the answer goes, what is shown of it, how many work on it.
-FREE = ("resume", "out", "force", "json", "top", "progress", "quiet", "verbose", "debug", "no_cache")
+FREE = ("resume", "out", "force", "json", "top", "progress", "quiet", "verbose", "debug", "trust", "no_cache")
 FREE += ("memory", "distributed", "coordinator", "num_processes", "process_id", "process_timeout")
 
 
@@ -62,6 +62,7 @@ def resumed(
             )
         return None
     first, both = parse(command), parse([*command, *argv[1:]])
+    check_trusted(first, trusted="--trust" in argv, where=file)  # as typed now: the folder's words may hold it, too
     for name, value in vars(first).items():
         again = getattr(both, name)
         # An option that may be repeated comes twice when it is typed again.
@@ -70,6 +71,19 @@ def resumed(
         if name not in FREE:
             setattr(both, name, value)
     return both
+
+
+def check_trusted(stored: argparse.Namespace, *, trusted: bool, where: str | Path) -> None:
+    """Raise UsageError where words that come from a file would import a module, unless the user trusts the file.
+
+    Importing a module runs it, and a file may come from anybody.
+    """
+    model = getattr(stored, "model", None)
+    if getattr(model, "kind", None) == "import" and not trusted:
+        raise UsageError(
+            f"{where} asks to import the module {model.module!r}, and importing runs code: look at that module, and "
+            "add --trust where you trust it and the file."
+        )
 
 
 def _value(argv: list[str], flag: str) -> Any:

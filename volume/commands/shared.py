@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from volume.commands import methods as method_options
 from volume.commands import specs
 from volume.commands.usage import Exit, Stopped, UsageError, flag, usage
+from volume.common.paths import checked_path
 
 if TYPE_CHECKING:
     from volume.method import Method
@@ -101,7 +102,7 @@ def check_out(out: str | None, *, force: bool, name: str = "report.json") -> Non
     """Make the folder, or say why a run could not be saved there, before hours are spent on it."""
     if out is None:
         return
-    folder = Path(out)
+    folder = usage(checked_path, out)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {out} is a file; give a folder.")
     if (folder / name).exists() and not force:
@@ -128,7 +129,7 @@ def check_run(args: argparse.Namespace) -> tuple[str | None, bool]:
 
 def clear_run(folder: str) -> None:
     """Remove the run that ``--force`` replaces."""
-    from volume.runs.directory import clear
+    from volume.runs.ownership import clear
 
     try:
         clear(folder)

@@ -19,7 +19,7 @@ from volume.classifiers.given import Given
 from volume.classifiers.predicate import Recorded
 from volume.common.records import plain
 from volume.errors import whole
-from volume.functions import domains
+from volume.functions import domains, tables
 from volume.reports import counted_text
 from volume.reports.counted_classes import NONFINITE as NONFINITE
 from volume.reports.counted_classes import CountedClasses
@@ -178,7 +178,9 @@ class VolumeReport(CountedClasses):
 
     @classmethod
     def from_record(cls, record: dict[str, Any], path: Path) -> Self:
-        return cls(counts=cls.stored_counts(record, path), **stated(record))
+        report = cls(counts=cls.stored_counts(record, path), **stated(record))
+        check_layout(report)
+        return report
 
     @classmethod
     def stored_counts(cls, record: dict[str, Any], path: Path) -> Counts:
@@ -221,6 +223,29 @@ class VolumeReport(CountedClasses):
         from volume.plots import figures
 
         return figures.balance(self, ax=ax, path=path)
+
+
+def check_layout(report: VolumeReport) -> None:
+    """Raise ValueError where counts that were read are not laid out as the report's method says, or are of other
+    classes than its classifier's."""
+    counts, method, bound = report.counts, report.method, report.bound
+    if method.get("unit_size", counts.unit_size) != counts.unit_size:
+        raise ValueError(
+            f"its counts are in units of {counts.unit_size:,} draws, its method's of {method['unit_size']}"
+        )
+    if method.get("independent_draws", counts.independent) != counts.independent:
+        raise ValueError("its method and its counts differ in whether draws are independent")
+    if not isinstance(counts, Counts) or not len(counts.keys):
+        return
+    of_tables = bound.num_classes is None and report.classifier.single_functions
+    words = tables.num_words(bound.num_inputs, report.num_outputs) if of_tables else 1
+    if counts.keys.shape[1] != words:
+        raise ValueError(f"its classes have {counts.keys.shape[1]} words and not {words}")
+    if bound.num_classes is not None and int(counts.keys.max()) >= bound.num_classes:
+        raise ValueError(f"it has a class of number {int(counts.keys.max()):,}, and there are {bound.num_classes:,}")
+    unused = 64 * words - bound.num_inputs * tables.bits_per_input(report.num_outputs)
+    if of_tables and (counts.keys[:, -1] & np.uint64((1 << unused) - 1)).any():
+        raise ValueError("it has tables of more inputs than its domain")
 
 
 def stated(record: dict[str, Any]) -> dict[str, Any]:

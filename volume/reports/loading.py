@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from volume.common.records import plain
+from volume.reports.stored_numbers import check_numbers
 from volume.runs.report_files import paths, read_record, write_record
 
 
@@ -84,5 +85,13 @@ def load(path: str | Path) -> Any:
     record_path, _ = paths(path)
     formats = [kind.format for kind in Stored.kinds]
     format, record = read_record(record_path, formats)
-    kind = next(kind for kind in reversed(Stored.kinds) if kind.format == format and kind.reads(record))
-    return kind.from_record(record, record_path)
+    try:
+        check_numbers(record)
+        kind = next(kind for kind in reversed(Stored.kinds) if kind.format == format and kind.reads(record))
+        return kind.from_record(record, record_path)
+    except (KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError, ValueError) as error:
+        # Its checksum is right: it was forged, or written by a version with other fields.
+        if isinstance(error, ValueError) and str(record_path.parent) in str(error):
+            raise  # of a file beside it, which the sentence names
+        what = f"there is no {error}" if isinstance(error, KeyError) else f"{error}".rstrip(".")
+        raise ValueError(f"{record_path} does not hold what a {format.partition(' ')[2]} holds: {what}.") from error

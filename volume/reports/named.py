@@ -18,7 +18,7 @@ from volume.reports.facts import STATED, Facts, Report
 from volume.reports.named_text import summarise, warn
 from volume.reports.shares import Share
 from volume.reports.text import short_names
-from volume.runs.report_files import paths
+from volume.runs.report_files import paths, remove_counts
 from volume.statistics.replicates import MIN_HIT
 
 if TYPE_CHECKING:
@@ -166,9 +166,8 @@ class EstimateReport(Report):
         return cls(tuple(map(entry_from_dict, record.pop("entries"))), **record)
 
     def save(self, path: str | Path) -> Path:
-        written = super().save(path)
-        paths(path)[1].unlink(missing_ok=True)  # counts of a run that the record just replaced
-        return written
+        remove_counts(paths(path)[1])  # of a run that the record replaces
+        return super().save(path)
 
 
 def _share(entry: ReplicatedVolume) -> Share:

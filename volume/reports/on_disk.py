@@ -21,7 +21,7 @@ from volume.classifiers.base import BoundClassifier
 from volume.errors import whole
 from volume.reports.counted import NONFINITE, VolumeReport
 from volume.reports.counted_entries import ClassTable, ClassVolume, estimate_tally
-from volume.runs.report_files import paths, write_record
+from volume.runs.report_files import paths, remove_counts, write_record
 from volume.runs.table_store import TableStore
 from volume.statistics.counts import Counts, Tally, positions
 from volume.statistics.intervals import cluster_of_rare
@@ -139,9 +139,8 @@ class TableReport(VolumeReport):
                 f"The counts of this report are the parts of {store.folder}, as large as they are: save the report "
                 "there, and copy that folder where it is wanted."
             )
-        write_record(record_path, self.format, {**self.record(), "counts": store.record()})
-        counts_path.unlink(missing_ok=True)
-        return record_path
+        remove_counts(counts_path)
+        return write_record(record_path, self.format, {**self.record(), "counts": store.record()})
 
     def _same_counts(self, other: VolumeReport) -> bool:
         return isinstance(other.counts, TableStore) and self.counts.record() == other.counts.record()

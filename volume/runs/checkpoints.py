@@ -19,9 +19,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from volume.common.records import plain
+from volume.runs.columns import parquet_file
 
 STATE_SECONDS = 10.0  # between two states: what a kill may cost
 STATE_RATE = 5e6  # bytes of states a second: some per cent of what a disk takes
@@ -30,6 +30,10 @@ BATCH_ROWS = 1 << 20  # of which they are written at once
 
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # becomes a file's name on any system
+LONGEST_NAME = 200
+# The files of the parts that this library's methods write: what alone is ever removed from ``parts`` unlisted.
+_KINDS = "aim|blocks|class|law|pilot|rays|replicates|runs|state|steps|trial"
+OWN_FILE = re.compile(rf"({_KINDS})(-[a-z0-9]+)*(\.replaced)?\.parquet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +55,7 @@ class Checkpoint:
     table: pa.Table | Callable[[], pa.Table]
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"A part is named by small letters, digits and hyphens, as in pilot-0; got {self.name!r}.")
+        check_name(self.name)
         object.__setattr__(self, "facts", plain(self.facts, f"facts of {self.name}"))
 
 
@@ -63,12 +66,19 @@ class StoredCheckpoint:
     name: str
     facts: dict[str, Any] = field(hash=False)
     path: Path
+    sha256: str = ""  # that the file had when it was verified
 
     def read(self) -> pa.Table:
-        """Read the table into memory."""
-        # Not read_table, which would take folders named like a=b on the way there for columns.
-        with pq.ParquetFile(self.path) as file:
+        """Read the table into memory. ValueError where it cannot be read, though its checksum is right."""
+        with parquet_file(self.path) as file:
             return file.read()
+
+
+def check_name(name: object) -> str:
+    """Return the name of a checkpoint. ValueError for anything else than such a name, which could lead elsewhere."""
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
+        raise ValueError(f"A part is named by small letters, digits and hyphens, as in pilot-0; got {name!r}.")
+    return name
 
 
 class State(NamedTuple):

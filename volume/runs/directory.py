@@ -7,6 +7,9 @@
     DIR/report.json           what `report.save` writes, with counts.parquet where draws were counted
 
 A part counts when its line is in a manifest and its file has the SHA-256 of that line; everything else is made again.
+
+A folder is this program's where its config, or its report, is. Only names that this program writes are ever removed
+from it, and a folder in which others stand in the way is refused.
 """
 
 from __future__ import annotations
@@ -14,24 +17,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import queue
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from volume.common.atomic_files import sync_folder, write_bytes
+from volume.common.atomic_files import write_bytes
+from volume.common.paths import checked_path
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.columns import parquet
-from volume.runs.config import FORMAT, settle_config
-from volume.runs.files import Lock, Manifest, sha256
+from volume.runs.config import settle_config
+from volume.runs.files import Lock, Manifest, check_no_link, latest, listed, sha256
+from volume.runs.ownership import check_free, is_own, unused
 
 logger = logging.getLogger(__name__)
 
 WAITING = 4  # parts that may wait for the disk before the run waits for them
-_OLD = ("report.json", "counts.parquet")
-_FOLDERS = ("classes", "merge", "hosts")  # of tables counted on disk, and of processes that share a run
 
 
 class RunStopped(RuntimeError):
@@ -54,14 +56,14 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | Path, config: dict[str, Any], *, resume: bool = False, process: int | None = None):
-        self.path = Path(path)
+        self.path = checked_path(path)
         self._alone = process is None
         self._began = time.monotonic()
         if self.path.exists() and not self.path.is_dir():
             raise NotADirectoryError(f"{self.path} is a file; a run is kept in a folder.")
-        new = not (self.path / "config.json").exists()
-        if new and not resume and any((self.path / name).exists() for name in _OLD):
-            raise FileExistsError(f"{self.path} holds a report: give another folder, or remove it first.")
+        if not (self.path / "config.json").exists():
+            check_free(self.path)
+        check_no_link(self.path / "parts")
         (self.path / "parts").mkdir(parents=True, exist_ok=True)
         self._locks = [Lock(self.path / "lock", shared=process is not None)]
         self._thread: threading.Thread | None = None
@@ -95,18 +97,12 @@ class RunDirectory:
 
     def _read(self) -> None:
         """Take in all manifests; say what is damaged or missing, once."""
-        lines: list[dict[str, Any]] = []
-        for file in sorted(self.path.glob("manifest-*.jsonl")):
-            records, damaged = Manifest(file).read()
-            lines += records
-            if damaged and self._alone:
-                logger.warning("%d damaged lines in %s: the parts they list are made again.", damaged, file)
-        # A name may come twice: a part that was replaced or lost and made again. The latest line counts.
-        latest = {line["name"]: line for line in sorted(lines, key=lambda line: line["at"])}
+        lines, damaged = listed(self.path)
+        for manifest, number in damaged.items():
+            if self._alone:
+                logger.warning("%d damaged lines in %s: the parts they list are made again.", number, manifest)
         self._stored = {}
-        for name, line in latest.items():
-            if line.get("lost"):
-                continue
+        for name, line in latest(lines).items():
             file = line["file"]
             if file in self._checked and self._checked[file][0] == line["sha256"]:
                 self._stored[name] = self._checked[file][1]
@@ -120,7 +116,7 @@ class RunDirectory:
             self._tidy()
 
     def _verified(self, line: dict[str, Any]) -> StoredCheckpoint | None:
-        file = self.path / "parts" / Path(line["file"]).name
+        file = self.path / "parts" / line["file"]
         if not file.is_file():
             what = "is missing"
         elif file.stat().st_size != line["bytes"] or sha256(file) != line["sha256"]:
@@ -128,7 +124,7 @@ class RunDirectory:
             if not self._alone:
                 what = "is damaged"
         else:
-            return StoredCheckpoint(line["name"], line["facts"], file)
+            return StoredCheckpoint(line["name"], line["facts"], file, line["sha256"])
         logger.warning("%s %s: this part is made again.", file, what)
         if self._alone:
             if file.is_file():
@@ -137,13 +133,11 @@ class RunDirectory:
         return None
 
     def _tidy(self) -> None:
-        """Remove what a killed process left: files half written, and whole ones that no manifest lists."""
-        listed = {part.path.name for part in self._stored.values()}
-        for file in (self.path / "parts").iterdir():
-            if file.name.endswith(".tmp") or (file.suffix == ".parquet" and file.name not in listed):
+        """Remove what a killed process left: files half written, and parts that no manifest lists."""
+        known = {part.path.name for part in self._stored.values()}
+        for file in [*(self.path / "parts").iterdir(), *self.path.glob(".*.tmp")]:
+            if file.name not in known and is_own(file.name, known):
                 file.unlink()
-        for file in self.path.glob(".*.tmp"):
-            file.unlink()
 
     # --- what is written ---
 
@@ -220,33 +214,13 @@ class RunDirectory:
         if earlier is not None and file == earlier.path.name:  # the earlier one counts until the line is there
             file = f"{name}.replaced.parquet"
         path = self.path / "parts" / file
+        if path.exists() and all(path != part.path for part in self._stored.values()):
+            path.replace(unused(self.path / f"{file}.unlisted"))  # whoever made it: it is not overwritten
         write_bytes(path, content)
         line = {"name": name, "file": file, "facts": facts, "bytes": len(content)}
         line |= {"sha256": hashlib.sha256(content).hexdigest(), "seconds": round(self.seconds, 3), "at": time.time()}
         self._manifest.append(line)
-        stored = StoredCheckpoint(name, facts, path)
+        stored = StoredCheckpoint(name, facts, path, line["sha256"])
         self._stored[name], self._checked[file] = stored, (line["sha256"], stored)
         if earlier is not None:
             earlier.path.unlink(missing_ok=True)
-
-
-def clear(path: str | Path) -> None:
-    """Remove the run in a folder, and nothing else there. BlockingIOError when a process works on it."""
-    path = Path(path)
-    patterns = list(_OLD)
-    if (path / "config.json").is_file() and FORMAT.encode() in (path / "config.json").read_bytes():
-        # The config first: without it nothing there counts.
-        patterns = ["config.json", "manifest-*.jsonl", *_OLD, "parts/*.parquet", "parts/.*.tmp", ".*.tmp", "*.damaged"]
-    if not any(file for pattern in patterns for file in path.glob(pattern)):
-        return
-    lock = Lock(path / "lock")
-    try:
-        for pattern in patterns:
-            for file in path.glob(pattern):
-                file.unlink()
-        if len(patterns) > len(_OLD):
-            for name in _FOLDERS:
-                shutil.rmtree(path / name, ignore_errors=True)
-        sync_folder(path)
-    finally:
-        lock.release()

@@ -20,12 +20,13 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from volume.common import duck
 from volume.common.machine import machine_memory
+from volume.common.paths import duckdb_name
 from volume.runs.checkpoints import StoredCheckpoint
-from volume.runs.columns import function_column, key_words
+from volume.runs.columns import READ, function_column, key_words, parquet_file
+from volume.runs.files import check_file_name, latest, listed, sha256
 from volume.statistics.counts import Counts, Units, changes
 
 # Working memory of a row while a range is sorted and added up: its key of 8 W bytes as often as it is held at once
@@ -80,6 +81,10 @@ class TableCells(Units):
         self.folder, self.num_words = Path(folder), num_words
         self.unit_size, self.independent, self.copies = unit_size, independent, copies
         self.memory = memory or working_memory()
+        # Every block has a row or a draw that is not finite, so forged facts cannot ask for more memory than rows do.
+        blocks = sum(part.facts["stop"] - part.facts["first"] for part in self.parts)
+        if blocks > self.num_rows + sum(len(part.facts["nonfinite"]) for part in self.parts):
+            raise ValueError(f"The parts of {self.folder} hold {self.num_rows:,} rows, too few for {blocks:,} blocks.")
         self._blocks = np.concatenate([np.arange(p.facts["first"], p.facts["stop"]) for p in self.parts])
         again = np.flatnonzero(np.diff(self._blocks) <= 0)
         if len(again):
@@ -102,15 +107,21 @@ class TableCells(Units):
 
     @classmethod
     def from_record(cls, folder: Path, record: Mapping[str, Any], memory: int | None = None) -> Self:
-        """Open the store of the parts in ``folder``; ValueError where one is missing or has another length."""
+        """Open the store of the parts in ``folder``; ValueError where one is missing, or not what its manifest says."""
+        lines = {line["file"]: line for line in latest(listed(folder)[0]).values()}
         parts = []
         for file, size, name, facts in record["parts"]:
-            path = folder / "parts" / Path(file).name
-            if not path.is_file() or path.stat().st_size != size:
+            path, line = folder / "parts" / check_file_name(name, file), lines.get(file)
+            if line is None or (line["name"], line["facts"], line["bytes"]) != (name, facts, size):
+                raise ValueError(
+                    f"{folder} has no manifest that lists {path.name} as its report does: keep the folder together, "
+                    "or resume the run."
+                )
+            if not path.is_file() or path.stat().st_size != size or sha256(path) != line["sha256"]:
                 raise ValueError(
                     f"{path} is missing or damaged: keep the folder together, or resume the run, which draws it again."
                 )
-            parts.append(StoredCheckpoint(name, facts, path))
+            parts.append(StoredCheckpoint(name, facts, path, line["sha256"]))
         options = {name: record[name] for name in ("unit_size", "independent", "copies")}
         return cls(parts, folder, num_words=record["words"], memory=memory, **options)
 
@@ -124,7 +135,7 @@ class TableCells(Units):
         """The first key of every row group of every part, sorted, and the rows in each [G]."""
         firsts: list[tuple[bytes, int]] = []
         for part in self.parts:
-            with pq.ParquetFile(part.path) as file:
+            with parquet_file(part.path) as file:
                 for index in range(file.metadata.num_row_groups):
                     group = file.metadata.row_group(index)
                     if group.num_rows:
@@ -184,16 +195,18 @@ class TableCells(Units):
             return self.cells(connection, None, None)
 
     def _cells(self, connection: duckdb.DuckDBPyConnection, where: str, **values: bytes) -> Counts:
-        query = f"SELECT function, unit, hits FROM read_parquet($parts) WHERE {where} ORDER BY function, unit"
-        files = [str(part.path) for part in self.parts]
-        rows = connection.sql(query, params={"parts": files, **values}).to_arrow_table()
+        query = f"SELECT function, unit, hits FROM {READ} WHERE {where} ORDER BY function, unit"
+        files = [duckdb_name(part.path) for part in self.parts]
+        rows = connection.sql(query, params={"files": files, **values}).to_arrow_table()
         words = words_of(rows.column("function"), self.num_words)
         unit, hits = rows.column("unit").to_numpy(), rows.column("hits").to_numpy()
         del rows
         if self._blocks[-1] != self.num_units - 1:  # blocks are missing: units are those that were drawn
-            unit = np.searchsorted(self._blocks, unit)
+            block, unit = unit, np.minimum(np.searchsorted(self._blocks, unit), self.num_units - 1)
+            if (self._blocks[unit] != block).any():
+                raise ValueError(f"The parts of {self.folder} hold rows of blocks that are not theirs.")
         first = np.flatnonzero(changes(words))
-        return Counts(
+        counts = Counts(
             keys=words[first],
             offsets=np.append(first, len(words)),
             unit=unit.astype(np.int32),
@@ -204,6 +217,8 @@ class TableCells(Units):
             nonfinite=self.nonfinite,
             copies=self.copies,
         )
+        counts.check()
+        return counts
 
     @contextmanager
     def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -211,7 +226,7 @@ class TableCells(Units):
         settings: dict[str, Any] = {
             "threads": os.cpu_count() or 1,
             "memory_limit": f"{max(self.memory // 2, 64 << 20) >> 20}MiB",
-            "temp_directory": str(self.folder / "merge" / "spill"),
+            "temp_directory": str(self.folder.absolute() / "merge" / "spill"),
         }
         with duck.connect(settings) as connection:
             connection.execute("SET parquet_metadata_cache = true")  # every range reads the same files

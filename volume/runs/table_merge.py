@@ -3,14 +3,15 @@
 Beside the parts of a run directory there are then
 
     classes/NNNNN.parquet   one row per class hit more than once, sorted by ``function``; the files are in key order
-    classes/_table.json     what was added up over all classes, and what it was made from
-    merge/                  ranges that are finished, while others are not; removed at the end
+    classes/_table.json     what was added up over all classes, what it was made from, and the SHA-256 of every file
+    merge/                  ranges that are finished, while others are not; done.jsonl lists them with checksums
 
-Classes hit once are only counted: they are most of a large table, and the parts tell which they are. A merge that was
-stopped goes on after the last range it finished. Columns of a class table, over all units unless said otherwise:
-``count`` hits, ``square`` the sum over units of their squares, ``largest`` of a unit, ``units`` hit; ``pilot``, the
-hits in the first tenth of the units, which choose the classes that a report shows; ``rest_square``, ``rest_largest``
-and ``rest_units``, the same sums over the other units, which estimate them.
+A table whose files have other checksums, or that an earlier version left without any, is added up anew. Classes hit
+once are only counted: they are most of a large table, and the parts tell which they are. A merge that was stopped goes
+on after the last range it finished. Columns of a class table, over all units unless said otherwise: ``count`` hits,
+``square`` the sum over units of their squares, ``largest`` of a unit, ``units`` hit; ``pilot``, the hits in the first
+tenth of the units, which choose the classes that a report shows; ``rest_square``, ``rest_largest`` and ``rest_units``,
+the same sums over the other units, which estimate them.
 
 Shape letters: B independent units, K classes, R rows.
 """
@@ -30,8 +31,11 @@ import numpy as np
 import pyarrow as pa
 
 from volume.common.atomic_files import write_bytes, write_text
-from volume.common.record_reading import parse_object
+from volume.common.paths import duckdb_name
+from volume.common.record_reading import read_sealed, seal
 from volume.runs.columns import function_column, parquet
+from volume.runs.files import Manifest, sha256
+from volume.runs.ownership import emptied
 from volume.statistics.counts import Counts
 from volume.statistics.intervals import RareClasses, rare_classes
 from volume.statistics.unseen import Alone, alone_of_clustered, alone_of_independent, draws_alone, shared_pairs
@@ -41,7 +45,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = "param-volume table"
+VERSION = 2  # 1 had no checksums
 # Bytes of a class table for a class of two keys' words, and of the pairs of units beside it, at most: a check of room.
 BYTES_PER_CLASS = 24
 BYTES_PER_ROW = 3  # of parts, beside the key: blocks and hits compress well
@@ -70,40 +75,46 @@ def merge(store: TableCells, progress: Callable[[float], None] | None = None) ->
     classes, work = store.folder / "classes", store.folder / "merge"
     source = _source(store)
     done, started = classes / "_table.json", work / "plan.json"
-    record = _read_json(done)
-    if record.pop("source", None) == source and all((classes / name).is_file() for name in record["files"]):
+    record = _read_record(done)
+    if record.pop("source", None) == source and _named(record["files"]) and _whole(classes, record["files"]):
         return _merged(store, record)
-    plan = _read_json(started)  # whose cuts stay, though this machine's memory may ask for others
+    plan = _read_record(started)  # whose cuts stay, though this machine's memory may ask for others
     if plan.get("source") != source:
-        for folder in (classes, work):
-            shutil.rmtree(folder, ignore_errors=True)
         check_room(store.folder, store.num_rows, store.num_words)
         for folder in (classes, work):
-            folder.mkdir(parents=True)
+            emptied(folder)
         plan = {"source": source, "cuts": [cut.hex() for cut in store.cuts()]}
-        _write_json(started, plan)
+        _write_record(started, plan)
     text = "adding up %s rows of tables in %s; this may be stopped and gone on with."
     logger.info(text, f"{store.num_rows:,}", store.folder)
     cuts = [bytes.fromhex(cut) for cut in plan["cuts"]]
     limits = list(zip([None, *cuts], [*cuts, None], strict=True))
-    with store.connect() as connection:
-        for number, (low, high) in enumerate(limits):
-            if not (work / f"{number:05d}.npz").is_file():
-                _merge_range(store.cells(connection, low, high), number, classes, work)
-            if progress is not None:
-                progress((number + 1) / len(limits))
-        pairs = 0 if store.independent else _pairs(connection, work, len(limits))
-    record = _add_up(store, work, len(limits), pairs)
-    _write_json(done, {"source": source, **record})
-    shutil.rmtree(work)
+    manifest = Manifest(work / "done.jsonl")
+    try:
+        finished = {line["number"]: line["files"] for line in manifest.read()[0]}
+        with store.connect() as connection:
+            for number, (low, high) in enumerate(limits):
+                if number not in finished or not _whole(store.folder, finished[number]):
+                    files = _merge_range(store.cells(connection, low, high), number, classes, work)
+                    finished[number] = {str(file.relative_to(store.folder)): sha256(file) for file in files}
+                    manifest.append({"number": number, "files": finished[number]})
+                if progress is not None:
+                    progress((number + 1) / len(limits))
+            pairs = 0 if store.independent else _pairs(connection, work, len(limits))
+        record = _add_up(store, work, len(limits), pairs)
+    finally:
+        manifest.close()
+    digests = [finished[number][f"classes/{number:05d}.parquet"] for number in range(len(limits))]
+    record["files"] = {f"{number:05d}.parquet": digest for number, digest in enumerate(digests)}
+    _write_record(done, {"source": source, **record})
+    emptied(work).rmdir()
     return _merged(store, record)
 
 
 def _source(store: TableCells) -> dict[str, Any]:
     """List all that the class tables depend on."""
     return {
-        "format": FORMAT,
-        "parts": [[part.name, part.path.stat().st_size] for part in store.parts],
+        "parts": [[part.name, part.sha256 or sha256(part.path)] for part in store.parts],
         "units": [store.num_units, store.unit_size, store.copies, store.independent, store.pilot_units],
     }
 
@@ -124,8 +135,9 @@ def check_room(folder: Path, rows: int, num_words: int, *, new: int = 0) -> None
 # --- one range ---
 
 
-def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> None:
-    """Write the class table of a range, and what is added up of it; the last file written says that all are there."""
+def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> list[Path]:
+    """Write the class table of a range, and what is added up of it, and return the files."""
+    files = [classes / f"{number:05d}.parquet", work / f"{number:05d}.npz"]
     size = np.diff(counts.offsets)
     total = np.add.reduceat(counts.hits, counts.offsets[:-1], dtype=np.int64) if len(size) else size
     more = np.flatnonzero(total > 1)
@@ -142,11 +154,12 @@ def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> None
         "rest_units": rest.units.astype(np.int32),
     }
     table = pa.table({"function": function_column(often.keys), **{name: pa.array(c) for name, c in columns.items()}})
-    write_bytes(classes / f"{number:05d}.parquet", parquet(table))
+    write_bytes(files[0], parquet(table))
     inside, biggest = np.zeros(counts.num_units), 1.0
     if not counts.independent:
         inside, biggest = draws_alone(counts)
-        write_bytes(work / f"pairs-{number:05d}.parquet", parquet(_pair_table(counts)))
+        files.append(work / f"pairs-{number:05d}.parquet")
+        write_bytes(files[-1], parquet(_pair_table(counts)))
     # A class hit once is one of one unit and one hit; the others' sums are those of ``often``.
     once = len(size) - len(more)
     rare = rare_classes(tally)
@@ -165,7 +178,8 @@ def _merge_range(counts: Counts, number: int, classes: Path, work: Path) -> None
     content = io.BytesIO()
     within = np.bincount(counts.unit, counts.hits, minlength=counts.num_units)
     np.savez_compressed(content, **sums, inside=inside, rare_hits=hits, within=within)
-    write_bytes(work / f"{number:05d}.npz", content.getbuffer())
+    write_bytes(files[1], content.getbuffer())
+    return files
 
 
 def _some(counts: Counts, rows: np.ndarray) -> Counts:
@@ -196,8 +210,10 @@ def _pair_table(counts: Counts) -> pa.Table:
 
 def _pairs(connection: Any, work: Path, ranges: int) -> int:
     """Sum over pairs of units D_ij D_ji (volume.statistics.unseen)."""
-    files = [str(work / f"pairs-{number:05d}.parquet") for number in range(ranges)]
-    query = "SELECT sum(first) AS a, sum(second) AS b FROM read_parquet($files) GROUP BY pair"
+    files = [duckdb_name(work / f"pairs-{number:05d}.parquet") for number in range(ranges)]
+    query = (
+        "SELECT sum(first) AS a, sum(second) AS b FROM read_parquet($files, hive_partitioning = false) GROUP BY pair"
+    )
     (total,) = connection.execute(f"SELECT sum(a * b) FROM ({query})", {"files": files}).fetchone()
     return int(total or 0)
 
@@ -216,6 +232,9 @@ def _add_up(store: TableCells, work: Path, ranges: int, pairs: int) -> dict[str,
             longer[: len(rare_hits)] += rare_hits
             longer[: len(piece["rare_hits"])] += piece["rare_hits"]
             rare_hits, biggest = longer, max(biggest, float(piece["biggest"]))
+    room = (store.unit_size - store.nonfinite) * store.copies
+    if (within > room).any() or (store.copies == 1 and (within != room).any()):
+        raise ValueError(f"The parts of {store.folder} hold more or fewer hits than draws: they are no run's.")
     twice = sums.pop("twice")
     alone = alone_of_clustered(inside, biggest, 2.0 * pairs)
     if store.independent:
@@ -225,7 +244,6 @@ def _add_up(store: TableCells, work: Path, ranges: int, pairs: int) -> dict[str,
         "rare_hits": rare_hits.tolist(),
         "alone": [float(value) if isinstance(value, float) else int(value) for value in alone],
         "within": within.astype(np.int64).tolist() if store.copies > 1 else [],
-        "files": [f"{number:05d}.parquet" for number in range(ranges)],
     }
 
 
@@ -241,10 +259,23 @@ def _merged(store: TableCells, record: dict[str, Any]) -> Merged:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """Read what :func:`_write_json` wrote; nothing where there is no such file."""
-    return parse_object(path.read_bytes()) if path.is_file() else {}
+def _named(files: dict[str, str]) -> bool:
+    """Whether class tables have the names that this program gives them, which lead nowhere else."""
+    return list(files) == [f"{number:05d}.parquet" for number in range(len(files))]
 
 
-def _write_json(path: Path, value: Any) -> None:
-    write_text(path, f"{json.dumps(value, allow_nan=False)}\n")
+def _whole(folder: Path, files: dict[str, str]) -> bool:
+    """Whether these files in a folder have these checksums."""
+    return all((folder / name).is_file() and sha256(folder / name) == digest for name, digest in files.items())
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """Read what `_write_record` wrote; nothing where there is no such file, or it is damaged or older."""
+    try:
+        return read_sealed(path, (FORMAT,), VERSION, other="no table")[1]
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _write_record(path: Path, body: dict[str, Any]) -> None:
+    write_text(path, f"{json.dumps(seal(FORMAT, VERSION, body), allow_nan=False)}\n")

@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 
-from volume.runs.columns import key_words
+from volume.common.paths import duckdb_name
+from volume.runs.columns import READ, key_words, parquet_file
 from volume.runs.table_cells import TableCells, table_of, words_of
 from volume.runs.table_merge import Merged, merge
 from volume.statistics.counts import Counts, Tally, changes, positions
@@ -117,10 +118,24 @@ class TableStore(TableCells):
         with self.connect() as connection:
             if wanted is not None:
                 connection.register("wanted", table_of(wanted))
-            query = f"SELECT {', '.join(columns)} FROM read_parquet($files) WHERE {where}"
-            rows = connection.sql(query, params={"files": [str(path) for path in self.merged.files]}).to_arrow_table()
+            query = f"SELECT {', '.join(columns)} FROM {READ} WHERE {where}"
+            files = [duckdb_name(path) for path in self.merged.files]
+            rows = connection.sql(query, params={"files": files}).to_arrow_table()
+        self._check_rows(rows)
         arrays = {name: rows.column(name).to_numpy() for name in rows.column_names if name != "function"}
         return arrays | ({"function": words_of(rows.column("function"), words)} if "function" in columns else {})
+
+    def _check_rows(self, rows: pa.Table) -> None:
+        """Raise ValueError where rows of class tables say more than these draws can."""
+        most = {"count": self.num_possible, "largest": self.unit_size * self.copies, "units": self.num_units}
+        folder = self.folder / "classes"
+        for name in rows.column_names:
+            values, limit = rows.column(name), most.get(name.removeprefix("rest_"))
+            if limit is None or not len(values):
+                continue
+            array = values.to_numpy()
+            if array.min() < 0 or array.max() > limit:
+                raise ValueError(f"{folder} holds numbers that these draws cannot give: remove that folder.")
 
     def everything(self) -> tuple[np.ndarray, Tally]:
         """List keys [K, W] and column sums of all classes, in key order; ValueError where there are too many."""
@@ -139,7 +154,7 @@ class TableStore(TableCells):
         shape |= {"num_classes": bound.num_classes, "num_units": self.num_units, "nonfinite": self.nonfinite}
         size = 0
         for part in self.parts:
-            with pq.ParquetFile(part.path) as file:
+            with parquet_file(part.path) as file:
                 for batch in file.iter_batches(batch_size=1 << 20):
                     words = key_words(batch.column("function"), self.num_words)
                     unit = np.searchsorted(self._blocks, batch.column("unit").to_numpy())

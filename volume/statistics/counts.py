@@ -89,6 +89,41 @@ class Counts(Units):
                 "holds every parameterisation, independent=False."
             )
 
+    def check(self) -> None:
+        """Raise ValueError where no run can have made these counts, as when a file was forged."""
+        sizes = (self.num_units, self.unit_size, self.copies)
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise ValueError(f"{self.num_units!r} units of {self.unit_size!r} draws, {self.copies!r} hits each")
+        if len(self.nonfinite) != self.num_units or not _within(self.nonfinite, 0, self.unit_size):
+            raise ValueError("draws that are not finite: fewer than none, or more than there are")
+        if not _within(self.unit, 0, self.num_units - 1):
+            raise ValueError(f"units outside 0 to {self.num_units - 1:,}")
+        if not _within(self.hits, 1, self.unit_size * self.copies):
+            raise ValueError(f"hits below 1, or more than the {self.unit_size * self.copies:,} of a unit")
+        if len(self.keys) and not self._sorted:
+            raise ValueError("classes that are out of order, or stand there twice")
+        hits = np.bincount(self.unit, self.hits, minlength=self.num_units)  # exact below 2^53
+        room = (self.unit_size - self.nonfinite) * self.copies
+        if self.complete:  # whose hits may exceed that: halves, as whole numbers
+            high, low = (int(half.sum(dtype=np.int64)) for half in (self.hits >> 32, self.hits & 0xFFFFFFFF))
+            hits, room = np.array([(high << 32) + low], object), room.astype(object)
+        if (hits > room).any():
+            raise ValueError("more hits in a unit than it has draws")
+
+    @property
+    def _sorted(self) -> bool:
+        """Whether keys ascend, and units within each class, none of which is empty."""
+        later, earlier = self.keys[1:], self.keys[:-1]
+        word = (later != earlier).argmax(axis=1)  # the first that differs; 0 where none does, and then none is larger
+        rows = np.arange(len(word))
+        inside = np.ones(len(self.unit), bool)
+        inside[self.offsets[:-1]] = False
+        return bool(
+            (np.diff(self.offsets) > 0).all()
+            and (later[rows, word] > earlier[rows, word]).all()
+            and (np.diff(self.unit, prepend=-1)[inside] > 0).all()
+        )
+
     @property
     def num_classes(self) -> int:
         return len(self.keys)
@@ -220,6 +255,10 @@ class Counts(Units):
             independent=independent,
             nonfinite=nonfinite,
         )
+
+
+def _within(values: np.ndarray, low: int, high: int) -> bool:
+    return not len(values) or bool(values.min() >= low and values.max() <= high)
 
 
 def changes(keys: np.ndarray) -> np.ndarray:
