@@ -189,7 +189,7 @@ def test_a_baseline_reads_back_what_was_written(tmp_path):
         (lambda text: text[: len(text) // 2], "truncated or damaged"),
         (lambda text: text.replace('"seed": 0', '"seed": 1'), "does not match its own SHA-256"),
         (lambda text: text.replace('"version": 1', '"version": 7', 1), "format version 7 and this library reads 1"),
-        (lambda text: "[1, 2]", "is JSON, but no baseline"),
+        (lambda text: "[1, 2]", "is no JSON object"),
     ],
 )
 def test_damaged_baselines_say_what_is_wrong(tmp_path, change, sentence):

@@ -141,7 +141,9 @@ def test_one_bad_file_stops_no_other(capsys, baseline, tmp_path):
     assert "truncated or damaged" in found["damaged"]["how"]
     assert "format version 0 and this library reads 1" in found["old"]["how"]
     assert "was made by a test" in found["silent"]["how"]
-    assert "No module named 'no'" in found["gone"]["how"]
+    assert "asks to import the module 'no.such.module'" in found["gone"]["how"]
+    code, out, err = run(capsys, "check", "--json", "--trust", gone)
+    assert "No module named 'no'" in json.loads(out)["baselines"][0]["how"]
     assert err.count(" of 5)") == 5
 
 

@@ -86,7 +86,7 @@ def _read_all(descriptor: int, text: list[str]) -> None:
 def test_demo(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(demo_measures, "TASKS", (("majority", 2),))
     monkeypatch.setattr(demo_measures, "METHOD", volume.Direct(draws=5000))
-    (tmp_path / "report.json").write_text("an earlier demo is replaced")
+    (tmp_path / "report.json").write_text('{"format": "param-volume run"}')  # an earlier demo is replaced
     code, out, err = run(capsys, "demo", "--draws", "2e4", "--out", tmp_path, "--json")
     assert code == 0, err
     found = json.loads(out)

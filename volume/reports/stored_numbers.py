@@ -12,14 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 ROUNDING = 1e-6  # that a logarithm may lie above 0 by
-UNIT = ("volume", "low", "high", "bound", "share", "mass", "p_value", "moved_least")
+UNIT = ("volume", "share", "mass", "p_value")
 LOGS = ("log_volume", "log_low", "log_high", "log_bound", "log10_volume", "log_upper_bound", "log_probability")
 WHOLE = (
-    *("count", "draws", "runs", "rows", "classes", "words", "copies", "points", "particles", "moves", "replicates"),
-    *("evaluated", "evaluations", "pilot_evaluations", "near_ties", "near_ties_checked", "nonfinite_checked"),
     *("num_units", "num_draws", "num_classes", "num_nonfinite", "num_dead", "num_hit", "num_rays", "num_replicates"),
-    *("num_within", "num_variables", "num_inputs", "num_outputs", "num_train", "num_other", "num_labels", "updates"),
-    *("unit_size", "bodies", "heads", "batch_size", "max_steps", "over_training", "alone", "often", "units_hit"),
+    *("num_within", "num_variables", "num_inputs", "num_outputs", "num_train", "num_other", "num_labels", "unit_size"),
 )
 POSITIVE = ("wall_seconds", "seconds", "spread", "relative_error", "effective_rays", "jitter", "standard_error")
 MOST = 2**70  # of a whole number: networks of a lattice may be more than 2^62
@@ -31,6 +28,7 @@ def check_numbers(record: Any, where: str = "") -> None:
     """Raise ValueError, naming the place, for a number in a record that its name does not allow."""
     if isinstance(record, Mapping):
         weighted = record.get("kind") in WEIGHTED
+        ends = ("low", "high") if "volume" in record or "share" in record else ()  # of a slope they may lie anywhere
         for name, value in record.items():
             place = f"{where}.{name}" if where else str(name)
             if isinstance(value, (Mapping, list)):
@@ -38,11 +36,11 @@ def check_numbers(record: Any, where: str = "") -> None:
             elif name == "level" and not isinstance(value, (int, float)):
                 raise ValueError(f"{place} is {value!r}, not between 0 and 1")
             elif value is not None and not isinstance(value, (bool, str)):
-                _check(str(name), value, place, weighted)
+                _check("volume" if name in ends else str(name), value, place, weighted)
         for low, high in (("low", "high"), ("log_low", "log_high")):
-            ends = [record.get(low), record.get(high)]
-            if all(isinstance(end, (int, float)) for end in ends) and ends[0] > ends[1] + ROUNDING:
-                raise ValueError(f"{where or 'an interval'} ends at {ends[1]!r}, before it begins at {ends[0]!r}")
+            first, last = record.get(low), record.get(high)
+            if isinstance(first, (int, float)) and isinstance(last, (int, float)) and first > last + ROUNDING:
+                raise ValueError(f"{where or 'an interval'} ends at {last!r}, before it begins at {first!r}")
     elif isinstance(record, list):
         for number, value in enumerate(record):
             if isinstance(value, (Mapping, list)):

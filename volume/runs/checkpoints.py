@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from volume.common.records import plain
-from volume.runs.columns import parquet_file
+from volume.runs.parquet_files import parquet_file
 
 STATE_SECONDS = 10.0  # between two states: what a kill may cost
 STATE_RATE = 5e6  # bytes of states a second: some per cent of what a disk takes

@@ -10,10 +10,8 @@ Shape letters: R rows, W 64-bit words of a key.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=tuple)
 ROWS_PER_GROUP = 1 << 14  # so few that a range of functions is read from few rows, and the statistics cost nothing
-MAX_UNPACKED = 1 << 36  # bytes of a Parquet file in memory, by its own account; more is refused
-READ = "read_parquet($files, hive_partitioning = false)"  # for DuckDB: a folder named a=b on the way is no column
 NUMBER = "replicate"  # the column with the number of a record, where records are numbered
 
 
@@ -163,31 +159,6 @@ def key_words(column: pa.Array, words: int) -> np.ndarray:
     data = column.buffers()[1]
     octets = np.frombuffer(data, np.uint8, count=len(column) * 8 * words, offset=column.offset * 8 * words)
     return octets.view(">u8").reshape(-1, words).astype(np.uint64)
-
-
-@contextmanager
-def parquet_file(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file by its name alone: no pattern, no address, no columns from folders named like a=b.
-
-    Raises:
-        ValueError: it cannot be read, here or in the block; or it says of itself that it unpacks to more than
-            `MAX_UNPACKED`.
-    """
-    try:
-        with path.open("rb") as opened, pq.ParquetFile(opened, memory_map=False) as file:
-            groups = range(file.metadata.num_row_groups)
-            size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-            if size > MAX_UNPACKED:
-                raise ValueError(f"it unpacks to {size:,} bytes, more than the {MAX_UNPACKED:,} that are read")
-            yield file
-    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's own, which names the file
-        raise ValueError(f"{path} is damaged, or not what this program wrote ({_first_line(error)}).") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def parquet(table: pa.Table) -> memoryview:

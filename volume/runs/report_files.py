@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 from volume.common.atomic_files import replacing, write_text
 from volume.common.paths import checked_path
 from volume.common.record_reading import check_replaceable, is_record, kind_of, read_sealed, seal
-from volume.runs.columns import key_words, parquet_file
+from volume.runs.columns import key_words
 from volume.runs.files import sha256
+from volume.runs.parquet_files import parquet_file
 from volume.statistics.counts import Counts, changes
 
 VERSION = 1

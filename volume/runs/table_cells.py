@@ -25,8 +25,9 @@ from volume.common import duck
 from volume.common.machine import machine_memory
 from volume.common.paths import duckdb_name
 from volume.runs.checkpoints import StoredCheckpoint
-from volume.runs.columns import READ, function_column, key_words, parquet_file
+from volume.runs.columns import function_column, key_words
 from volume.runs.files import check_file_name, latest, listed, sha256
+from volume.runs.parquet_files import READ, parquet_file
 from volume.statistics.counts import Counts, Units, changes
 
 # Working memory of a row while a range is sorted and added up: its key of 8 W bytes as often as it is held at once

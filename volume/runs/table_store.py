@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from volume.common.paths import duckdb_name
-from volume.runs.columns import READ, key_words, parquet_file
+from volume.runs.columns import key_words
+from volume.runs.parquet_files import READ, parquet_file
 from volume.runs.table_cells import TableCells, table_of, words_of
 from volume.runs.table_merge import Merged, merge
 from volume.statistics.counts import Counts, Tally, changes, positions
