@@ -13,6 +13,7 @@ from cli_runs import SMALL, run
 from shared_queries import PLANE
 
 import volume
+from volume.__main__ import main
 from volume.common.record_reading import SEAL, sha256_of
 from volume.reports.run_union import merge_directories
 from volume.runs.files import CHECK, Manifest, packed
@@ -25,7 +26,7 @@ TWO_CLASSES = [*SMALL, "--classifier", "ones"]
 def begun(tmp_path_factory):
     """The folder of a finished run on the command line."""
     folder = tmp_path_factory.mktemp("run") / "begun"
-    assert volume.__main__.main([*TWO_CLASSES, "--out", str(folder)]) == 0
+    assert main([*TWO_CLASSES, "--out", str(folder)]) == 0
     return folder
 
 

@@ -78,8 +78,8 @@ def check_trusted(stored: argparse.Namespace, *, trusted: bool, where: str | Pat
 
     Importing a module runs it, and a file may come from anybody.
     """
-    model = getattr(stored, "model", None)
-    if getattr(model, "kind", None) == "import" and not trusted:
+    model: Any = getattr(stored, "model", None)
+    if model is not None and model.kind == "import" and not trusted:
         raise UsageError(
             f"{where} asks to import the module {model.module!r}, and importing runs code: look at that module, and "
             "add --trust where you trust it and the file."
