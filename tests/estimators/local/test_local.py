@@ -309,6 +309,17 @@ def test_what_is_refused_says_why():
         volume.estimate(quotient, local)
 
 
+@pytest.mark.parametrize("names", [("0", "2"), ("layers.0", "layers.1"), ("fc1", "fc2")])
+def test_matrices_named_as_in_pytorch_are_not_taken_untransposed(names):
+    model = MLP((3, 3, 3))
+    shapes = {"weight": (3, 3), "bias": (3,)}
+    state = {f"{name}.{kind}": np.ones(shape) for name in names for kind, shape in shapes.items()}
+    with pytest.raises(ValueError, match=r"whose matrices are \[out, in\]; the model's are \[in, out\]"):
+        Anchor.of(state).on(model)
+    flax = {name.replace("weight", "kernel"): array for name, array in state.items()}
+    assert sorted(Anchor.of(flax).on(model)) == sorted(p.name for p in model.parameters)
+
+
 def trained(num_inputs=4):
     """A network after some steps of Adam, as a Flax training state would hold it: Dense layers and their moments."""
     import optax

@@ -73,6 +73,7 @@ class Anchor(ByContent):
         if set(own) == set(arrays):
             ordered = list(own)
         else:
+            self._check_layout(own, what)
             ordered = sorted(arrays, key=_natural)
             mine = sorted(own, key=_natural)
             if [own[name] for name in mine] != [arrays[name].shape for name in ordered]:
@@ -89,6 +90,20 @@ class Anchor(ByContent):
             if arrays[name].shape != shape:
                 raise ValueError(f"{name!r} has the shape {shape} in the model and {arrays[name].shape} in the {what}.")
         return {name: arrays[name] for name in own}
+
+    def _check_layout(self, own: Mapping[str, Any], what: str) -> None:
+        """Raise ValueError for matrices that by their names are [out, in]: taken as they are, they are another network.
+
+        PyTorch and Equinox call a matrix ``weight`` and keep it as [out, in]; Flax calls it ``kernel``, [in, out] as
+        here.
+        """
+        last = {name: name.rpartition(".")[2] for name in self.params}
+        matrix = next((name for name, word in last.items() if word == "weight" and self.params[name].ndim == 2), None)
+        if matrix is not None and "kernel" not in last.values():
+            raise ValueError(
+                f"The {what} has {matrix!r}, a name of PyTorch or Equinox, whose matrices are [out, in]; the model's "
+                f"are [in, out]. Transpose them and give all parameters the model's names: {_shapes(own)}."
+            )
 
     def describe(self) -> dict[str, Any]:
         """A JSON-able record: no array, but what tells two anchors apart."""
