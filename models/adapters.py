@@ -63,6 +63,26 @@ def guess_parameters(
     return tuple(p if p.kind == "weight" else replace(p, fan_in=largest.get(p.layer, 1)) for p in listed)
 
 
+def check_layout(records: tuple[Parameter, ...], input_shape: tuple[int, ...]) -> None:
+    """Raise ValueError for matrices that by their shapes are [out, in], so that fan_in would be guessed wrongly.
+
+    They are where a bias is as long as the first dimension and not as the last, or where the first matrix takes the
+    inputs by its last dimension and not by its first.
+    """
+    matrices = [p for p in records if p.kind == "weight" and len(p.shape) == 2]
+    biases = {p.layer: p.shape for p in records if p.kind == "bias" and len(p.shape) == 1}
+    turned = [p for p in matrices if p.shape[0] != p.shape[1] and biases.get(p.layer) == p.shape[:1]]
+    if matrices and not biases and input_shape == matrices[0].shape[1:] != matrices[0].shape[:1]:
+        turned.append(matrices[0])
+    if turned:
+        name, shape = turned[0].name, turned[0].shape
+        raise ValueError(
+            f"{name!r} has the shape {shape}, which looks like [out, in], as in PyTorch and Equinox; fan_in is guessed "
+            "for x @ weight, [in, out]. Keep matrices as [in, out], or list volume.models.Parameter records, which say "
+            "their fan_in."
+        )
+
+
 def replace_parameters(guessed: tuple[Parameter, ...], parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
     """The guesses, with the user's own records in place of those of the same name.
 

@@ -21,6 +21,7 @@ from .adapters import (
     NUM_TRACED,
     abstract_arguments,
     as_columns,
+    check_layout,
     checked_num_outputs,
     checked_shape,
     describe_adapter,
@@ -109,6 +110,8 @@ def from_function(
     shape = checked_shape("input_shape", input_shape)
     num_outputs = checked_num_outputs(num_outputs)
     records = _checked_parameters(parameters)
+    if isinstance(parameters, Mapping):  # where fan_in is a guess from the shapes
+        check_layout(records, shape)
     what = f"The function {qualified_name(apply)}"
     traced_outputs(what, apply, records, shape, num_outputs)
     if (features is None) != (head is None):

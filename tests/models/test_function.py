@@ -99,6 +99,23 @@ def test_records_are_taken_as_they_are_and_arrays_for_their_shape():
     assert by_array == from_function(linear, {"w": 3}, input_shape=3)
 
 
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"layers.0.weight": (8, 3), "layers.0.bias": (8,), "layers.1.weight": (1, 8), "layers.1.bias": (1,)},
+        {"0.weight": (3, 3), "0.bias": (3,), "2.weight": (1, 3), "2.bias": (1,)},
+        {"w1": (5, 3), "w2": (1, 5)},
+    ],
+)
+def test_matrices_that_are_out_by_in_are_refused(shapes):
+    """Their fan_in would be taken from the wrong side: another prior, silently."""
+    with pytest.raises(ValueError, match=r"which looks like \[out, in\]"):
+        from_function(lambda params, inputs: inputs[:, :1], shapes, input_shape=3)
+    turned = {name: shape[::-1] for name, shape in shapes.items()}
+    fan_in = [p.fan_in for p in from_function(lambda params, inputs: inputs[:, :1], turned, input_shape=3).parameters]
+    assert fan_in[0] == 3
+
+
 def test_apply_gives_columns():
     column = from_function(linear, {"w": (3,)}, input_shape=(3,))
     inputs = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
