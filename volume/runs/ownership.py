@@ -102,7 +102,10 @@ def check_free(path: Path, *, apart: tuple[Path, ...] = (), empty: bool = False)
     """Raise FileExistsError where something stands in a place that a run writes to; ``empty`` files of ours may."""
     places = [path / name for name in ("config.json", *_REPORT, "parts", *_FOLDERS)]
     for place in [*places, *path.glob("manifest-*.jsonl")]:
-        inside = next(place.iterdir(), None) if place.is_dir() else place if place.exists() else None
+        listed = place.iterdir() if place.is_dir() else [place] if place.exists() else ()
+        if place.name == "hosts":  # processes that share a run say so there before it begins
+            listed = [file for file in listed if not _matches(_FOLDERS["hosts"], file.name)]
+        inside = next(iter(listed), None)
         blank = empty and inside == place and place.name in ("config.json", "report.json") and not place.stat().st_size
         if inside is not None and inside not in apart and not blank:
             raise FileExistsError(_in_the_way(inside))
