@@ -37,7 +37,10 @@ def stored(tmp_path_factory) -> dict[str, Path]:
 
 
 def process(*words: object) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "volume", *map(str, words)]
+    # Where the tests run in the background, Ctrl-C is ignored by them and by what they start.
+    listen = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    listen += "runpy.run_module('volume', run_name='__main__')"
+    argv = [sys.executable, "-c", listen, *map(str, words)]
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
