@@ -209,3 +209,11 @@ def test_no_file_imports_a_module_unasked(what, begun, tmp_path, monkeypatch, ca
 def test_a_run_named_twice(begun, tmp_path, capsys):
     code, _, err = run(capsys, "merge", begun, begun, "--out", tmp_path / "out")
     assert (code, "is named twice" in err) == (2, True)
+
+
+def test_a_run_is_not_replaced_by_what_it_is_joined_to(begun, tmp_path, capsys):
+    folder, other = shutil.copytree(begun, tmp_path / "run"), shutil.copytree(begun, tmp_path / "other")
+    before = content(folder)
+    code, _, err = run(capsys, "merge", folder, other, "--out", folder, "--force")
+    assert (code, "is one of the runs to join" in err) == (2, True)
+    assert content(folder) == before

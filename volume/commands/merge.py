@@ -28,6 +28,10 @@ def run(args: argparse.Namespace) -> int:
     twice = next((path for path, place in zip(args.paths, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
         raise UsageError(f"{twice} is named twice: its draws would be counted twice. Name each run once.")
+    if Path(args.out).resolve() in places:
+        raise UsageError(
+            f"--out {args.out} is one of the runs to join, which --force would remove: name another folder."
+        )
     check_out(args.out, force=args.force, name="config.json")
     check_out(args.out, force=args.force)
     if args.force:
