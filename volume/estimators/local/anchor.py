@@ -95,10 +95,11 @@ class Anchor(ByContent):
         """Raise ValueError for matrices that by their names are [out, in]: taken as they are, they are another network.
 
         PyTorch and Equinox call a matrix ``weight`` and keep it as [out, in]; Flax calls it ``kernel``, [in, out] as
-        here.
+        here. A ``weight`` that is the model's own name is the model's, and says nothing of the others.
         """
         last = {name: name.rpartition(".")[2] for name in self.params}
-        matrix = next((name for name, word in last.items() if word == "weight" and self.params[name].ndim == 2), None)
+        foreign = (name for name, word in last.items() if word == "weight" and name not in own)
+        matrix = next((name for name in foreign if self.params[name].ndim == 2), None)
         if matrix is not None and "kernel" not in last.values():
             raise ValueError(
                 f"The {what} has {matrix!r}, a name of PyTorch or Equinox, whose matrices are [out, in]; the model's "
