@@ -21,7 +21,7 @@ SIZES = [(bits, count) for bits in (8, 16, 32, 64, 128) for count in (1, 136, 3_
 
 @pytest.mark.parametrize(("bits", "count"), SIZES)
 def test_small_runs_are_told_the_truth(bits, count):
-    """Within 1 %, or a few collisions: at 40,000 six standard errors are .5 %, of 136 five collide with chance 1e-12."""
+    """Within 1 %, or a few collisions: at 40,000 six standard errors are .5 %; 5 of 136 collide with 1e-12."""
     keys, into = tables(count, bits, np.random.default_rng(0)), DistinctKeys()
     for part in (keys, [word[: count // 2] for word in keys]):  # what came before changes nothing
         into.add(part)
