@@ -55,7 +55,7 @@ class CountedAnswer:
         report = counted(report)
         counts, tally = report.counts, report.counts.tally()
         order = np.argsort(-tally.count, kind="stable")[:MAX_LISTED]  # ties stay in the order of keys
-        unseen = report.unseen
+        unseen = report.unseen_estimate
         return cls(
             labels=tuple(report.bound.labels(counts.keys[order])) if len(order) else (),
             tally=Tally(*(column[order] for column in tally)),

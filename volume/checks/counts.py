@@ -197,7 +197,7 @@ def _others(base: CountedAnswer, report: VolumeReport, *, alike: bool) -> _Group
     before = [_clustered(base.facts[name], 0, base.counts, base.largest_cluster) for name in names]
     after = [_clustered(facts[name], 0, counts, report.largest_cluster) for name in names]
     if alike and base.counts.num_units == counts.num_units:  # else there was more, or less, time to see classes
-        unseen = report.unseen
+        unseen = report.unseen_estimate
         names.append(UNSEEN)
         before.append(_clustered(base.alone, base.alone_variance, base.counts))
         after.append(_clustered(unseen.alone, (unseen.standard_error * unseen.draws) ** 2, counts))

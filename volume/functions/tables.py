@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from volume.common.whole_numbers import whole_numbers
+
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CHUNK_BITS = 1 << 26  # bits unpacked at a time, one byte each
 
@@ -136,9 +138,8 @@ def read_label(label: object, num_inputs: int, num_outputs: int) -> np.ndarray:
             return np.full(num_inputs, int(CONSTANT[label]), decision_dtype(num_outputs))
         return parse_label(label, num_inputs, num_outputs)
     highest = max(num_outputs, 2) - 1
-    values = np.asarray(label)
-    integral = values.dtype.kind in "biu" and values.shape == (num_inputs,)
-    if not (integral and (values >= 0).all() and (values <= highest).all()):
+    values, bad = whole_numbers(label)
+    if values.shape != (num_inputs,) or (bad | (values < 0) | (values > highest)).any():
         raise ValueError(
             f"A table of {num_inputs} inputs is named by a string of {num_inputs} digits or as many numbers from 0 to "
             f"{highest}; got {label!r}."

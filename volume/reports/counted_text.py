@@ -225,10 +225,17 @@ def nonfinite(report: CountedClasses) -> str:
 
 
 def _unseen(report: CountedClasses) -> str:
-    unseen = report.unseen
     meaning = "the chance that one more network is in a class that these draws did not hit"
     if report.counts.copies > 1:
         meaning = "the volume, each network counted once, of the classes that these draws did not hit"
     if not report.num_classes:
         meaning = "no network was in any class"
-    return f"Unseen mass {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): {meaning}."
+    return unseen_line(report, meaning, "class")
+
+
+def unseen_line(report: CountedClasses, meaning: str, class_word: str, name: str = "mass") -> str:
+    """The unseen mass in a sentence: what an estimate means, or that every class was hit."""
+    if report.all_seen:
+        return f"Unseen {name} 0: every {class_word} was hit."
+    unseen = report.unseen
+    return f"Unseen {name} {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): {meaning}."

@@ -62,9 +62,9 @@ class TableReport(VolumeReport):
                 yield from self.bound.labels(counts.keys[start : start + 10_000])
 
     @cached_property
-    def unseen(self) -> Unseen:
-        """The mass of the classes never seen: the chance that one more network is in none of those seen."""
-        return self._unseen(missing_mass(self.counts.merged.alone, self.counts, self.level, cluster=self._cluster))
+    def unseen_estimate(self) -> Unseen:
+        """The unseen mass from the counts alone; see :attr:`VolumeReport.unseen_estimate`."""
+        return missing_mass(self.counts.merged.alone, self.counts, self.level, cluster=self._cluster)
 
     @cached_property
     def _cluster(self) -> float:

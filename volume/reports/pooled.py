@@ -64,6 +64,11 @@ class Orbits(VolumeReport):
         size[new] = self.group.order // self.group.forms(table.keys[new]).stabiliser
         return PooledTable.divided(table, size)
 
+    @property
+    def all_seen(self) -> bool:
+        """Whether every orbit was hit: together they hold all tables."""
+        return int(self.size.sum()) == self.bound.total_classes
+
     def _everything(self) -> PooledTable:
         return self._estimate(np.arange(self.num_classes)).by_volume()
 
@@ -118,10 +123,14 @@ class PooledReport(VolumeReport):
         entry = self.orbits[label]
         return replace(entry, label=self.bound.labels(self.bound.key(label)[None])[0])
 
+    @property
+    def all_seen(self) -> bool:
+        """Whether every orbit was hit; ``unseen`` is the mass of those that were not."""
+        return self.orbits.all_seen
+
     @cached_property
-    def unseen(self) -> Unseen:
-        """The mass of the orbits never met: the chance that one more network is in none of those met."""
-        return self.orbits.unseen
+    def unseen_estimate(self) -> Unseen:
+        return self.orbits.unseen_estimate
 
     def top(self, k: int = 10, *, simultaneous: bool = False) -> PooledTable:
         """The ``k`` orbits whose members are largest; see :meth:`VolumeReport.top`."""

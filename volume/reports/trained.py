@@ -22,7 +22,7 @@ import numpy as np
 from volume.common.logs import interval_name, interval_text, volume_text
 from volume.errors import whole
 from volume.reports.counted import VolumeReport
-from volume.reports.counted_text import class_name
+from volume.reports.counted_text import class_name, unseen_line
 from volume.reports.entries import ClassEstimate
 from volume.reports.text import Table, conventions, render, short_names, took, words
 from volume.statistics.counts import Counts
@@ -281,11 +281,9 @@ def _below(report: TrainedReport, shown: Any) -> list[str]:
             "estimate them."
         )
     of = "the runs that fit" if report.conditioned else "all runs, whether they fit or not"
-    unseen = report.unseen
     lines += [
         f"Shares are of {of}; a share of runs is no prior mass.",
-        f"Unseen share {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): the chance that one more of them ends "
-        "in a class not seen.",
+        unseen_line(report, "the chance that one more of them ends in a class not seen", "class", "share"),
         f"Near ties: {report.run['near_ties']:,} of {report.run['near_ties_checked']:,} runs end within rounding of a "
         "boundary.",
     ]

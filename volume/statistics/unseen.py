@@ -47,12 +47,12 @@ class Unseen:
     """Estimated volume of all classes that were not drawn, with its interval. Linear, in [0, 1]: it is rarely
     tiny."""
 
-    mass: float  # U
+    mass: float  # U; 0 where every class is known to have been hit
     low: float
     high: float
     level: float
     draws: int  # n
-    alone: int  # draws whose class occurs in no other independent unit; U = alone / draws
+    alone: int  # draws whose class occurs in no other independent unit; an estimated U is alone / draws
     standard_error: float  # root mean square of U - M, times Student's t over z for B units
 
     def to_dict(self) -> dict:

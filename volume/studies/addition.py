@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 from volume.classifiers.given import Given
 from volume.classifiers.labels import Accuracy, Fits
 from volume.common.logs import share_text
+from volume.common.whole_numbers import whole_numbers
 from volume.errors import unknown, whole
 from volume.functions.counting import Counting
 from volume.functions.domains import Points
@@ -118,12 +119,20 @@ class Addition:
 
     def fits(self, train: ArrayLike) -> Fits:
         """Right on the pairs at these positions?"""
-        return Fits(self.inputs[np.asarray(train)], self.labels[np.asarray(train)])
+        at = self._positions("train", train)
+        return Fits(self.inputs[at], self.labels[at])
 
     def given(self, train: ArrayLike, test: ArrayLike, bins: int | Sequence[float] | None = None) -> Given:
         """Functions that are right on all training pairs, by their accuracy on the test pairs (bins as in Accuracy)."""
-        test = np.asarray(test)
-        return Given(self.fits(train), Accuracy(self.inputs[test], self.labels[test], bins))
+        at = self._positions("test", test)
+        return Given(self.fits(train), Accuracy(self.inputs[at], self.labels[at], bins))
+
+    def _positions(self, name: str, positions: ArrayLike) -> np.ndarray:
+        """Return positions as int64; ValueError for anything but positions of pairs."""
+        at, bad = whole_numbers(positions)
+        if at.ndim != 1 or np.asarray(positions).dtype == bool or (bad | (at < 0) | (at >= self.num_inputs)).any():
+            raise ValueError(f"{name} takes positions of pairs, 0 to {self.num_inputs - 1}, as split() gives them.")
+        return at
 
     def counting(self, num_train: int, at_least: int | None = None, *, digits: int = 5) -> Counting:
         """The numbers of functions on all pairs, for ``num_train`` labels given; see `Counting`."""

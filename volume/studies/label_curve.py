@@ -155,7 +155,8 @@ def labels_curve(
     method = Splitting(particles=128, moves=8, replicates=8) if method is None else method
     rng = np.random.default_rng(split_seed)
     order = rng.permutation(num_inputs)
-    right, tossed = np.asarray(labels)[order], rng.integers(0, classes, num_inputs)
+    right = Fits(domain.inputs, labels).labels[order]  # checked, all of them, whatever the sizes
+    tossed = rng.integers(0, classes, num_inputs)
     key, record = to_key(seed)
     points = [CurvePoint(what, 0, VOLUME, 0.0, 0.0, 0.0, True) for what in (name, RANDOM)]
     number, record_of_method = 0, {}
