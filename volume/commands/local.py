@@ -15,7 +15,6 @@ from volume.commands.shared import (
     build_query,
     check_question,
     check_run,
-    clear_run,
     finish,
     print_report,
     run_options,
@@ -53,9 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
     query = build_query(args)
     method = build(args, query)
-    if args.force and folder is not None:
-        usage(clear_run, folder)
     options = run_options(args) | {"out": folder, "resume": resume, "command": args.begun}
+    options["replace"] = args.force and folder is not None
     report, code = finish(lambda: estimation.run(query, method, **options), "local")
     if report is None:
         return code

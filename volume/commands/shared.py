@@ -127,16 +127,6 @@ def check_run(args: argparse.Namespace) -> tuple[str | None, bool]:
     return args.resume, True
 
 
-def clear_run(folder: str) -> None:
-    """Remove the run that ``--force`` replaces."""
-    from volume.runs.ownership import clear
-
-    try:
-        clear(folder)
-    except BlockingIOError as error:
-        raise UsageError(str(error)) from error
-
-
 def load_report(path: str) -> Report:
     """The report in a folder or a file; ValueError when a study was saved there."""
     from volume.reports.facts import Report
