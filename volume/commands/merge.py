@@ -33,8 +33,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--out {args.out} is one of the runs to join, which --force would remove: name another folder."
         )
-    check_out(args.out, force=args.force, name="config.json")
-    check_out(args.out, force=args.force)
+    check_out(args.out, force=args.force, names=("config.json", "report.json"))
     from volume.reports.run_union import join_parts, merge_directories, parts_of_one_run
 
     code = Exit.DONE
