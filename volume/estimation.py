@@ -17,6 +17,7 @@ from volume.common.program_cache import keep_programs
 from volume.common.programs import make_room
 from volume.common.progress import Progress, rich_progress
 from volume.common.provenance import commit, versions
+from volume.common.record_reading import check_replaceable
 from volume.common.records import plain
 from volume.common.seeds import to_key
 from volume.common.validation import check_level
@@ -30,6 +31,7 @@ from volume.reports.pooled import as_asked
 from volume.runs.config import read_config
 from volume.runs.directory import RunDirectory
 from volume.runs.ownership import clear
+from volume.runs.report_files import check_own_counts, paths
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +194,10 @@ class Driver:
         run: Any = self.run
         if begun and hasattr(run, "as_begun"):
             run.as_begun(read_config(out).get("constants", {}))
+        if not replace:  # else `clear` looks at all that is there
+            record, counts = paths(out)
+            check_replaceable(record)
+            check_own_counts(counts)
         config = self.config(command)
         if is_resumable(self.run):
             self._resumable = self.run
