@@ -3,7 +3,7 @@
     python tests/helpers/damaged_files.py --cases 1000 --seed 0     # prints how they ended
 
 One file of a stored run, report, study, baseline or checkpoint of a network is damaged at one place, and it is read;
-one case in five resumes a stopped run instead, whose parts may then be made again.
+one case in six resumes a stopped run instead, whose parts may then be made again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ DAMAGES = ("flip", "cut", "add", "take out", "double")
 # What compiles in no time: one run of every way to keep parts but those of splitting and local volumes.
 RESUMED = ("direct-1e3", "direct-3e5", "direct-disk", "direct-pooled", "exact", "exact-sums", "trained")
 KINDS = ("run", "report", "study", "baseline", "checkpoint", "resumed")
+READ = ("run", "report", "baseline", "checkpoint")  # which compiles nothing
 
 
-def _questions() -> Any:
+def questions_module() -> Any:
     """The module of tests/stored that made the runs."""
     specification = importlib.util.spec_from_file_location("make_stored", STORED / "make.py")
     assert specification is not None
@@ -60,15 +62,17 @@ def damaged(content: bytes, chance: random.Random) -> tuple[str, bytes]:
     return how, bytes(changed)
 
 
-def sources(made: Path, make: Any) -> dict[str, list[Path]]:
+def sources(made: Path, make: Any, kinds: Sequence[str]) -> dict[str, list[Path]]:
     """Everything that can be read, by kind; what tests/stored has none of is made in the empty folder ``made``.
 
     Checkpoints of Flax are left out, as their format has no checksum: a flipped bit of a number is another number.
     """
-    small, direct = make.questions()["direct-1e3"].query, make.questions()["direct-1e3"].method
-    studies = [volume.sweep({1.0: small}, direct, "0000", seed=3).save(made / "sweep.json")]
-    curve = volume.labels_curve(small.model, small.prior, small.domain, [0, 1, 1, 1], [2], direct, seed=3)
-    studies += [curve.save(made / "labels.json"), STORED / "studies" / "measures"]
+    studies = [STORED / "studies" / "measures"]
+    if "study" in kinds:
+        small, direct = make.questions()["direct-1e3"].query, make.questions()["direct-1e3"].method
+        studies.append(volume.sweep({1.0: small}, direct, "0000", seed=3).save(made / "sweep.json"))
+        curve = volume.labels_curve(small.model, small.prior, small.domain, [0, 1, 1, 1], [2], direct, seed=3)
+        studies.append(curve.save(made / "labels.json"))
     checkpoints = made / "checkpoints"
     checkpoints.mkdir()
     params = {"layers.0.weight": np.arange(12.0).reshape(3, 4), "layers.0.bias": np.ones(4, np.float32)}
@@ -114,23 +118,23 @@ def _copy(source: Path, to: Path) -> None:
         shutil.copy(source.with_suffix(".parquet"), to.parent)
 
 
-def try_damage(cases: int, seed: int, folder: Path, *, resumed: float = 0.2) -> collections.Counter[str]:
+def try_damage(cases: int, seed: int, folder: Path, kinds: Sequence[str] = KINDS) -> collections.Counter[str]:
     """How so many random cases end: "the same answer" or "a sentence".
 
     Args:
         cases: how many.
         seed: of the cases.
         folder: an empty one to work in.
-        resumed: the share of cases that resume a run.
+        kinds: what is damaged, some of `KINDS`.
 
     Raises:
         AssertionError: another answer, another error, a sentence that names no file, or a case that took long.
     """
-    chance, ends, make = random.Random(seed), collections.Counter[str](), _questions()
+    chance, ends, make = random.Random(seed), collections.Counter[str](), questions_module()
     (folder / "made").mkdir()
-    found, truth = sources(folder / "made", make), dict[tuple[str, Path], str]()
+    found, truth = sources(folder / "made", make, kinds), dict[tuple[str, Path], str]()
     for number in range(cases):
-        kind = "resumed" if chance.random() < resumed else chance.choice(KINDS[:-1])
+        kind = chance.choice(kinds)
         source = chance.choice(found[kind])
         if (kind, source) not in truth:
             whole = folder / f"whole-{number}" / source.name
