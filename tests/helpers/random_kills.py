@@ -40,15 +40,19 @@ METHODS = (
 STEPS = (0, 1, 1, 2, 3, 4, 5, 6, 8)  # before a kill; 0 is while the run begins, or draws nothing and saves
 
 
-def _small_steps(cache: Path) -> None:
-    """Let a run write something after every step, and keep compiled programs for the next sitting."""
+def _prepare(cache: Path) -> None:
+    """Let a run write something after every step, keep compiled programs, and import what every sitting needs."""
     import jax
+    import pandas as pandas
 
+    import volume
     from volume.estimators.direct import plan
     from volume.estimators.exact import parts
     from volume.estimators.trained import run
     from volume.runs import checkpoints
 
+    for name in volume.__all__:  # each is imported when it is asked for
+        getattr(volume, name)
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     checkpoints.BATCH_ROWS, plan.MAX_STEP_DRAWS, run.TURN_SECONDS = 300, 600, 0.0
@@ -123,7 +127,7 @@ def try_kills(kills: int, seed: int, folder: Path, names: tuple[str, ...] = (*ME
         AssertionError: a run that could not go on, or ended with other numbers than one that was never stopped.
     """
     chance, counted = random.Random(seed), collections.Counter[str]()
-    _small_steps(folder / "cache")
+    _prepare(folder / "cache")
     for at, name in enumerate(names):
         answer, seconds = folder / f"{name}.json", time.monotonic()
         _try(name, folder / f"{name}-straight", answer, None)
@@ -145,6 +149,7 @@ def try_kills(kills: int, seed: int, folder: Path, names: tuple[str, ...] = (*ME
             _try(name, out, answer, None)
             assert answer.read_text() == truth, f"{name}: another answer after {counted[name]} kills, in {out}"
             number += 1
+        print(f"{name}: killed {counted[name]} times", file=sys.stderr)
     return dict(counted)
 
 
