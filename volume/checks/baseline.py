@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volume.common.atomic_files import write_text
-from volume.common.record_reading import read_sealed, seal
+from volume.common.paths import checked_path
+from volume.common.record_reading import check_replaceable, read_sealed, seal
 from volume.common.records import plain, short
 from volume.common.version import __version__
+from volume.reports.stored_numbers import check_numbers
 
 if TYPE_CHECKING:
     from volume.reports.facts import Report
@@ -100,11 +102,12 @@ class Baseline:
             ValueError: it is damaged, edited, of another format version, or no baseline.
         """
         body = read_record(path, FORMAT, VERSION)
-        command = body.pop("command")
         try:
+            check_numbers(body)
+            command = body.pop("command")
             return Baseline(**body, command=None if command is None else tuple(command))
-        except TypeError as error:
-            raise ValueError(f"{path} lacks something that a baseline has ({error}): make it again.") from None
+        except (KeyError, TypeError, ValueError) as error:  # its checksum is right: it was forged
+            raise ValueError(f"{path} does not hold what a baseline holds ({error}): make it again.") from None
 
     def write(self, path: str | Path) -> Path:
         """Write the file, and the folder where there is none; gives back its path."""
@@ -222,8 +225,13 @@ def differences(before: Any, after: Any, where: str = "") -> list[str]:
 
 
 def write_record(path: str | Path, kind: str, version: int, body: Mapping[str, Any]) -> Path:
-    """A strict JSON record with its own SHA-256, written beside its place and renamed."""
-    path = Path(path)
+    """A strict JSON record with its own SHA-256, written beside its place and renamed.
+
+    Raises:
+        FileExistsError: there is a file that this program did not write.
+    """
+    path = checked_path(path)
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(seal(kind, version, body), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, re.sub(r"\[\n[^\[\]{}]*\n\s*\]", _on_one_line, text) + "\n")

@@ -132,16 +132,14 @@ def _add(args: argparse.Namespace, words: Sequence[str]) -> int:
     if not words:
         raise UsageError("Give the words of `volume estimate` behind --: --add FILE -- --model mlp:2-3-1 --draws 1e5.")
     question = asked(understood(words))
-    from volume.checks.baseline import Baseline
-
     report, steps = question.estimate(programs=not args.no_programs)
     baseline = _baseline(report, words, steps)
-    baseline.write(path)
-    logger.info("wrote %s", path)
-    if args.json:
-        print(to_json({"path": str(path), "kind": baseline.kind, "made": baseline.made, "programs": baseline.programs}))
-    else:
-        print(Baseline.read(path).summary())
+    record = {"path": str(path), "kind": baseline.kind, "made": baseline.made, "programs": baseline.programs}
+    try:
+        print(to_json(record) if args.json else baseline.summary(), flush=True)
+    finally:
+        baseline.write(path)
+        logger.info("wrote %s", path)
     return Exit.DONE
 
 

@@ -90,9 +90,10 @@ def parse_model(text: str) -> ModelWord:
 
 
 def _imported(module: str, attribute: str) -> Any:
-    # The installed command does not have the user's folder on the path, as `python -m` does.
+    # The installed command does not have the user's folder on the path. It goes last: a json.py that lies there is not
+    # taken for Python's.
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())
     try:
         value: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -289,15 +290,40 @@ class ClassifierWord:
 
 def parse_classifier(text: str) -> tuple[ClassifierWord, ...]:
     """Read a classifier's word: one factor, several joined by ``*``, or ``SPLIT | FITS``, read "split, given fits"."""
-    divides, bar, within = text.partition("|")
-    factors = tuple(_parse_factor(part) for part in divides.split("*"))
-    if not bar:
+    divides, *within = _joined(text)
+    factors = tuple(map(_parse_factor, divides))
+    if not within:
         return factors
-    condition = tuple(_parse_factor(part) for part in within.split("*"))
-    if len(condition) != 1 or condition[0].kind != "fits" or "|" in within:
+    condition = tuple(map(_parse_factor, within[0]))
+    if len(condition) != 1 or condition[0].kind != "fits" or len(within) > 1:
         raise UsageError(f"expected one fits:... after the |, as in 'ones | {EXAMPLE['fits']}', got {text!r}")
     path = next((word.path for word in (*factors, *condition) if word.path), "")  # whose inputs may serve as the domain
     return (ClassifierWord("|", path=path, parts=(factors, condition)),)
+
+
+def _joined(text: str) -> list[list[str]]:
+    """Split at | and then at *, but not in the name of a file: what follows there is no classifier's word."""
+    split: list[list[str]] = [[]]
+    before, sign = "", "*"
+    for piece in re.split(r"([*|])", text):
+        if piece in ("*", "|"):
+            sign = piece
+            continue
+        word = spelled(piece.strip().partition(":")[0], CLASSIFIERS)
+        in_name = re.match(r"\s*(fits|accuracy):(?!labels=|target=)", before, re.IGNORECASE)
+        if word is None and in_name and (not _ends_a_name(before) or _ends_a_name(piece)):
+            before += sign + piece
+            split[-1][-1] = before
+            continue
+        if sign == "|":
+            split.append([])
+        before = piece
+        split[-1].append(piece)
+    return split
+
+
+def _ends_a_name(text: str) -> bool:
+    return re.search(r"\.(npy|csv)\s*(:[^:]*)?$", text, re.IGNORECASE) is not None
 
 
 def build_classifier(
@@ -324,7 +350,7 @@ def _parse_factor(text: str) -> ClassifierWord:
             raise UsageError(f"{kind} takes nothing after it, got {text!r}")
         return ClassifierWord(kind)
     bins: int | tuple[float, ...] | None = None
-    if kind == "accuracy":
+    if kind == "accuracy" and not re.search(r"\.(npy|csv)$", rest, re.IGNORECASE):  # else bins do not end it
         source, colon, tail = rest.rpartition(":")
         if colon and tail:
             rest, bins = source, parse_bins(tail.replace(",", "/"))

@@ -65,7 +65,7 @@ def usage(build: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return build(*args, **options)
     except UsageError:
         raise
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, FileExistsError) as error:
         raise UsageError(str(error.args[0] if error.args else error)) from error
 
 

@@ -66,6 +66,13 @@ def demo_query() -> Query:
     return Query(MLP(WIDTHS, activation="relu", bias=False), Gaussian(weight_std=1.0, bias_std=0.0), BooleanCube(7))
 
 
+def files() -> list[str]:
+    """Name what the tour writes in its folder."""
+    measures = [f"measures-{word}-{num_train}" for word, num_train in demo_measures.TASKS]
+    figures = [f"{name}.pdf" for name in (*FIGURES, *measures)]
+    return ["report.json", "counts.parquet", *figures, *(f"{name}.json" for name in measures)]
+
+
 def run(
     out: str | Path,
     *,
