@@ -87,7 +87,7 @@ class Asked:
     level: float
 
     def estimate(self, seed: int | None = None, *, programs: bool = False) -> tuple[Report, dict[str, Program]]:
-        """The report, by default of its own seed, and what the compiled steps cost."""
+        """Return the report, by default of its own seed, and what the compiled steps cost."""
         from volume.checks.step_programs import watched as measured
         from volume.estimation import estimate
 
@@ -116,7 +116,7 @@ def understood(words: Sequence[str]) -> argparse.Namespace:
 
 
 def asked(args: argparse.Namespace) -> Asked:
-    """The question and the method; UsageError when they do not fit each other."""
+    """Return the question and the method; UsageError when they do not fit each other."""
     query = build_query(args)
     return Asked(query, build_method(args, query), args.seed, args.level)
 

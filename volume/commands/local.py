@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def build(args: argparse.Namespace, query: Query) -> Local:
-    """The method that the options ask for; UsageError for an anchor that does not fit the query."""
+    """Return the method that the options ask for; UsageError for an anchor that does not fit the query."""
     from volume.common.seeds import threefry_key
     from volume.estimators.local.local import Local
 

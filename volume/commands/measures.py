@@ -32,12 +32,12 @@ ESSAY, ESSAY_TRAIN, ESSAY_ACCURACY = (10, 4), 992, 0.5
 
 
 def build_method(args: argparse.Namespace) -> Method[Any] | None:
-    """The method asked for, None for the automatic choice."""
+    """Return the method asked for, None for the automatic choice."""
     return None if args.method == options.AUTO else method_options.build(args)
 
 
 def build_training(args: argparse.Namespace) -> tuple[Trained, ...]:
-    """The trainings asked for; ValueError for one that makes no sense, or two that nothing tells apart."""
+    """Return the trainings asked for; ValueError for one that makes no sense, or two that nothing tells apart."""
     if not args.optimisers:
         return ()
     from volume.estimators.trained.trained import Trained
@@ -53,7 +53,7 @@ def build_training(args: argparse.Namespace) -> tuple[Trained, ...]:
 
 
 def addition(args: argparse.Namespace) -> Addition | None:
-    """The addition that the target names."""
+    """Return the addition that the target names."""
     if args.target.addition is None:
         return None
     from volume.studies.addition import Addition
@@ -62,7 +62,7 @@ def addition(args: argparse.Namespace) -> Addition | None:
 
 
 def build_query(args: argparse.Namespace, prior: Any) -> Query:
-    """The query; ValueError or UsageError when its parts do not fit each other."""
+    """Return the query; ValueError or UsageError when its parts do not fit each other."""
     from volume.functions.domains import BooleanCube
     from volume.queries.query import Query
     from volume.studies.measures import accuracy_edges
@@ -95,7 +95,7 @@ def build_query(args: argparse.Namespace, prior: Any) -> Query:
 
 
 def labels(args: argparse.Namespace) -> Any:
-    """The target's label of every input, [N]."""
+    """Return the target's label of every input, [N]."""
     task = addition(args)
     if task is not None:
         return task.labels

@@ -22,7 +22,7 @@ FREE += ("memory", "distributed", "coordinator", "num_processes", "process_id", 
 
 
 def own_words(argv: list[str], parser: argparse.ArgumentParser) -> list[str]:
-    """The words of a command without its `FREE` options."""
+    """Return the words of a command without its `FREE` options."""
     free = {option: action for action in parser._actions if action.dest in FREE for option in action.option_strings}
     kept, skip = [], False
     for word in argv:
@@ -38,7 +38,7 @@ def own_words(argv: list[str], parser: argparse.ArgumentParser) -> list[str]:
 def resumed(
     argv: list[str], parser: argparse.ArgumentParser, parse: Callable[[list[str]], argparse.Namespace]
 ) -> argparse.Namespace | None:
-    """The arguments of the run in the folder behind ``--resume``, with the `FREE` ones as they are typed now.
+    """Return the arguments of the run in the folder behind ``--resume``, with the `FREE` ones as they are typed now.
 
     None when the run was not begun on the command line: then all words have to be typed.
 

@@ -61,7 +61,7 @@ def check_question(args: argparse.Namespace) -> None:
 
 
 def build_query(args: argparse.Namespace) -> Query:
-    """The question the options ask; UsageError when its parts do not fit each other."""
+    """Return the question the options ask; UsageError when its parts do not fit each other."""
     from volume.queries.query import Query
 
     def build() -> Query:
@@ -84,7 +84,7 @@ def build_query(args: argparse.Namespace) -> Query:
 
 
 def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
-    """How to answer this query; UsageError when it cannot be answered so."""
+    """Return the method that answers this query; UsageError when it cannot be answered so."""
     from volume.estimators.direct.direct import Direct
     from volume.estimators.direct.plan import check_memory
 
@@ -160,8 +160,8 @@ def tell_and_save(text: str, out: str | None, write: Callable[[Path], object]) -
 
 
 def check_run(args: argparse.Namespace, *names: str) -> tuple[str | None, bool]:
-    """The folder in which `volume estimate` keeps its run, and whether it goes on with one that is there; ``names``
-    are those of figures beside it."""
+    """Return the folder in which `volume estimate` keeps its run, and whether it goes on with one that is there;
+    ``names`` are those of figures beside it."""
     if args.resume is None:
         if args.out is not None and not args.force and (Path(args.out) / "config.json").exists():
             raise UsageError(f"{args.out} holds a run: go on with --resume {args.out}, or replace it with --force.")
@@ -176,7 +176,7 @@ def check_run(args: argparse.Namespace, *names: str) -> tuple[str | None, bool]:
 
 
 def load_report(path: str) -> Report:
-    """The report in a folder or a file; ValueError when a study was saved there."""
+    """Return the report in a folder or a file; ValueError when a study was saved there."""
     from volume.reports.facts import Report
     from volume.studies.loading import load
 
@@ -193,7 +193,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def watched() -> bool:
-    """Whether somebody sees progress and wants to: stderr is a terminal, and --quiet was not given."""
+    """Say whether somebody sees progress and wants to: stderr is a terminal, and --quiet was not given."""
     return sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
 
 

@@ -54,7 +54,7 @@ class ModelWord:
     attribute: str = ""
 
     def build(self, *, activation: str | None = None, bias: bool = True) -> Model:
-        """The model; an imported attribute may be the model or a function of no arguments that returns it."""
+        """Return the model; an imported attribute may be the model or a function of no arguments that returns it."""
         if self.kind == "import":
             if not bias:
                 raise UsageError("--no-bias does not apply to an imported model: it brings its own parameters.")
@@ -147,7 +147,7 @@ def parse_prior(text: str) -> str:
 
 
 def parse_levels(text: str) -> Levels:
-    """The levels of a lattice: "-1,1", or one list per layer, "-1,1/-1,0,1"."""
+    """Return the levels of a lattice: "-1,1", or one list per layer, "-1,1/-1,0,1"."""
     layers = tuple(tuple(parse_float(level) for level in part.split(",")) for part in text.split("/"))
     for levels in layers:
         if len(set(levels)) < len(levels):
@@ -161,7 +161,7 @@ def prior_family(word: str) -> str:
 
 
 def check_prior(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given (not None), all of which must belong to this prior."""
+    """Return the options that were given (not None), all of which must belong to this prior."""
     chosen = {key: value for key, value in options.items() if value is not None}
     for key in chosen:
         if key not in PRIOR_OPTIONS[prior_family(name)]:
@@ -174,7 +174,7 @@ def check_prior(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def build_prior(name: str, options: dict[str, Any]) -> Prior:
-    """The prior; an option that is None keeps its default, which for biases is 0."""
+    """Return the prior; an option that is None keeps its default, which for biases is 0."""
     chosen = check_prior(name, options)
     from volume import samplers
 
@@ -201,7 +201,7 @@ class DomainWord:
     digits: tuple[int, ...] = ()
 
     def build(self, *, coding: tuple[float, float] | None = None, shape: tuple[int, ...] = ()) -> BooleanCube | Points:
-        """The domain; flat rows take the model's input ``shape`` where the sizes agree."""
+        """Return the domain; flat rows take the model's input ``shape`` where the sizes agree."""
         from volume.functions import domains
 
         if self.kind == "boolean":
@@ -252,7 +252,7 @@ class ClassifierWord:
     parts: tuple[tuple[ClassifierWord, ...], ...] = ()  # of "|": what splits, and what is given
 
     def build(self, domain: Domain | None, shape: tuple[int, ...] = ()) -> Classifier:
-        """The classifier; ``labels=`` needs the domain whose inputs it goes through in order."""
+        """Return the classifier; ``labels=`` needs the domain whose inputs it goes through in order."""
         import volume
 
         if self.task is not None:
@@ -329,7 +329,7 @@ def _ends_a_name(text: str) -> bool:
 def build_classifier(
     words: tuple[ClassifierWord, ...], domain: Domain | None, shape: tuple[int, ...] = ()
 ) -> Classifier:
-    """The classifier that the words name; several make their product."""
+    """Return the classifier that the words name; several make their product."""
     factors = [word.build(domain, shape) for word in words]
     if len(factors) == 1:
         return factors[0]

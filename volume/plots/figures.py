@@ -94,7 +94,7 @@ def new_axes(ax: Axes | None = None, size: tuple[float, float] = SIZE, *, labels
 
 
 def check_path(path: str | Path) -> Path:
-    """The path of a figure, refused early: ValueError when its suffix names no format that is written here,
+    """Return the path of a figure, refused early: ValueError when its suffix names no format that is written here,
     FileExistsError where something stands there that this program did not write."""
     path = checked_path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -327,7 +327,7 @@ def balance(report: Counted, *, ax: Axes | None = None, path: str | Path | None 
 def volumes(
     entries: Sequence[Entry], names: Sequence[str], *, ax: Axes | None = None, path: str | Path | None = None
 ) -> Axes:
-    """Volumes of named classes with their intervals on a logarithmic axis, one class below the other.
+    """Draw the volumes of named classes with their intervals on a logarithmic axis, one class below the other.
 
     Where only a lower or an upper limit is known, an arrow points away from it and an open circle marks the mean.
     """
@@ -372,7 +372,8 @@ def volumes(
 
 
 def sweep(result: SweepRows, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
-    """One class's volume along a sweep, with intervals; arrows mark upper limits of settings where it was never drawn.
+    """Draw one class's volume along a sweep, with intervals; arrows mark upper limits of settings where it was never
+    drawn.
 
     Numbers are placed by value (on a log axis when the positive ones span a factor of 8), names side by side.
     """

@@ -47,7 +47,7 @@ def merge_directories(paths: Sequence[str | Path], out: str | Path, *, replace: 
 
 
 def parts_of_one_run(paths: Sequence[str | Path]) -> bool:
-    """Whether all folders are run directories of the same question, method and seed."""
+    """Say whether all folders are run directories of the same question, method and seed."""
     if not all((Path(path) / "config.json").is_file() for path in paths):
         return False
     first, *others = map(read_config, paths)

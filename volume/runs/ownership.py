@@ -127,7 +127,7 @@ def _matches(pattern: re.Pattern[str], name: str) -> bool:
 
 
 def is_own(name: str, known: set[str]) -> bool:
-    """Whether a file in a run directory is a part, or half of one: its name, or one that a manifest lists."""
+    """Say whether a file in a run directory is a part, or half of one: its name, or one that a manifest lists."""
     inside = TEMPORARY.fullmatch(name)
     if inside and inside[1] in ("config.json", *_REPORT):
         return True
