@@ -101,6 +101,8 @@ def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
 def check_out(out: str | None, *, force: bool, name: str = "report.json") -> None:
     """Make the folder, or say why a run could not be saved there, before hours are spent on it."""
     if out is None:
+        if force:
+            raise UsageError("--force replaces what is in --out, which is not given: name a folder, or leave it out.")
         return
     folder = usage(checked_path, out)
     if folder.exists() and not folder.is_dir():
