@@ -66,7 +66,8 @@ class MLP:
 
     Raises:
         TypeError: widths that are not whole numbers, a ``bias`` that is not a bool.
-        ValueError: fewer than two widths, a width below 1, an unknown activation.
+        ValueError: fewer than two widths, a width below 1, an unknown activation, or one of a network that has no
+            hidden layer.
     """
 
     widths: tuple[int, ...]
@@ -79,6 +80,11 @@ class MLP:
         activation = spelled(self.activation, ACTIVATIONS)  # "ReLU", "GELU" and "Tanh" are names of layers elsewhere
         if activation is None:
             raise ValueError(unknown("activation", self.activation, ACTIVATIONS))
+        if len(self.widths) == 2 and activation not in ("relu", "linear"):
+            raise ValueError(
+                f"activation={self.activation!r} would be ignored: a network of widths {self.widths} has no hidden "
+                "layer. Leave it out, or give hidden widths."
+            )
         object.__setattr__(self, "activation", activation)
         if not isinstance(self.bias, bool):
             raise TypeError(f"bias is {self.bias!r}; give True or False (every layer has biases, or none).")

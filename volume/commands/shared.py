@@ -103,6 +103,8 @@ def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
 def check_out(out: str | None, *, force: bool, names: Iterable[str] = ("report.json",)) -> None:
     """Make the folder, or say why files of these names could not be saved there, before hours are spent on them."""
     if out is None:
+        if force:
+            raise UsageError("--force replaces what is in --out, which is not given: name a folder, or leave it out.")
         return
     folder = usage(checked_path, out)
     if folder.exists() and not folder.is_dir():

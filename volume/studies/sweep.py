@@ -301,7 +301,10 @@ def _setting(
         if not isinstance(model, MLP):
             raise ValueError(f"A sweep over {over} builds the networks itself, so it needs an MLP; got {model!r}.")
         widths = _widths(model.widths, over, value)
-        return int(value), (dataclasses.replace(model, widths=widths), prior, domain)
+        activation = (
+            model.activation if len(widths) > 2 else "relu"
+        )  # nothing has one in a network without hidden layers
+        return int(value), (MLP(widths, activation, model.bias), prior, domain)
     if over == "coding":
         if not isinstance(domain, BooleanCube):
             raise ValueError(f"A sweep over coding needs a BooleanCube domain; got {domain!r}.")
