@@ -8,7 +8,7 @@ import struct
 import time
 import zipfile
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -58,8 +58,8 @@ def test_arrays_are_those_that_numpy_reads(save, tmp_path):
 
 def test_bfloat16_is_read_as_such(tmp_path):
     numbers = np.arange(-3, 3).reshape(2, 3) * 0.375
-    np.savez(tmp_path / "a.npz", w=numbers.astype(ml_dtypes.bfloat16))
-    for anchor in (Anchor.of(tmp_path / "a.npz"), Anchor.of({"w": numbers.astype(ml_dtypes.bfloat16)})):
+    np.savez(tmp_path / "a.npz", w=numbers.astype(jnp.bfloat16))
+    for anchor in (Anchor.of(tmp_path / "a.npz"), Anchor.of({"w": numbers.astype(jnp.bfloat16)})):
         np.testing.assert_array_equal(anchor.params["w"], numbers)
 
 
@@ -132,8 +132,9 @@ def test_a_pipe_is_no_file(tmp_path):
 
 @pytest.mark.parametrize("flaw", ["empty", "truncated", "nested", "object", "text"])
 def test_other_flax_checkpoints_are_refused_in_a_sentence(flaw, tmp_path):
-    import msgpack
     from flax import serialization
+
+    msgpack = serialization.msgpack
 
     path = tmp_path / "a.msgpack"
     whole = serialization.to_bytes({"w": np.ones(300)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -66,12 +66,12 @@ def as_numbers(array: np.ndarray) -> np.ndarray:
     """Return the array, where it is bfloat16 as such: NumPy's files call that two bytes without a meaning."""
     if array.dtype != np.dtype("V2"):
         return array
-    import ml_dtypes
+    import jax.numpy as jnp
 
-    return array.view(ml_dtypes.bfloat16)
+    return array.view(jnp.dtype(jnp.bfloat16))
 
 
-def _array(file: BinaryIO | zipfile.ZipExtFile, size: int) -> np.ndarray:
+def _array(file: IO[bytes], size: int) -> np.ndarray:
     """Read one array of ``size`` bytes with its header, which is held against them first."""
     version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
     if version == (1, 0):
@@ -89,7 +89,7 @@ def _array(file: BinaryIO | zipfile.ZipExtFile, size: int) -> np.ndarray:
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _whole(file: BinaryIO | zipfile.ZipExtFile, size: int) -> bytes:
+def _whole(file: IO[bytes], size: int) -> bytes:
     content = file.read(size)
     if len(content) < size or (isinstance(file, zipfile.ZipExtFile) and file.read(1)):  # the end checks the sum
         raise ValueError("it ends before or behind its array")
