@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import os
 import struct
 import time
@@ -122,6 +124,17 @@ def test_archives_that_unpack_to_too_much_are_not_unpacked(tmp_path, monkeypatch
     np.savez(tmp_path / "b.npz", a=np.zeros(100_000))
     with pytest.raises(ValueError, match=r"b\.npz has 800,\d+ bytes, more than the 100,000"):
         Anchor.of(tmp_path / "b.npz")
+
+
+def test_no_flipped_bit_of_an_archive_is_another_anchor(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, first=np.arange(12.0).reshape(3, 4), second=np.ones(4, np.float32))
+    whole, anchor = path.read_bytes(), Anchor.of(path)
+    behind = whole.index(b"PK\1\2")  # the list of its arrays; what they hold has checksums
+    for at, bit in itertools.product(range(behind, len(whole)), range(8)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << bit)]) + whole[at + 1 :])
+        with contextlib.suppress(ValueError):
+            assert Anchor.of(path) == anchor, (at, bit)
 
 
 def test_a_pipe_is_no_file(tmp_path):

@@ -34,6 +34,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         try:
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
+                if len(members) % (1 << 16) != _num_members(file):
+                    raise ValueError("its list of arrays is damaged")
                 size = sum(member.file_size for member in members)
                 if size > MAX_BYTES:
                     raise ValueError(f"it unpacks to {size:,} bytes, more than the {MAX_BYTES:,} that are read")
@@ -69,6 +71,15 @@ def as_numbers(array: np.ndarray) -> np.ndarray:
     import jax.numpy as jnp
 
     return array.view(jnp.dtype(jnp.bfloat16))
+
+
+def _num_members(file: IO[bytes]) -> int:
+    """Return how many members an archive says at its end that it lists, modulo 2^16: zipfile does not look."""
+    file.seek(0, 2)
+    file.seek(max(0, file.tell() - (1 << 16) - 22))
+    end = file.read()
+    at = end.rindex(b"PK\5\6")
+    return int.from_bytes(end[at + 10 : at + 12], "little")
 
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
