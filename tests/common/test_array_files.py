@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import os
 import struct
 import time
 import zipfile
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -58,8 +60,8 @@ def test_arrays_are_those_that_numpy_reads(save, tmp_path):
 
 def test_bfloat16_is_read_as_such(tmp_path):
     numbers = np.arange(-3, 3).reshape(2, 3) * 0.375
-    np.savez(tmp_path / "a.npz", w=numbers.astype(ml_dtypes.bfloat16))
-    for anchor in (Anchor.of(tmp_path / "a.npz"), Anchor.of({"w": numbers.astype(ml_dtypes.bfloat16)})):
+    np.savez(tmp_path / "a.npz", w=numbers.astype(jnp.bfloat16))
+    for anchor in (Anchor.of(tmp_path / "a.npz"), Anchor.of({"w": numbers.astype(jnp.bfloat16)})):
         np.testing.assert_array_equal(anchor.params["w"], numbers)
 
 
@@ -124,6 +126,17 @@ def test_archives_that_unpack_to_too_much_are_not_unpacked(tmp_path, monkeypatch
         Anchor.of(tmp_path / "b.npz")
 
 
+def test_no_flipped_bit_of_an_archive_is_another_anchor(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, first=np.arange(12.0).reshape(3, 4), second=np.ones(4, np.float32))
+    whole, anchor = path.read_bytes(), Anchor.of(path)
+    behind = whole.index(b"PK\1\2")  # the list of its arrays; what they hold has checksums
+    for at, bit in itertools.product(range(behind, len(whole)), range(8)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << bit)]) + whole[at + 1 :])
+        with contextlib.suppress(ValueError):
+            assert Anchor.of(path) == anchor, (at, bit)
+
+
 def test_a_pipe_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "a.npz")
     with pytest.raises(FileNotFoundError, match="There is no file"):
@@ -132,8 +145,9 @@ def test_a_pipe_is_no_file(tmp_path):
 
 @pytest.mark.parametrize("flaw", ["empty", "truncated", "nested", "object", "text"])
 def test_other_flax_checkpoints_are_refused_in_a_sentence(flaw, tmp_path):
-    import msgpack
     from flax import serialization
+
+    msgpack = serialization.msgpack
 
     path = tmp_path / "a.msgpack"
     whole = serialization.to_bytes({"w": np.ones(300)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -34,6 +34,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         try:
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
+                if len(members) % (1 << 16) != _num_members(file):
+                    raise ValueError("its list of arrays is damaged")
                 size = sum(member.file_size for member in members)
                 if size > MAX_BYTES:
                     raise ValueError(f"it unpacks to {size:,} bytes, more than the {MAX_BYTES:,} that are read")
@@ -66,12 +68,21 @@ def as_numbers(array: np.ndarray) -> np.ndarray:
     """Return the array, where it is bfloat16 as such: NumPy's files call that two bytes without a meaning."""
     if array.dtype != np.dtype("V2"):
         return array
-    import ml_dtypes
+    import jax.numpy as jnp
 
-    return array.view(ml_dtypes.bfloat16)
+    return array.view(jnp.dtype(jnp.bfloat16))
 
 
-def _array(file: BinaryIO | zipfile.ZipExtFile, size: int) -> np.ndarray:
+def _num_members(file: IO[bytes]) -> int:
+    """Return how many members an archive says at its end that it lists, modulo 2^16: zipfile does not look."""
+    file.seek(0, 2)
+    file.seek(max(0, file.tell() - (1 << 16) - 22))
+    end = file.read()
+    at = end.rindex(b"PK\5\6")
+    return int.from_bytes(end[at + 10 : at + 12], "little")
+
+
+def _array(file: IO[bytes], size: int) -> np.ndarray:
     """Read one array of ``size`` bytes with its header, which is held against them first."""
     version = np.lib.format.read_magic(file)  # type: ignore[arg-type]
     if version == (1, 0):
@@ -89,7 +100,7 @@ def _array(file: BinaryIO | zipfile.ZipExtFile, size: int) -> np.ndarray:
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _whole(file: BinaryIO | zipfile.ZipExtFile, size: int) -> bytes:
+def _whole(file: IO[bytes], size: int) -> bytes:
     content = file.read(size)
     if len(content) < size or (isinstance(file, zipfile.ZipExtFile) and file.read(1)):  # the end checks the sum
         raise ValueError("it ends before or behind its array")
