@@ -18,6 +18,7 @@ Shape letters: Q bodies, H heads, N inputs, F features, C outputs.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,8 +28,8 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from volume.common.seeds import threefry_key
-from volume.models import Followed, Head, Model, Parameter, Params, follow, linear_error
+from volume.common.seeds import GENERATOR, block_key
+from volume.models import Followed, Head, Model, Parameter, Params, Plain, follow, linear_error
 
 from .prior import Prior, standard_normal
 
@@ -77,15 +78,18 @@ def can_reflect_heads(model: Model, prior: Prior) -> bool:
     if not prior.has_transform:
         return getattr(prior, "finite", False)  # levels say themselves whether they are symmetric; other laws do not
 
-    def both() -> tuple[Any, Any]:
-        key_z, key_sign = jax.random.split(threefry_key(0))
-        z, raw = standard_normal(key_z, last), standard_normal(key_sign, last)
-        sign = {name: jnp.where(values < 0, -1.0, 1.0) for name, values in raw.items()}
-        reflected = prior.transform({name: sign[name] * values for name, values in z.items()}, last)
-        return reflected, {name: sign[name] * value for name, value in prior.transform(z, last).items()}
+    chance, names = np.random.default_rng(0), [p.name for p in last]
+    z = [chance.standard_normal(p.shape).astype(np.float32) for p in last]
+    sign = [chance.choice(np.float32([-1, 1]), p.shape) for p in last]
 
-    reflected, expected = jax.jit(both)()  # one program that goes at once, where one a sum and product would stay
-    if not all(np.allclose(reflected[name], expected[name], rtol=1e-4, atol=1e-6) for name in expected):
+    def transformed(z: list[Array]) -> list[Array]:
+        params = prior.transform(dict(zip(names, z, strict=True)), last)
+        return [params[name] for name in names]
+
+    plain = Plain(transformed, (z,))  # nothing is compiled for it
+    reflected = plain(([s * values for s, values in zip(sign, z, strict=True)],))
+    expected = [s * values for s, values in zip(sign, plain((z,)), strict=True)]
+    if not all(np.allclose(*pair, rtol=1e-4, atol=1e-6) for pair in zip(reflected, expected, strict=True)):
         raise ValueError(
             f"{prior!r} says that it is sign_symmetric, but its transform does not turn reflected normals into "
             "reflected parameters: set sign_symmetric to False, and heads are shared without reflections."
@@ -188,6 +192,79 @@ def _crossed(
         return Block(outputs, finite, tie)
     error, lost = _watched_heads(followed, features, weight, finite, tuple(faint or ()), head)
     return Block(outputs, finite, tie, error=error, lost=lost)
+
+
+def block_key_data(key: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """The data [2] of a block's key, which `block_key` makes; by NumPy, from the data of the run's."""
+    return Plain(lambda data, words: jax.random.key_data(block_key(_wrapped(data), words)), (key, words))((key, words))[
+        0
+    ]
+
+
+def block_network(
+    key: np.ndarray, model: Model, prior: Prior, dtype: DTypeLike, *, bodies: int, heads: int, number: int
+) -> dict[str, np.ndarray]:
+    """Parameters of network ``number`` = q H + h, body q with head h, of the block that `draw_block` draws.
+
+    It is drawn by NumPy alone, and without the others; ``key`` is the data [2] of the block's.
+    """
+    if heads == 1:
+        return _plain_draw(key, prior, model.parameters, dtype, number, bodies)
+    head, (q, h) = model.head, divmod(number, heads)
+    assert head is not None
+    in_head = (head.weight, head.bias)
+    body = tuple(p for p in model.parameters if p.name not in in_head)
+    last = tuple(p for p in model.parameters if p.name in in_head)
+    key_body, key_head, key_sign = Plain(lambda data: _split(data, 3), (key,))((key,))[0]
+    drawn = _plain_draw(key_body, prior, body, dtype, q, bodies, apart=False)
+    theta = _plain_draw(key_head, prior, last, dtype, h, heads, apart=False)
+    if bodies > 1 and can_reflect_heads(model, prior):
+        num = head.num_features + (head.bias is not None)
+        plain_bits = Plain(lambda data: jax.random.bits(_wrapped(data), (num,), jnp.uint8), (key,))
+        bits = plain_bits((key_sign,), first=q * num)
+        sign = np.where(bits[0] & 1, 1, -1).astype(dtype)  # [F (+ 1)]
+        theta[head.weight] = theta[head.weight] * sign[: head.num_features, None]
+        if head.bias is not None:
+            theta[head.bias] = theta[head.bias] * sign[-1:]
+    return drawn | theta
+
+
+def _plain_draw(
+    key: np.ndarray,
+    prior: Prior,
+    parameters: tuple[Parameter, ...],
+    dtype: DTypeLike,
+    number: int,
+    count: int,
+    *,
+    apart: bool = True,
+) -> dict[str, np.ndarray]:
+    """Draw ``number`` of ``count`` draws of these parameters, each from a key of its own where they are ``apart``, else
+    as `_draws` makes them; by NumPy."""
+    if not parameters:
+        return {}
+    names, first = [p.name for p in parameters], 0
+
+    def drawn(data: Array) -> list[Array]:
+        if apart or not prior.has_transform:
+            params = prior.draw(_wrapped(data), parameters, dtype)
+        else:
+            params = prior.transform(standard_normal(_wrapped(data), parameters, dtype), parameters)
+        return [params[name] for name in names]
+
+    if apart or not prior.has_transform:
+        key = Plain(lambda data: _split(data, count), (key,))((key,))[0][number]
+    else:
+        first = number * sum(math.prod(p.shape) for p in parameters)
+    return dict(zip(names, Plain(drawn, (key,))((key,), first=first), strict=True))
+
+
+def _wrapped(data: Array) -> Array:
+    return jax.random.wrap_key_data(data, impl=GENERATOR)
+
+
+def _split(data: Array, count: int) -> Array:
+    return jax.random.key_data(jax.random.split(_wrapped(data), count))
 
 
 def _watched_heads(

@@ -16,6 +16,7 @@ from volume.common.programs import program
 from volume.common.seeds import block_key
 from volume.estimators.direct.plan import Plan
 from volume.functions.tables import bits_per_input, num_words
+from volume.queries.compiled import spread
 from volume.samplers import draw_block, over_blocks
 
 # Classes up to here are counted by comparing, which vectorises; more by scattering.
@@ -30,6 +31,7 @@ class Step(NamedTuple):
     near_ties: Array  # [S] int32
     vanished: Array  # [S] int32: networks whose decisions the format does not hold; they are not finite
     weight: Array  # table route where draws bring several hits: how many [S, Q, H] int32; else: empty
+    seen: Array  # device route: classes of the networks `spread` over each block [S, T] int32; else: empty
 
 
 @program(static_argnames="plan")
@@ -77,9 +79,12 @@ def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
         finite, vanished = finite & ~lost, jnp.sum(lost, dtype=jnp.int32)
     near_ties = jnp.sum(near & finite, dtype=jnp.int32)
     if plan.bound.route == "table":
-        return Step(pack_words(decisions, plan.model.num_outputs), finite, near_ties, vanished, weight)
-    hits = _hits(classify(plan.bound, block.outputs, decisions), finite, plan.bound, block.weight)
-    return Step(hits, jnp.zeros(0, bool), near_ties, vanished, jnp.zeros(0, jnp.int32))
+        words = pack_words(decisions, plan.model.num_outputs)
+        return Step(words, finite, near_ties, vanished, weight, jnp.zeros(0, jnp.int32))
+    classes = jnp.where(finite, classify(plan.bound, block.outputs, decisions), plan.bound.num_classes)
+    hits = _hits(classes.ravel(), plan.bound, block.weight)
+    seen = classes.ravel()[spread(plan.block_draws)]
+    return Step(hits, jnp.zeros(0, bool), near_ties, vanished, jnp.zeros(0, jnp.int32), seen)
 
 
 def undecided(bound: BoundClassifier, outputs: Array, margin: Array, error: Array | None) -> Array:
@@ -140,14 +145,13 @@ def pack_words(decisions: Array, num_outputs: int) -> Array:
     return jnp.sum(fields << shifts[:, None], axis=2, dtype=jnp.uint32)
 
 
-def _hits(classes: Array, finite: Array, bound: BoundClassifier, weight: Array | None) -> Array:
-    """Hits of every class in this block, [K + 1]; the last entry counts the non-finite networks.
+def _hits(classes: Array, bound: BoundClassifier, weight: Array | None) -> Array:
+    """Hits of every class [Q H] in this block, [K + 1]; the last entry counts the non-finite networks.
 
     ``weight`` [Q, H]: hits that each network brings; None: one.
     """
     num_classes = bound.num_classes
     assert num_classes is not None  # only finite classifiers take this route
-    classes = jnp.where(finite, classes, num_classes).ravel()
     brought = None if weight is None else weight.ravel()
     if num_classes < MAX_COMPARED:
         inside = classes[None, :] == jnp.arange(num_classes + 1)[:, None]

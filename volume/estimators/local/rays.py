@@ -21,6 +21,7 @@ from volume.estimators.local.copies import MAX_FLOATS, Copies
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.preconditioner import PreconditionerFit
 from volume.estimators.local.ray_parts import RayParts, Shot, Tally
+from volume.queries.compiled import check, first_time, spread
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import RayPrior, Rays, Search, Star, log_masses, ray_directions, shoot
 
@@ -226,6 +227,8 @@ class RaysRun:
         shape = (size, len(ground.cutoffs))
         rays = self._fire(star, numbers, np.zeros(shape), np.full(shape, np.inf))
         fired.append(rays)
+        if first_time("rays", ground.divergence):
+            self._check(star, rays, numbers)
         low, high, came_back = rays.low.copy(), rays.high.copy(), np.zeros(size, bool)
         for _ in range(ROUNDS):
             again = np.flatnonzero(np.isfinite(rays.bad).any(axis=1))
@@ -281,6 +284,32 @@ class RaysRun:
             batch=self._batch,
         )
         return Rays(*(np.array(part) for part in rays))
+
+    def _check(self, star: Star, rays: Rays, numbers: np.ndarray) -> None:
+        """Hold radii to a plain evaluation of the divergence there: within the threshold at the inner end of the
+        bracket, beyond it at the outer one. Miscompiled where it says otherwise."""
+        ground, rows = self._ground, spread(len(numbers))
+        v = np.asarray(ray_directions(star, self._key, jnp.asarray(numbers[rows]), normal=ground.prior.normal))
+        cases, bounds = list[tuple[np.ndarray, Any]](), list[tuple[float, float]]()
+        for row, direction in zip(rows, v, strict=True):
+            step = np.zeros(ground.anchor.size, self._dtype)
+            step[np.asarray(star.free)] = np.asarray(star.scale) * direction
+            for k in {0, len(ground.cutoffs) - 1}:
+                low, high, threshold = rays.low[row, k], rays.high[row, k], ground.thresholds[k].astype(self._dtype)
+                cases.append((np.asarray(star.anchor) + low * step, ground.data))
+                bounds.append((-math.inf, threshold))
+                if low < high < rays.end[row]:
+                    cases.append((np.asarray(star.anchor) + high * step, ground.data))
+                    bounds.append((threshold, math.inf))
+
+        def divergence(theta: Array, data: Any) -> Array:
+            value = ground.divergence(theta, data)
+            return jnp.where(jnp.isnan(value), jnp.inf, value)  # NaN is outside
+
+        precision = str(jax.config.jax_default_matmul_precision)
+        remedy = "give another number of rays, or estimator='splitting'"
+        lows, highs = zip(*bounds, strict=True)
+        check("divergences", divergence, cases, lows, highs, precision=precision, remedy=remedy)
 
     def _met(self, rays: Rays, came_back: np.ndarray) -> Tally:
         ended = rays.low >= rays.end[:, None]

@@ -19,7 +19,7 @@ from jax import Array
 
 from volume.estimators.smc.kernel import Kernel
 from volume.estimators.smc.scheme import Scheme
-from volume.estimators.smc.step import State, advance, count_nonfinite, draw
+from volume.estimators.smc.step import State, advance, check_particles, count_nonfinite, draw
 from volume.samplers import replicated
 
 
@@ -119,6 +119,7 @@ class Group:
         cast = stage.cast(self._dtype)
         state, info = advance(scheme, self._level_keys(number), self._state, self._data, cast)
         factor = np.asarray(info.factor, float)
+        self._check(scheme, state, factor, cast)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_total = self.log_total + np.log(factor) - float(cast.log_scale)
             relative = np.asarray(info.weight_square, float) / factor**2 - 1
@@ -127,6 +128,14 @@ class Group:
         self.lasted = self.lasted + self._alive
         self.moved.append(np.asarray(info.moved, float))
         return state, log_total, self.variance + relative / scheme.num_particles
+
+    def _check(self, scheme: Scheme[Kernel], state: State, factor: np.ndarray, stage: Any) -> None:
+        """Hold particles of replicates that have reached the next level to it."""
+        alive = np.flatnonzero(factor > 0)
+        if stage.next_level > -math.inf and len(alive):
+            level = np.full((len(alive), scheme.num_particles), stage.next_level)
+            z = jax.tree.map(lambda leaf: np.asarray(leaf)[alive], state.z)
+            check_particles(scheme, "advance", z, self._data, level, np.full_like(level, np.inf))
 
     @property
     def _alive(self) -> np.ndarray:

@@ -21,7 +21,7 @@ from jax import Array
 
 from volume.estimators.smc.kernel import Kernel
 from volume.estimators.smc.scheme import Scheme
-from volume.estimators.smc.step import Probe, advance, count_nonfinite, draw, fresh_state, probe
+from volume.estimators.smc.step import Probe, advance, check_particles, count_nonfinite, draw, fresh_state, probe
 
 SHARE_ABOVE = 0.2  # of the states that go on to the next level
 MAX_STALLED = 6  # probes in a row that see no score above the level
@@ -123,6 +123,8 @@ class Pilot:
         stage = self._stay().cast(self._dtype)
         seen = probe(self.scheme, self._next_key(), self._z, self.data, stage)
         self._z = seen.z
+        last = np.asarray(seen.score)[:, :, -1]
+        check_particles(self.scheme, "probe", seen.z, self.data, last.reshape(*last.shape[:2], -1)[..., 0])
         self.evaluations += self.scheme.cost
         return seen
 
