@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -201,70 +201,77 @@ def block_key_data(key: np.ndarray, words: np.ndarray) -> np.ndarray:
     ]
 
 
-def block_network(
-    key: np.ndarray, model: Model, prior: Prior, dtype: DTypeLike, *, bodies: int, heads: int, number: int
-) -> dict[str, np.ndarray]:
-    """Parameters of network ``number`` = q H + h, body q with head h, of the block that `draw_block` draws.
+def block_networks(
+    key: np.ndarray,
+    model: Model,
+    prior: Prior,
+    dtype: DTypeLike,
+    *,
+    bodies: int,
+    heads: int,
+    numbers: Sequence[int] | np.ndarray,
+) -> list[dict[str, np.ndarray]]:
+    """Parameters of some networks of the block that `draw_block` draws: ``numbers`` q H + h, for body q with head h.
 
-    It is drawn by NumPy alone, and without the others; ``key`` is the data [2] of the block's.
+    They are drawn by NumPy alone, and without the others; ``key`` is the data [2] of the block's.
     """
     if heads == 1:
-        return _plain_draw(key, prior, model.parameters, dtype, number, bodies)
-    head, (q, h) = model.head, divmod(number, heads)
+        return _plain_draws(key, prior, model.parameters, dtype, bodies, numbers)
+    head, (at, head_at) = model.head, np.divmod(np.asarray(numbers), heads)
     assert head is not None
     in_head = (head.weight, head.bias)
     body = tuple(p for p in model.parameters if p.name not in in_head)
     last = tuple(p for p in model.parameters if p.name in in_head)
-    key_body, key_head, key_sign = Plain(lambda data: _split(data, 3), (key,))((key,))[0]
-    drawn = _plain_draw(key_body, prior, body, dtype, q, bodies, apart=False)
-    theta = _plain_draw(key_head, prior, last, dtype, h, heads, apart=False)
+    key_body, key_head, key_sign = _plain_split(key, 3)
+    drawn = _plain_draws(key_body, prior, body, dtype, bodies, at, apart=False)
+    theta = _plain_draws(key_head, prior, last, dtype, heads, head_at, apart=False)
     if bodies > 1 and can_reflect_heads(model, prior):
         num = head.num_features + (head.bias is not None)
-        plain_bits = Plain(lambda data: jax.random.bits(_wrapped(data), (num,), jnp.uint8), (key,))
-        bits = plain_bits((key_sign,), first=q * num)
-        sign = np.where(bits[0] & 1, 1, -1).astype(dtype)  # [F (+ 1)]
-        theta[head.weight] = theta[head.weight] * sign[: head.num_features, None]
-        if head.bias is not None:
-            theta[head.bias] = theta[head.bias] * sign[-1:]
-    return drawn | theta
+        plain = Plain(lambda data: jax.random.bits(_wrapped(data), (num,), jnp.uint8), (key,))
+        for q, params in zip(at, theta, strict=True):
+            sign = np.where(plain((key_sign,), first=q * num)[0] & 1, 1, -1).astype(dtype)  # [F (+ 1)]
+            params[head.weight] = params[head.weight] * sign[: head.num_features, None]
+            if head.bias is not None:
+                params[head.bias] = params[head.bias] * sign[-1:]
+    return [below | above for below, above in zip(drawn, theta, strict=True)]
 
 
-def _plain_draw(
+def _plain_draws(
     key: np.ndarray,
     prior: Prior,
     parameters: tuple[Parameter, ...],
     dtype: DTypeLike,
-    number: int,
     count: int,
+    numbers: Sequence[int] | np.ndarray,
     *,
     apart: bool = True,
-) -> dict[str, np.ndarray]:
-    """Draw ``number`` of ``count`` draws of these parameters, each from a key of its own where they are ``apart``, else
-    as `_draws` makes them; by NumPy."""
+) -> list[dict[str, np.ndarray]]:
+    """Draw some of ``count`` draws of these parameters, each from a key of its own where they are ``apart``, else as
+    `_draws` makes them; by NumPy."""
     if not parameters:
-        return {}
-    names, first = [p.name for p in parameters], 0
+        return [{} for _ in numbers]
+    names, apart = [p.name for p in parameters], apart or not prior.has_transform
 
     def drawn(data: Array) -> list[Array]:
-        if apart or not prior.has_transform:
+        if apart:
             params = prior.draw(_wrapped(data), parameters, dtype)
         else:
             params = prior.transform(standard_normal(_wrapped(data), parameters, dtype), parameters)
         return [params[name] for name in names]
 
-    if apart or not prior.has_transform:
-        key = Plain(lambda data: _split(data, count), (key,))((key,))[0][number]
-    else:
-        first = number * sum(math.prod(p.shape) for p in parameters)
-    return dict(zip(names, Plain(drawn, (key,))((key,), first=first), strict=True))
+    plain, size = Plain(drawn, (key,)), sum(math.prod(p.shape) for p in parameters)
+    keys = _plain_split(key, count) if apart else None
+    values = [plain((key,), first=int(number) * size) if keys is None else plain((keys[number],)) for number in numbers]
+    return [dict(zip(names, each, strict=True)) for each in values]
+
+
+def _plain_split(key: np.ndarray, count: int) -> np.ndarray:
+    """The data [count, 2] of the keys that a key is split into."""
+    return Plain(lambda data: jax.random.key_data(jax.random.split(_wrapped(data), count)), (key,))((key,))[0]
 
 
 def _wrapped(data: Array) -> Array:
     return jax.random.wrap_key_data(data, impl=GENERATOR)
-
-
-def _split(data: Array, count: int) -> Array:
-    return jax.random.key_data(jax.random.split(_wrapped(data), count))
 
 
 def _watched_heads(

@@ -5,7 +5,7 @@ change with any release.
 """
 
 from .arcs import Arcs, Window, arcs
-from .blocks import Block, block_key_data, block_network, can_reflect_heads, can_share_heads, draw_block
+from .blocks import Block, block_key_data, block_networks, can_reflect_heads, can_share_heads, draw_block
 from .devices import block_mesh, checked_devices, first_devices, over_blocks, replicated
 from .lines import Directions, Lines, directions, lines, refreshed
 from .objectives import Rollout, log_policy, objective
@@ -37,7 +37,7 @@ __all__ = [
     "arcs",
     "block_key_data",
     "block_mesh",
-    "block_network",
+    "block_networks",
     "can_reflect_heads",
     "can_share_heads",
     "checked_devices",

@@ -1,7 +1,7 @@
-"""A guard of compiled programs: once a run, what they say of four networks is held to a plain evaluation in NumPy.
+"""A guard of compiled programs: once a run, what they say of a few networks is held to a plain evaluation in NumPy.
 
 XLA has compiled reductions wrongly, at some batch sizes only (volume.estimators.local.divergence names two), so that no
-test at other sizes can tell. Four networks of a batch that a run computed, spread over it, are evaluated once more by
+test at other sizes can tell. A few networks of a batch that a run computed, spread over it, are evaluated once more by
 volume.models.Plain, which compiles nothing. What differs by more than rounding stops the run.
 """
 
@@ -20,10 +20,11 @@ from volume.errors import Miscompiled
 from volume.functions.tables import unpack
 from volume.models import Model, Params, Plain
 
-NETWORKS = 4
+NETWORKS = 4  # whose numbers are compared
+DECIDED = 16  # whose decisions are: those of one network may be right by chance
 SECONDS = 0.2  # after which no further network is begun
 INPUTS = 256  # of a domain at which decisions are compared
-FEW, MANY = 2, 10  # evaluations with noise: of every network, and at each of `LOUDER` where one seems to differ
+FEW, MANY = 2, 10  # evaluations with noise: of every number, and at each of `LOUDER` where one seems to differ
 LOUDER = (1.0, 4.0)
 ELSEWHERE = 16.0  # times the noise where functions such as exp are approximated: not on a CPU
 COARSE = 2.0**-7  # of matrix products there, unless their precision is "highest"
@@ -45,9 +46,9 @@ def first_time(*program: Any) -> bool:
     return True
 
 
-def spread(count: int) -> np.ndarray:
-    """Choose up to four of ``count`` rows: the first, the last and two between."""
-    return np.unique(np.linspace(0, count - 1, min(count, NETWORKS)).astype(np.int64))
+def spread(count: int, most: int = NETWORKS) -> np.ndarray:
+    """Choose up to ``most`` of ``count`` rows: the first, the last and some between."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 def check(
@@ -86,7 +87,8 @@ def check(
         values = [plain(case)[0]]
         if plain.overflow:  # where numbers end, rounding decides what is infinite
             continue
-        values += [plain(case, noise, seed)[0] for seed in range(FEW)]
+        if np.issubdtype(values[0].dtype, np.floating):  # whole numbers are the same, or not
+            values += [plain(case, noise, seed)[0] for seed in range(FEW)]
         if not _differ(values, least, most).any():
             continue
         for louder in LOUDER:
@@ -135,7 +137,7 @@ def check_networks(
     tables = bound.route == "table"
     rows = np.arange(len(inputs))
     if tables:  # which of the inputs are looked at is free
-        rows = np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), INPUTS)).astype(np.int64))
+        rows = spread(len(inputs), INPUTS)
         found = unpack(found, bound.num_inputs, bound.num_outputs)[:, rows]
 
     def decided(params: Params, inputs: Any) -> Any:

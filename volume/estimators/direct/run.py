@@ -24,7 +24,7 @@ from volume.estimators.direct.accumulators import Accumulator
 from volume.estimators.direct.parts import OpenPart
 from volume.estimators.direct.plan import Plan
 from volume.estimators.direct.step import Step, step
-from volume.queries.compiled import check_networks, spread
+from volume.queries.compiled import DECIDED, check_networks, spread
 from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
@@ -33,7 +33,7 @@ from volume.reports.on_disk import TableReport
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.ranges import disjoint, missing, share
 from volume.runs.table_store import TableStore
-from volume.samplers import block_key_data, block_network
+from volume.samplers import block_key_data, block_networks
 from volume.statistics.counts import Counts
 
 STEP_SECONDS = 0.25  # long enough to hide the step's overhead, short enough for progress and Ctrl-C
@@ -201,15 +201,13 @@ class DirectRun:
     def _check(self, result: Step, share: np.ndarray, numbers: np.ndarray) -> None:
         """Hold networks of the first block to a plain evaluation; Miscompiled where one is decided otherwise."""
         del share
-        plan, (body, head) = self.plan, np.divmod(spread(self.plan.block_draws), self.plan.heads)
-        first = int(numbers[0])
+        plan, first = self.plan, int(numbers[0])
+        numbers = spread(plan.block_draws, DECIDED)
+        body, head = np.divmod(numbers, plan.heads)
         with jax.enable_x64(self._inputs.dtype == np.float64):
             key = block_key_data(np.asarray(jax.random.key_data(self._key)), index_words(first, first + 1)[0])
             sizes = {"bodies": plan.bodies, "heads": plan.heads}
-            drawn = [
-                block_network(key, plan.model, plan.prior, plan.dtype, **sizes, number=int(number))
-                for number in spread(plan.block_draws)
-            ]
+            drawn = block_networks(key, plan.model, plan.prior, plan.dtype, **sizes, numbers=numbers)
             if plan.bound.route == "table":
                 words = np.asarray(result.result[0])[body, :, head].astype(np.uint64)  # [T, 2 W]
                 found = (words[:, ::2] << np.uint64(32)) | words[:, 1::2]

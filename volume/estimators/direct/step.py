@@ -16,7 +16,7 @@ from volume.common.programs import program
 from volume.common.seeds import block_key
 from volume.estimators.direct.plan import Plan
 from volume.functions.tables import bits_per_input, num_words
-from volume.queries.compiled import spread
+from volume.queries.compiled import DECIDED, spread
 from volume.samplers import draw_block, over_blocks
 
 # Classes up to here are counted by comparing, which vectorises; more by scattering.
@@ -83,7 +83,7 @@ def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
         return Step(words, finite, near_ties, vanished, weight, jnp.zeros(0, jnp.int32))
     classes = jnp.where(finite, classify(plan.bound, block.outputs, decisions), plan.bound.num_classes)
     hits = _hits(classes.ravel(), plan.bound, block.weight)
-    seen = classes.ravel()[spread(plan.block_draws)]
+    seen = classes.ravel()[spread(plan.block_draws, DECIDED)]
     return Step(hits, jnp.zeros(0, bool), near_ties, vanished, jnp.zeros(0, jnp.int32), seen)
 
 

@@ -36,7 +36,7 @@ from volume.estimators.exact.paths import choose_path
 from volume.estimators.exact.question import Outcome, Question
 from volume.functions.tables import num_words
 from volume.models import Symmetry
-from volume.queries.compiled import check_networks, first_time, spread
+from volume.queries.compiled import DECIDED, check_networks, first_time, spread
 from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.queries.quotient import declared, weighs_draws
@@ -263,7 +263,7 @@ class ExactRun:
         question, first = self._question, number * steps.blocks_per_step
         result = np.asarray(outcome.result)[: steps.kept(number)]
         shape = result.shape if question.numbered is not None else (*result.shape[:2], result.shape[3])
-        rows = np.unravel_index(spread(math.prod(shape)), shape)
+        rows = np.unravel_index(spread(math.prod(shape), DECIDED), shape)
         at = list(zip(*(part.tolist() for part in rows), strict=True))
         if question.numbered is not None:
             found = result[rows]

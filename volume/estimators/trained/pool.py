@@ -17,7 +17,7 @@ from jax import Array
 from volume.classifiers.base import BoundClassifier
 from volume.common.programs import program
 from volume.estimators.direct.step import decide, pack_words
-from volume.queries.compiled import check_networks, first_time, spread
+from volume.queries.compiled import DECIDED, check_networks, first_time, spread
 from volume.samplers import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, reorder_pool, train_pool
 
 ROUNDINGS = 4.0  # an output this many roundings from a tie may be decided otherwise elsewhere, as in Direct
@@ -180,7 +180,7 @@ class Pool:
     def _check(self, landed: np.ndarray, done: Landed) -> None:
         """Hold networks that have landed to a plain evaluation; Miscompiled where one is decided otherwise."""
         assert self._state is not None
-        plan, at = self._plan, landed[spread(len(landed))]
+        plan, at = self._plan, landed[spread(len(landed), DECIDED)]
         params = {name: np.asarray(value) for name, value in self._state.params.items()}
         flat = {name: value.reshape(plan.slots, *value.shape[2:]) for name, value in params.items()}
         result = np.asarray(done.result)[at]
