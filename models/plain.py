@@ -109,9 +109,11 @@ class _Evaluation:
             values = [np.asarray(result) if _is_key(types[0]) else np.asarray(result).astype(types[0])]
         if not jnp.issubdtype(types[0], jnp.floating):
             return values
+        held = all(np.isfinite(one).all() for one in working if np.issubdtype(one.dtype, np.floating))
         for value in values:
-            largest = np.max(np.abs(value), where=np.isfinite(value), initial=0)
-            self.overflow |= bool(largest > float(jnp.finfo(value.dtype).max) * 1e-4)
+            finite = np.isfinite(_working(value))
+            largest = np.max(np.abs(_working(value)), where=finite, initial=0)
+            self.overflow |= bool(largest > float(jnp.finfo(value.dtype).max) * 1e-4) or (held and not finite.all())
         if name in _MOVES or self._chance is None:
             return values
         return [self.moved(value, *_terms(name, params, working, value, self._coarse)) for value in values]
