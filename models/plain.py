@@ -166,7 +166,7 @@ def _dot(params: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     terms = math.prod(a.shape[axis] for axis in of_a)
     left = a.transpose(*batch_a, *free_a, *of_a).reshape(*batch, math.prod(rows), terms)
     right = b.transpose(*batch_b, *of_b, *free_b).reshape(*batch, terms, math.prod(columns))
-    return np.matmul(left, right).reshape(*batch, *rows, *columns)
+    return np.matmul(left, right).reshape((*batch, *rows, *columns))
 
 
 def _gather(params: Any, operand: np.ndarray, indices: np.ndarray) -> np.ndarray | None:
@@ -185,7 +185,7 @@ def _gather(params: Any, operand: np.ndarray, indices: np.ndarray) -> np.ndarray
         rows.append(operand[tuple(at)].squeeze(tuple(numbers.collapsed_slice_dims)))
     batch = indices.shape[:-1]
     kept = [size for axis, size in enumerate(sizes) if axis not in numbers.collapsed_slice_dims]
-    result = np.array(rows, operand.dtype).reshape(*batch, *kept)
+    result = np.array(rows, operand.dtype).reshape((*batch, *kept))
     ends = range(len(batch), result.ndim)
     return np.moveaxis(result, list(ends), list(numbers.offset_dims))
 

@@ -48,7 +48,7 @@ def bits(keys: np.ndarray, width: int, shape: tuple[int, ...], first: int = 0) -
 def _counted(keys: np.ndarray, shape: tuple[int, ...], first: int = 0) -> tuple[np.ndarray, np.ndarray]:
     keys = np.asarray(keys, np.uint64)
     places = np.arange(first, first + math.prod(shape), dtype=np.uint64).reshape(shape)
-    return keys.reshape(*keys.shape, *[1] * len(shape)), places
+    return keys.reshape((*keys.shape, *[1] * len(shape))), places
 
 
 def _hashed(keys: np.ndarray, counts: np.ndarray) -> np.ndarray:
