@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from . import plain_threefry as threefry
+from volume.common import threefry
+
 from .ranges import COMPARISONS, SAME, SUMS, called
 
 ROUNDINGS = 4.0  # of each result, by which noise moves it at most; times the root of the number of terms of a sum

@@ -209,11 +209,11 @@ class DirectRun:
             sizes = {"bodies": plan.bodies, "heads": plan.heads}
             drawn = block_networks(key, plan.model, plan.prior, plan.dtype, **sizes, numbers=numbers)
             if plan.bound.route == "table":
-                words = np.asarray(result.result[0])[body, :, head].astype(np.uint64)  # [T, 2 W]
+                words = np.asarray(result.result)[0][body, :, head].astype(np.uint64)  # [T, 2 W]
                 found = (words[:, ::2] << np.uint64(32)) | words[:, 1::2]
-                finite = np.asarray(result.finite[0])[body, head]
+                finite = np.asarray(result.finite)[0][body, head]
             else:
-                found = np.asarray(result.seen[0])
+                found = np.asarray(result.seen)[0]
                 finite = found < (plan.bound.num_classes or 0)
             remedy = "give other heads= and bodies="
             check_networks(

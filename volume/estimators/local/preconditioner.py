@@ -29,6 +29,7 @@ import numpy as np
 from jax import Array
 
 from volume.common.programs import program
+from volume.common.seeds import fold_in
 from volume.estimators.local.divergence import BoundDivergence
 from volume.samplers import Curvature, Preconditioner, Star, columns, diagonal, eigen, squares
 
@@ -167,7 +168,7 @@ class PreconditionerFit:
     # --- the diagonal, step by step ---
 
     def _start_fit(self) -> None:
-        at, key = jnp.zeros_like(self.offset), jax.random.fold_in(self._key, 0)
+        at, key = jnp.zeros_like(self.offset), fold_in(self._key, 0)
         if self._bound.function is None:
             curvature = squares(Free(self._bound, root=True), at, self._data, key, self._shape, PROBES)
         else:
@@ -190,7 +191,7 @@ class PreconditionerFit:
             *self._state,
             jnp.asarray(FORGET / 3 if late else FORGET, self.offset.dtype),
             jnp.asarray(self._middle, self.offset.dtype),
-            jax.random.fold_in(self._key, 1 + self._fitted),
+            fold_in(self._key, 1 + self._fitted),
             self._drift,
         )
         self._state = values, log_weight
@@ -231,7 +232,7 @@ class PreconditionerFit:
 
     def _draws(self, star: Star, number: int, count: int) -> Array:
         """Networks y [count, d] of the first way."""
-        key = jax.random.fold_in(jax.random.fold_in(self._key, 2**31 - 1), number)
+        key = fold_in(fold_in(self._key, 2**31 - 1), number)
         return _networks(star, jax.random.normal(key, (count, self.offset.size), self.offset.dtype))
 
     @property

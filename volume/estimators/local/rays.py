@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from volume.common.progress import Progress
+from volume.common.seeds import halves
 from volume.estimators.local.copies import MAX_FLOATS, Copies
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.preconditioner import PreconditionerFit
@@ -65,7 +66,7 @@ class RaysRun:
 
     def __init__(self, ground: Ground, setting: Setting, key: Array):
         self._ground, self._setting = ground, setting
-        pilot_key, self._key = jax.random.split(key)
+        pilot_key, self._key = halves(key)
         self._dtype = np.dtype(setting.dtype)
         free, prior = ground.prior.free, ground.prior
         self._dim = len(free)

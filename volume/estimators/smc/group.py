@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from volume.common.seeds import fold_in
 from volume.estimators.smc.kernel import Kernel
 from volume.estimators.smc.scheme import Scheme
 from volume.estimators.smc.step import State, advance, check_particles, count_nonfinite, draw
@@ -58,7 +59,7 @@ class Group:
         stages: Sequence[Any],
     ):
         self.numbers, self.size = list(numbers), len(numbers)
-        self._keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(np.array(numbers))
+        self._keys = fold_in(key, np.array(numbers))
         self.scheme, self.stages = scheme, stages
         self._data, self._dtype = data, np.dtype(dtype)
         self.at = 0  # levels done
@@ -150,4 +151,4 @@ class Group:
         return np.array(self.moved).reshape(-1, self.size)[: self.lasted[i], i]
 
     def _level_keys(self, number: int) -> Array:
-        return jax.vmap(lambda key: jax.random.fold_in(key, number))(self._keys)
+        return fold_in(self._keys, number)

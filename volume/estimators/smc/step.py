@@ -105,7 +105,7 @@ def draw(scheme: Scheme[Kernel], keys: Array, data: Any) -> tuple[State, Array]:
 def fresh_state(z: Any) -> State:
     """Make the state of particles z [R, N, ...] that are all alive and come from nowhere."""
     num, size = jax.tree.leaves(z)[0].shape[:2]
-    return State(z, jnp.broadcast_to(jnp.arange(size), (num, size)), jnp.ones(num, bool))
+    return State(z, np.broadcast_to(np.arange(size), (num, size)), np.ones(num, bool))
 
 
 @program(static_argnames="scheme")
@@ -207,7 +207,8 @@ def check_particles(
     if not first_time(program, scheme, low.shape):
         return
     rows = np.divmod(spread(low.size), scheme.num_particles)
-    cases = [(jax.tree.map(lambda leaf, r=r, n=n: np.asarray(leaf[r, n]), z), data) for r, n in zip(*rows, strict=True)]
+    z = jax.tree.map(np.asarray, z)
+    cases = [(jax.tree.map(lambda leaf, r=r, n=n: leaf[r, n], z), data) for r, n in zip(*rows, strict=True)]
     check(
         "scores",
         scheme.kernel.plain_score,
