@@ -34,7 +34,9 @@ class Plain:
 
     def __init__(self, function: Callable[..., Any], example: Sequence[Any], coarse: float = 0.0):
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf)), tuple(example))
-        self._program: Any = jax.make_jaxpr(function)(*shapes)
+        self._program: Any
+        self._program, value = jax.make_jaxpr(function, return_shape=True)(*shapes)
+        self.structure = jax.tree.structure(value)
         self._coarse = coarse
         self.overflow = False  # whether a number of the last evaluation came near the largest one
 
@@ -57,6 +59,12 @@ class Plain:
             values = evaluation.run(self._program.jaxpr, self._program.consts, given)
         self.overflow = evaluation.overflow
         return values
+
+
+def plainly(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Give a function's value, any tree of arrays; nothing is compiled."""
+    plain = Plain(function, arguments)
+    return jax.tree.unflatten(plain.structure, plain(arguments))
 
 
 class _Evaluation:

@@ -29,7 +29,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from volume.common.seeds import GENERATOR, block_key
-from volume.models import Followed, Head, Model, Parameter, Params, Plain, follow, linear_error
+from volume.models import Followed, Head, Model, Parameter, Params, Plain, follow, linear_error, plainly
 
 from .prior import Prior, standard_normal
 
@@ -78,18 +78,12 @@ def can_reflect_heads(model: Model, prior: Prior) -> bool:
     if not prior.has_transform:
         return getattr(prior, "finite", False)  # levels say themselves whether they are symmetric; other laws do not
 
-    chance, names = np.random.default_rng(0), [p.name for p in last]
-    z = [chance.standard_normal(p.shape).astype(np.float32) for p in last]
-    sign = [chance.choice(np.float32([-1, 1]), p.shape) for p in last]
-
-    def transformed(z: list[Array]) -> list[Array]:
-        params = prior.transform(dict(zip(names, z, strict=True)), last)
-        return [params[name] for name in names]
-
-    plain = Plain(transformed, (z,))  # nothing is compiled for it
-    reflected = plain(([s * values for s, values in zip(sign, z, strict=True)],))
-    expected = [s * values for s, values in zip(sign, plain((z,)), strict=True)]
-    if not all(np.allclose(*pair, rtol=1e-4, atol=1e-6) for pair in zip(reflected, expected, strict=True)):
+    chance = np.random.default_rng(0)
+    z = {p.name: chance.standard_normal(p.shape).astype(np.float32) for p in last}
+    sign = {p.name: chance.choice(np.float32([-1, 1]), p.shape) for p in last}
+    reflected = plainly(lambda z: prior.transform(z, last), {name: sign[name] * z[name] for name in z})
+    expected = plainly(lambda z: prior.transform(z, last), z)
+    if not all(np.allclose(reflected[name], sign[name] * expected[name], rtol=1e-4, atol=1e-6) for name in z):
         raise ValueError(
             f"{prior!r} says that it is sign_symmetric, but its transform does not turn reflected normals into "
             "reflected parameters: set sign_symmetric to False, and heads are shared without reflections."
@@ -267,7 +261,7 @@ def _plain_draws(
 
 def _plain_split(key: np.ndarray, count: int) -> np.ndarray:
     """The data [count, 2] of the keys that a key is split into."""
-    return Plain(lambda data: jax.random.key_data(jax.random.split(_wrapped(data), count)), (key,))((key,))[0]
+    return plainly(lambda data: jax.random.key_data(jax.random.split(_wrapped(data), count)), key)
 
 
 def _wrapped(data: Array) -> Array:

@@ -89,16 +89,16 @@ class RaysRun:
         )
         scale = prior.scale[free]
         data = {
-            "anchor": jnp.asarray(ground.anchor, self._dtype),
-            "free": jnp.asarray(free),
-            "scale": jnp.asarray(scale, self._dtype),
+            "anchor": np.asarray(ground.anchor, self._dtype),
+            "free": np.asarray(free),
+            "scale": np.asarray(scale, self._dtype),
             "of": ground.data,
         }
         offset = (ground.anchor - prior.centre)[free] / scale
         self._fit = PreconditionerFit(
             ground.divergence,
             data,
-            jnp.asarray(offset, self._dtype),
+            np.asarray(offset, self._dtype),
             kind=setting.preconditioner,
             weights=None if setting.given is None else setting.given[free] * scale**2,
             fit=setting.fit,
@@ -258,7 +258,7 @@ class RaysRun:
         log_cut = None
         if self._cell is not None:
             full = np.zeros((keep, ground.anchor.size))
-            v = ray_directions(star, self._key, jnp.asarray(numbers[:keep]), normal=ground.prior.normal)
+            v = ray_directions(star, self._key, np.asarray(numbers[:keep]), normal=ground.prior.normal)
             full[:, ground.prior.free] = v
             exits = self._cell.exits(full, rays.low[:, -1])
             tally = tally._replace(left=int(np.isfinite(exits).sum()))
@@ -276,10 +276,10 @@ class RaysRun:
             ground.data,
             star,
             self._key,
-            jnp.asarray(numbers),
-            jnp.asarray(ground.thresholds, dtype),
-            jnp.asarray(low, dtype),
-            jnp.asarray(high, dtype),
+            np.asarray(numbers),
+            np.asarray(ground.thresholds, dtype),
+            np.asarray(low, dtype),
+            np.asarray(high, dtype),
             normal=ground.prior.normal,
             search=self._search,
             batch=self._batch,
@@ -290,7 +290,7 @@ class RaysRun:
         """Hold radii to a plain evaluation of the divergence there: within the threshold at the inner end of the
         bracket, beyond it at the outer one. Miscompiled where it says otherwise."""
         ground, rows = self._ground, spread(len(numbers))
-        v = np.asarray(ray_directions(star, self._key, jnp.asarray(numbers[rows]), normal=ground.prior.normal))
+        v = np.asarray(ray_directions(star, self._key, np.asarray(numbers[rows]), normal=ground.prior.normal))
         cases, bounds = list[tuple[np.ndarray, Any]](), list[tuple[float, float]]()
         for row, direction in zip(rows, v, strict=True):
             step = np.zeros(ground.anchor.size, self._dtype)
