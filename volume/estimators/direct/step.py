@@ -5,6 +5,7 @@ Shape letters: S blocks in a step, Q bodies, H heads, N inputs, C outputs, K cla
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -39,13 +40,13 @@ def step(plan: Plan, key: Array, inputs: Array, words: Array, num_blocks: Array)
     """Draw and classify the blocks with index words ``words`` [S, 2]; each device takes its first ``num_blocks``."""
 
     def local(key: Array, inputs: Array, words: Array, num_blocks: Array) -> Step:
+        one = jax.jit(partial(_block_step, plan), inline=True)  # traced once, for its shapes and in the loop
         empty = jax.tree.map(
-            lambda leaf: jnp.zeros((plan.max_blocks, *leaf.shape), leaf.dtype),
-            jax.eval_shape(lambda k: _block_step(plan, k, inputs), key),
+            lambda leaf: jnp.zeros((plan.max_blocks, *leaf.shape), leaf.dtype), jax.eval_shape(one, key, inputs)
         )
 
         def body(i: Array, done: Step) -> Step:
-            block = _block_step(plan, block_key(key, words[i]), inputs)
+            block = one(block_key(key, words[i]), inputs)
             return jax.tree.map(lambda all_, one: jax.lax.dynamic_update_index_in_dim(all_, one, i, 0), done, block)
 
         # The trip count is data: a ragged last step and steps of growing length share one trace.
