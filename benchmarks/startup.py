@@ -71,17 +71,13 @@ def ask(question: str, folder: str) -> tuple[float, int]:
 
 
 def measure(question: str, repeats: int) -> Row:
-    """The median of first and of later processes, each on a folder of its own."""
-    first, later, programs = list[float](), list[float](), 0
-    for _ in range(repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            first.append(ask(question, folder)[0])
-            seconds, programs = ask(question, folder)
-            later.append(seconds)
+    """One first process, and the median of so many later ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        first, programs = ask(question, folder)
+        later = [ask(question, folder)[0] for _ in range(repeats)]
     facts = {
-        "first process": statistics.median(first),
-        "its range": f"{min(first):.2f} to {max(first):.2f}",
-        "range of the later": f"{min(later):.2f} to {max(later):.2f}",
+        "range": f"{min(later):.2f} to {max(later):.2f}",
+        "first process": first,
         "programs": programs,
         "repeats": repeats,
     }

@@ -46,8 +46,10 @@ PROGRAMS = {
     "direct": {"step": 1},
     # The pilot has batches of its own, so that the step and the draws are there twice.
     "splitting": {"_tried": 1, "draw": 2, "probe": 1, "advance": 2},
-    "local": dict.fromkeys(
-        ("apply", "of", "squares", "_normal", "_networks", "_values", "_fit_step", "shoot", "ray_directions"), 1
+    # Networks are drawn for the diagonal, for the whole matrix and to balance it; its columns and sizes come once.
+    "local": {"_networks": 3, "_normal": 2}
+    | dict.fromkeys(
+        ("apply", "of", "squares", "columns", "_values", "_fit_step", "shoot", "ray_directions", "_sizes"), 1
     ),
 }
 

@@ -290,7 +290,9 @@ class RaysRun:
         """Hold radii to a plain evaluation of the divergence there: within the threshold at the inner end of the
         bracket, beyond it at the outer one. Miscompiled where it says otherwise."""
         ground, rows = self._ground, spread(len(numbers))
-        v = np.asarray(ray_directions(star, self._key, np.asarray(numbers[rows]), normal=ground.prior.normal))
+        asked = numbers if self._cell is not None else numbers[rows]  # where all are asked for later, by one program
+        v = np.asarray(ray_directions(star, self._key, np.asarray(asked), normal=ground.prior.normal))
+        v = v[rows] if self._cell is not None else v
         cases, bounds = list[tuple[np.ndarray, Any]](), list[tuple[float, float]]()
         for row, direction in zip(rows, v, strict=True):
             step = np.zeros(ground.anchor.size, self._dtype)
