@@ -220,10 +220,8 @@ class PreconditionerFit:
         size = min(COLUMNS, dim)
         first = len(self._columns) * size
         numbers = np.minimum(np.arange(first, first + size), dim - 1)
-        rows = [
-            np.asarray(columns(Free(self._bound), y, self._data, numbers, self._batch))
-            for y in np.asarray(self._points)
-        ]
+        points = np.asarray(self._points)
+        rows = [np.asarray(columns(Free(self._bound), y, self._data, numbers, self._batch)) for y in points]
         self.evaluations += GRADIENT * size * len(rows)
         self._columns.append(np.mean(rows, axis=0))
         if first + size < dim:
