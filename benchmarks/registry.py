@@ -63,6 +63,13 @@ BENCHMARKS = (
         ("torch", "sklearn"),
     ),
     Benchmark(
+        "startup",
+        "speed",
+        "processor time of the first and of later processes that ask one question",
+        "docs/program_cache.md: what a process costs",
+        (5, 0.2),
+    ),
+    Benchmark(
         "precision",
         "speed",
         "decisions that flip between matrix-product precisions, and the price of each",

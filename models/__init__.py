@@ -12,6 +12,7 @@ from .function import FunctionModel, from_function
 from .interpolants import Interpolants, interpolation
 from .mlp import ACTIVATIONS, MLP, Perceptron
 from .model import Head, Model, Parameter, Params, num_parameters
+from .plain import Plain, plainly
 from .polynomial import Polynomial
 from .ranges import examine_ranges
 from .symmetry import Symmetry
@@ -34,6 +35,7 @@ __all__ = [
     "Parameter",
     "Params",
     "Perceptron",
+    "Plain",
     "Polynomial",
     "Symmetry",
     "UnitSymmetry",
@@ -48,6 +50,7 @@ __all__ = [
     "interpolation",
     "linear_error",
     "num_parameters",
+    "plainly",
 ]
 
 

@@ -18,7 +18,8 @@ Shape letters: Q bodies, H heads, N inputs, F features, C outputs.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,8 +28,8 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from volume.common.seeds import threefry_key
-from volume.models import Followed, Head, Model, Parameter, Params, follow, linear_error
+from volume.common.seeds import GENERATOR, block_key
+from volume.models import Followed, Head, Model, Parameter, Params, Plain, follow, linear_error, plainly
 
 from .prior import Prior, standard_normal
 
@@ -78,15 +79,12 @@ def can_reflect_heads(model: Model, prior: Prior) -> bool:
     if not prior.has_transform:
         return getattr(prior, "finite", False)  # levels say themselves whether they are symmetric; other laws do not
 
-    def both() -> tuple[Any, Any]:
-        key_z, key_sign = jax.random.split(threefry_key(0))
-        z, raw = standard_normal(key_z, last), standard_normal(key_sign, last)
-        sign = {name: jnp.where(values < 0, -1.0, 1.0) for name, values in raw.items()}
-        reflected = prior.transform({name: sign[name] * values for name, values in z.items()}, last)
-        return reflected, {name: sign[name] * value for name, value in prior.transform(z, last).items()}
-
-    reflected, expected = jax.jit(both)()  # one program that goes at once, where one a sum and product would stay
-    if not all(np.allclose(reflected[name], expected[name], rtol=1e-4, atol=1e-6) for name in expected):
+    chance = np.random.default_rng(0)
+    z = {p.name: chance.standard_normal(p.shape).astype(np.float32) for p in last}
+    sign = {p.name: chance.choice(np.float32([-1, 1]), p.shape) for p in last}
+    reflected = plainly(lambda z: prior.transform(z, last), {name: sign[name] * z[name] for name in z})
+    expected = plainly(lambda z: prior.transform(z, last), z)
+    if not all(np.allclose(reflected[name], sign[name] * expected[name], rtol=1e-4, atol=1e-6) for name in z):
         raise ValueError(
             f"{prior!r} says that it is sign_symmetric, but its transform does not turn reflected normals into "
             "reflected parameters: set sign_symmetric to False, and heads are shared without reflections."
@@ -189,6 +187,86 @@ def _crossed(
         return Block(outputs, finite, tie)
     error, lost = _watched_heads(followed, features, weight, finite, tuple(faint or ()), head)
     return Block(outputs, finite, tie, error=error, lost=lost)
+
+
+def block_key_data(key: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """The data [2] of a block's key, which `block_key` makes; by NumPy, from the data of the run's."""
+    return Plain(lambda data, words: jax.random.key_data(block_key(_wrapped(data), words)), (key, words))((key, words))[
+        0
+    ]
+
+
+def block_networks(
+    key: np.ndarray,
+    model: Model,
+    prior: Prior,
+    dtype: DTypeLike,
+    *,
+    bodies: int,
+    heads: int,
+    numbers: Sequence[int] | np.ndarray,
+) -> list[dict[str, np.ndarray]]:
+    """Parameters of some networks of the block that `draw_block` draws: ``numbers`` q H + h, for body q with head h.
+
+    They are drawn by NumPy alone, and without the others; ``key`` is the data [2] of the block's.
+    """
+    if heads == 1:
+        return _plain_draws(key, prior, model.parameters, dtype, bodies, numbers)
+    head, (at, head_at) = model.head, np.divmod(np.asarray(numbers), heads)
+    assert head is not None
+    in_head = (head.weight, head.bias)
+    body = tuple(p for p in model.parameters if p.name not in in_head)
+    last = tuple(p for p in model.parameters if p.name in in_head)
+    key_body, key_head, key_sign = _plain_split(key, 3)
+    drawn = _plain_draws(key_body, prior, body, dtype, bodies, at, apart=False)
+    theta = _plain_draws(key_head, prior, last, dtype, heads, head_at, apart=False)
+    if bodies > 1 and can_reflect_heads(model, prior):
+        num = head.num_features + (head.bias is not None)
+        plain = Plain(lambda data: jax.random.bits(_wrapped(data), (num,), jnp.uint8), (key,))
+        for q, params in zip(at, theta, strict=True):
+            sign = np.where(plain((key_sign,), first=q * num)[0] & 1, 1, -1).astype(dtype)  # [F (+ 1)]
+            params[head.weight] = params[head.weight] * sign[: head.num_features, None]
+            if head.bias is not None:
+                params[head.bias] = params[head.bias] * sign[-1:]
+    return [below | above for below, above in zip(drawn, theta, strict=True)]
+
+
+def _plain_draws(
+    key: np.ndarray,
+    prior: Prior,
+    parameters: tuple[Parameter, ...],
+    dtype: DTypeLike,
+    count: int,
+    numbers: Sequence[int] | np.ndarray,
+    *,
+    apart: bool = True,
+) -> list[dict[str, np.ndarray]]:
+    """Draw some of ``count`` draws of these parameters, each from a key of its own where they are ``apart``, else as
+    `_draws` makes them; by NumPy."""
+    if not parameters:
+        return [{} for _ in numbers]
+    names, apart = [p.name for p in parameters], apart or not prior.has_transform
+
+    def drawn(data: Array) -> list[Array]:
+        if apart:
+            params = prior.draw(_wrapped(data), parameters, dtype)
+        else:
+            params = prior.transform(standard_normal(_wrapped(data), parameters, dtype), parameters)
+        return [params[name] for name in names]
+
+    plain, size = Plain(drawn, (key,)), sum(math.prod(p.shape) for p in parameters)
+    keys = _plain_split(key, count) if apart else None
+    values = [plain((key,), first=int(number) * size) if keys is None else plain((keys[number],)) for number in numbers]
+    return [dict(zip(names, each, strict=True)) for each in values]
+
+
+def _plain_split(key: np.ndarray, count: int) -> np.ndarray:
+    """The data [count, 2] of the keys that a key is split into."""
+    return plainly(lambda data: jax.random.key_data(jax.random.split(_wrapped(data), count)), key)
+
+
+def _wrapped(data: Array) -> Array:
+    return jax.random.wrap_key_data(data, impl=GENERATOR)
 
 
 def _watched_heads(

@@ -5,7 +5,7 @@ change with any release.
 """
 
 from .arcs import Arcs, Window, arcs
-from .blocks import Block, can_reflect_heads, can_share_heads, draw_block
+from .blocks import Block, block_key_data, block_networks, can_reflect_heads, can_share_heads, draw_block
 from .devices import block_mesh, checked_devices, first_devices, over_blocks, replicated
 from .lines import Directions, Lines, directions, lines, refreshed
 from .objectives import Rollout, log_policy, objective
@@ -35,7 +35,9 @@ __all__ = [
     "Training",
     "Window",
     "arcs",
+    "block_key_data",
     "block_mesh",
+    "block_networks",
     "can_reflect_heads",
     "can_share_heads",
     "checked_devices",

@@ -47,7 +47,7 @@ class Curvature(NamedTuple):
     def preconditioner(self, weight: float | np.ndarray, dtype: Any) -> Preconditioner:
         """(weight H + I)^-1/2, the right way round; scales [J, d] for several weights [J]."""
         scale = (np.asarray(weight, float)[..., None] * self.values + 1) ** -0.5
-        return Preconditioner(jnp.asarray(scale, dtype), None if self.basis is None else jnp.asarray(self.basis, dtype))
+        return Preconditioner(np.asarray(scale, dtype), None if self.basis is None else np.asarray(self.basis, dtype))
 
 
 def eigen(matrix: np.ndarray) -> Curvature:

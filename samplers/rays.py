@@ -38,7 +38,7 @@ import numpy as np
 from jax import Array
 
 from volume.common.programs import program
-from volume.models import Parameter
+from volume.models import Parameter, plainly
 
 from .independent import Gaussian, Uniform
 from .preconditioners import Preconditioner
@@ -75,7 +75,10 @@ def ray_prior(prior: Prior, parameters: tuple[Parameter, ...]) -> RayPrior:
     normal = isinstance(prior, Gaussian)
 
     def at(z: float) -> np.ndarray:
-        theta = prior.transform({p.name: jnp.full(p.shape, z) for p in parameters}, parameters)
+        dtype = jnp.result_type(float)
+        theta = plainly(
+            lambda z: prior.transform(z, parameters), {p.name: np.full(p.shape, z, dtype) for p in parameters}
+        )
         return np.concatenate([np.ravel(np.asarray(theta[p.name], np.float64)) for p in parameters])
 
     centre = at(0.0)

@@ -21,6 +21,7 @@ from volume.cluster.distributed import estimate_distributed as estimate_distribu
 from volume.cluster.hosts import Hosts as Hosts
 from volume.cluster.process_group import ProcessLost as ProcessLost
 from volume.common.version import __version__ as __version__
+from volume.errors import Miscompiled as Miscompiled
 from volume.estimation import Interrupted as Interrupted
 from volume.estimation import estimate as estimate
 from volume.estimation import running as running

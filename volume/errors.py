@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from volume.common.choices import nearest
 
 
+class Miscompiled(RuntimeError):
+    """A compiled program gave other numbers than a plain evaluation of the same networks: nothing of it is reported."""
+
+
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:
     """Return the sentence for a name nobody knows, with the nearest one that somebody does."""
     known = list(known)

@@ -23,6 +23,7 @@ from volume.common.seeds import to_key
 from volume.common.validation import check_level
 from volume.common.version import __version__
 from volume.method import Method, R_co, Run, is_resumable
+from volume.queries.compiled import new_run
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
 from volume.reports.facts import Facts, Report
@@ -172,6 +173,7 @@ class Driver:
         self._query, self._method, self._level = query, method, level
         self._start = time.perf_counter()
         make_room()
+        new_run()
         local_devices()  # or a sentence that says why there are none
         start = getattr(method, "start_kept", method.start) if kept else method.start
         logger.debug("%s of %s, seed %s", method, query, self._record)

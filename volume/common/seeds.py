@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from volume.common import threefry
+
 GENERATOR = "threefry2x32"  # its numbers do not depend on how draws are batched
 _WORD = 0xFFFFFFFF
 
@@ -19,7 +21,37 @@ def threefry_key(*words: int) -> Array:
 
     With two ``words``, that of a key that was stored.
     """
-    return jax.random.wrap_key_data(jnp.asarray(words if len(words) == 2 else (0, *words), jnp.uint32), impl=GENERATOR)
+    return _key_of(np.array(words if len(words) == 2 else (0, *words), np.uint32))
+
+
+def fold_in(key: Array, data: int | np.ndarray) -> Array:
+    """As ``jax.random.fold_in``, by NumPy: nothing is compiled. Of several numbers [...] the keys [...]; of keys [R],
+    each with its own number or all with one."""
+    return _key_of(threefry.words(threefry.fold_in(_number_of(key), np.asarray(data))))
+
+
+def split(key: Array, num: int = 2) -> Array:
+    """As ``jax.random.split``, by NumPy: nothing is compiled."""
+    return _key_of(threefry.words(threefry.split(_number_of(key), (num,))))
+
+
+def halves(key: Array) -> tuple[Array, Array]:
+    """Both keys of `split`."""
+    first, second = threefry.words(threefry.split(_number_of(key), (2,)))
+    return _key_of(first), _key_of(second)
+
+
+def alone(key: Array) -> Array:
+    """An array [1] of a key."""
+    return _key_of(np.asarray(jax.random.key_data(key))[None])
+
+
+def _key_of(words: np.ndarray) -> Array:
+    return jax.random.wrap_key_data(words, impl=GENERATOR)
+
+
+def _number_of(key: Array) -> np.ndarray:
+    return threefry.keys_of(np.asarray(jax.random.key_data(key)))
 
 
 def to_key(seed: Any) -> tuple[Array, int | list[int]]:
@@ -56,7 +88,7 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
         raise ValueError(f"seed={seed!r} is not a whole number from 0 to 2^64 - 1.")
     key = threefry_key(number & _WORD)
     if number > _WORD:
-        key = jax.random.fold_in(key, number >> 32)
+        key = fold_in(key, number >> 32)
     return key, number
 
 

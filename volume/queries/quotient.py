@@ -24,9 +24,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from volume.common.seeds import threefry_key
-from volume.models import Model, Symmetry, UnitSymmetry
+from volume.models import Model, Params, Symmetry, UnitSymmetry, plainly
 from volume.queries.weighting import Question
-from volume.samplers import Initializer, Prior, standard_normal
+from volume.samplers import Initializer, Prior
 
 _DRAWS = 16  # networks in which units are looked at for coincidence
 _TOLERANCE = 1e-5  # of float32 parameters that a prior makes of permuted normals
@@ -148,12 +148,16 @@ def _why_not(prior: Prior, model: Model, symmetry: Symmetry, place: int, unit: U
 
 
 def _does_not_commute(prior: Prior, model: Model, symmetry: Symmetry, place: int, unit: UnitSymmetry) -> str:
-    z = standard_normal(threefry_key(1), model.parameters)
-    theta = prior.transform(z, model.parameters)
+    def transform(z: Params) -> Params:
+        return plainly(lambda z: prior.transform(z, model.parameters), z)
+
+    chance = np.random.default_rng(1)
+    z = {p.name: chance.standard_normal(p.shape).astype(np.float32) for p in model.parameters}
+    theta = transform(z)
     for what, moved in unit.generators():
         element = (*symmetry.identity[:place], moved, *symmetry.identity[place + 1 :])
         expected = symmetry.act(theta, element)
-        transformed = prior.transform(symmetry.act(z, element), model.parameters)
+        transformed = transform(symmetry.act(z, element))
         for name in unit.names:
             gap = np.abs(np.asarray(transformed[name]) - np.asarray(expected[name]))
             if not (gap <= _TOLERANCE * (1 + math.sqrt(float(np.mean(np.square(theta[name])))))).all():

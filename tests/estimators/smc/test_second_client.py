@@ -104,6 +104,9 @@ class PairKernel:
         others = jnp.stack([seen.inside[1], 0.0])
         return Move(seen.points[at], seen.share, candidate, at == 1, others, seen.score[at])
 
+    def plain_score(self, z: Any, data: Any) -> Any:
+        return self.score(z, data)
+
     def stay(self, level: float, step: float) -> Stage:
         return Stage(level, math.inf, step)
 

@@ -24,6 +24,7 @@ from volume.estimators.direct.accumulators import Accumulator
 from volume.estimators.direct.parts import OpenPart
 from volume.estimators.direct.plan import Plan
 from volume.estimators.direct.step import Step, step
+from volume.queries.compiled import DECIDED, check_networks, spread
 from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
@@ -32,6 +33,7 @@ from volume.reports.on_disk import TableReport
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.runs.ranges import disjoint, missing, share
 from volume.runs.table_store import TableStore
+from volume.samplers import block_key_data, block_networks
 from volume.statistics.counts import Counts
 
 STEP_SECONDS = 0.25  # long enough to hide the step's overhead, short enough for progress and Ctrl-C
@@ -171,10 +173,12 @@ class DirectRun:
         if self._ranges and self._taken:
             self._pending = self._dispatch()
         self._take(*current)
-        self._taken = True
         seconds = time.perf_counter() - start
         if seconds < STEP_SECONDS / 2:
             self._step_blocks = min(2 * self._step_blocks, self.plan.max_blocks)
+        if not self._taken:
+            self._check(*current)
+        self._taken = True
 
     def _dispatch(self) -> tuple[Step, np.ndarray, np.ndarray]:
         """Begin a step: its result to come, blocks of each device, and their numbers."""
@@ -193,6 +197,28 @@ class DirectRun:
         with jax.enable_x64(self._inputs.dtype == np.float64):
             result = step(self.plan, self._key, self._inputs, words.reshape(-1, 2), share)
         return result, share, np.arange(first, cut)
+
+    def _check(self, result: Step, share: np.ndarray, numbers: np.ndarray) -> None:
+        """Hold networks of the first block to a plain evaluation; Miscompiled where one is decided otherwise."""
+        del share
+        plan, first = self.plan, int(numbers[0])
+        numbers = spread(plan.block_draws, DECIDED)
+        body, head = np.divmod(numbers, plan.heads)
+        with jax.enable_x64(self._inputs.dtype == np.float64):
+            key = block_key_data(np.asarray(jax.random.key_data(self._key)), index_words(first, first + 1)[0])
+            sizes = {"bodies": plan.bodies, "heads": plan.heads}
+            drawn = block_networks(key, plan.model, plan.prior, plan.dtype, **sizes, numbers=numbers)
+            if plan.bound.route == "table":
+                words = np.asarray(result.result)[0][body, :, head].astype(np.uint64)  # [T, 2 W]
+                found = (words[:, ::2] << np.uint64(32)) | words[:, 1::2]
+                finite = np.asarray(result.finite)[0][body, head]
+            else:
+                found = np.asarray(result.seen)[0]
+                finite = found < (plan.bound.num_classes or 0)
+            remedy = "give other heads= and bodies="
+            check_networks(
+                *(plan.model, plan.bound, self._inputs, drawn, found, finite), precision=plan.precision, remedy=remedy
+            )
 
     def _take(self, result: Step, share: np.ndarray, numbers: np.ndarray) -> None:
         rows = np.concatenate([d * self.plan.max_blocks + np.arange(count) for d, count in enumerate(share)])

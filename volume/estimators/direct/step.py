@@ -5,6 +5,7 @@ Shape letters: S blocks in a step, Q bodies, H heads, N inputs, C outputs, K cla
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from volume.common.programs import program
 from volume.common.seeds import block_key
 from volume.estimators.direct.plan import Plan
 from volume.functions.tables import bits_per_input, num_words
+from volume.queries.compiled import DECIDED, spread
 from volume.samplers import draw_block, over_blocks
 
 # Classes up to here are counted by comparing, which vectorises; more by scattering.
@@ -30,6 +32,7 @@ class Step(NamedTuple):
     near_ties: Array  # [S] int32
     vanished: Array  # [S] int32: networks whose decisions the format does not hold; they are not finite
     weight: Array  # table route where draws bring several hits: how many [S, Q, H] int32; else: empty
+    seen: Array  # device route: classes of the networks `spread` over each block [S, T] int32; else: empty
 
 
 @program(static_argnames="plan")
@@ -37,13 +40,13 @@ def step(plan: Plan, key: Array, inputs: Array, words: Array, num_blocks: Array)
     """Draw and classify the blocks with index words ``words`` [S, 2]; each device takes its first ``num_blocks``."""
 
     def local(key: Array, inputs: Array, words: Array, num_blocks: Array) -> Step:
+        one = jax.jit(partial(_block_step, plan), inline=True)  # traced once, for its shapes and in the loop
         empty = jax.tree.map(
-            lambda leaf: jnp.zeros((plan.max_blocks, *leaf.shape), leaf.dtype),
-            jax.eval_shape(lambda k: _block_step(plan, k, inputs), key),
+            lambda leaf: jnp.zeros((plan.max_blocks, *leaf.shape), leaf.dtype), jax.eval_shape(one, key, inputs)
         )
 
         def body(i: Array, done: Step) -> Step:
-            block = _block_step(plan, block_key(key, words[i]), inputs)
+            block = one(block_key(key, words[i]), inputs)
             return jax.tree.map(lambda all_, one: jax.lax.dynamic_update_index_in_dim(all_, one, i, 0), done, block)
 
         # The trip count is data: a ragged last step and steps of growing length share one trace.
@@ -77,9 +80,12 @@ def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
         finite, vanished = finite & ~lost, jnp.sum(lost, dtype=jnp.int32)
     near_ties = jnp.sum(near & finite, dtype=jnp.int32)
     if plan.bound.route == "table":
-        return Step(pack_words(decisions, plan.model.num_outputs), finite, near_ties, vanished, weight)
-    hits = _hits(classify(plan.bound, block.outputs, decisions), finite, plan.bound, block.weight)
-    return Step(hits, jnp.zeros(0, bool), near_ties, vanished, jnp.zeros(0, jnp.int32))
+        words = pack_words(decisions, plan.model.num_outputs)
+        return Step(words, finite, near_ties, vanished, weight, jnp.zeros(0, jnp.int32))
+    classes = jnp.where(finite, classify(plan.bound, block.outputs, decisions), plan.bound.num_classes)
+    hits = _hits(classes.ravel(), plan.bound, block.weight)
+    seen = classes.ravel()[spread(plan.block_draws, DECIDED)]
+    return Step(hits, jnp.zeros(0, bool), near_ties, vanished, jnp.zeros(0, jnp.int32), seen)
 
 
 def undecided(bound: BoundClassifier, outputs: Array, margin: Array, error: Array | None) -> Array:
@@ -140,14 +146,13 @@ def pack_words(decisions: Array, num_outputs: int) -> Array:
     return jnp.sum(fields << shifts[:, None], axis=2, dtype=jnp.uint32)
 
 
-def _hits(classes: Array, finite: Array, bound: BoundClassifier, weight: Array | None) -> Array:
-    """Hits of every class in this block, [K + 1]; the last entry counts the non-finite networks.
+def _hits(classes: Array, bound: BoundClassifier, weight: Array | None) -> Array:
+    """Hits of every class [Q H] in this block, [K + 1]; the last entry counts the non-finite networks.
 
     ``weight`` [Q, H]: hits that each network brings; None: one.
     """
     num_classes = bound.num_classes
     assert num_classes is not None  # only finite classifiers take this route
-    classes = jnp.where(finite, classes, num_classes).ravel()
     brought = None if weight is None else weight.ravel()
     if num_classes < MAX_COMPARED:
         inside = classes[None, :] == jnp.arange(num_classes + 1)[:, None]

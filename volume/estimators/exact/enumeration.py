@@ -135,6 +135,11 @@ class Blocks:
         between = Digits.of(entries(middle), max(1, most // heads.num_inner))
         bodies = Digits.of(rest, max(1, room // (heads.num_inner * between.num_inner)))
         self._parts = (bodies, between, heads)
+        # Which of the parts has a parameter, in the order of their entries.
+        self._entries = dict.fromkeys(body, 0)
+        for part, layer in ((1, middle), (2, head)):
+            of = [] if layer is None else [layer.weight, layer.bias]
+            self._entries |= {p: part for name in of for p in model.parameters if p.name == name}
         if weigh is not None:  # what it cannot do is said before anything is compiled
             traced = {p.name: jax.ShapeDtypeStruct((1, *p.shape), "float32") for p in body}
             jax.eval_shape(weigh.stabiliser_sizes, traced)
@@ -158,15 +163,34 @@ class Blocks:
 
     def dispatch(self, number: int, inputs: np.ndarray) -> Outcome:
         """Start step ``number`` on the device; what it gives may still be under way."""
-        start = number * self.blocks_per_step
         filled = -(-self.blocks_per_step // self.mesh.size) * self.mesh.size
-        index = np.minimum(start + np.arange(filled), self.num_blocks - 1)  # the tail repeats the last
+        blocks = number * self.blocks_per_step + np.arange(filled)
+        lead = self._lead(np.minimum(blocks, self.num_blocks - 1))  # the tail repeats the last
+        with jax.enable_x64(self._dtype == np.float64):
+            return block_step(self.grid, inputs, lead, self._inner)
+
+    def _lead(self, blocks: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Give the outer digits [S, .] of bodies, middle and heads of these blocks [S]."""
         lead = []
         for part in reversed(self._parts):  # heads change fastest
-            index, of_part = np.divmod(index, part.num_outer)
+            blocks, of_part = np.divmod(blocks, part.num_outer)
             lead.append(digits(part.outer, of_part).astype(self._dtype))
-        with jax.enable_x64(self._dtype == np.float64):
-            return block_step(self.grid, inputs, tuple(reversed(lead)), self._inner)
+        return tuple(reversed(lead))
+
+    def network(self, block: int, q: int, h: int) -> dict[str, np.ndarray]:
+        """Give the parameters of the network whose outcome stands in column (q, h) of a block."""
+        if self.grid.head is None:
+            q, h = h, 0  # what is many comes last
+        h, b = divmod(h, self._parts[1].num_inner)
+        entries = [
+            np.concatenate([outer[0], inner[at]])
+            for outer, inner, at in zip(self._lead(np.array([block])), self._inner, (q, b, h), strict=True)
+        ]
+        params = {}
+        for p, of in self._entries.items():
+            size = math.prod(p.shape)
+            params[p.name], entries[of] = entries[of][:size].reshape(p.shape), entries[of][size:]
+        return params
 
     def kept(self, number: int) -> int:
         """Count the blocks of this step that are not of the next, or repetitions."""

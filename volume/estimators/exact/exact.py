@@ -14,11 +14,13 @@ Shape letters: S blocks in a step, Q bodies, H heads, D networks, W 64-bit words
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 from jax import Array
 
@@ -28,11 +30,13 @@ from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
 from volume.estimators.exact.arithmetic import Arithmetic, examine, lattice_of
 from volume.estimators.exact.counters import DenseCounter, SortedCounter
+from volume.estimators.exact.enumeration import Blocks
 from volume.estimators.exact.parts import STREAM_VERSION, OpenSteps, counts_part, read_counts
 from volume.estimators.exact.paths import choose_path
 from volume.estimators.exact.question import Outcome, Question
 from volume.functions.tables import num_words
 from volume.models import Symmetry
+from volume.queries.compiled import DECIDED, check_networks, first_time, spread
 from volume.queries.computed import computed
 from volume.queries.query import Query
 from volume.queries.quotient import declared, weighs_draws
@@ -254,8 +258,34 @@ class ExactRun:
             "precision": self._method.precision,
         }
 
+    def _check(self, steps: Blocks, number: int, outcome: Outcome) -> None:
+        """Hold networks of a step to a plain evaluation; Miscompiled where one is decided otherwise."""
+        question, first = self._question, number * steps.blocks_per_step
+        result = np.asarray(outcome.result)[: steps.kept(number)]
+        shape = result.shape if question.numbered is not None else (*result.shape[:2], result.shape[3])
+        rows = np.unravel_index(spread(math.prod(shape), DECIDED), shape)
+        at = list(zip(*(part.tolist() for part in rows), strict=True))
+        if question.numbered is not None:
+            found = result[rows]
+            finite = found < question.numbered if not question.exact else np.ones(len(found), bool)
+            if question.table_bits:
+                found = (found.astype(np.uint64) << np.uint64(self._shift))[:, None]
+        else:
+            words = np.array([result[s, q, :, h] for s, q, h in at]).astype(np.uint64)
+            found = (words[:, ::2] << np.uint64(32)) | words[:, 1::2]
+            finite = np.asarray(outcome.finite)[rows] if outcome.finite.size else np.ones(len(found), bool)
+        networks = [steps.network(first + s, q, h) for s, q, h in at]
+        with jax.enable_x64(self._method.dtype == "float64"):
+            check_networks(
+                *(self._query.model, self._query.bound, self._inputs, networks, found, finite),
+                precision=self._method.precision,
+                remedy="give another block=",
+            )
+
     def _take(self, number: int, outcome: Outcome) -> None:
         size = self.steps.kept(number)
+        if isinstance(self.steps, Blocks) and first_time("exact", self.steps.grid):
+            self._check(self.steps, number, outcome)
         result = np.asarray(outcome.result)[:size]
         weight = self.steps.weight(number, outcome)
         weight = None if weight is None else weight[:size].ravel()

@@ -110,8 +110,8 @@ class BoundDivergence:
 
     def data(self, anchor: Mapping[str, Any], inputs: np.ndarray) -> dict[str, Any]:
         """What ``of`` reads beside the parameters, made of the anchor and the inputs [N, ...] in their dtype."""
-        cast = {name: jnp.asarray(value, inputs.dtype) for name, value in anchor.items()}
-        data: dict[str, Any] = {"inputs": jnp.asarray(inputs)}
+        cast = {name: np.asarray(value, inputs.dtype) for name, value in anchor.items()}
+        data: dict[str, Any] = {"inputs": np.asarray(inputs)}
         if self.function is not None:
             function_data = self.function.data
             data["given"] = (
@@ -121,7 +121,7 @@ class BoundDivergence:
             )
         if self.function is None or self.within is not None:
             outputs = jax.jit(self.model.apply)(cast, data["inputs"])
-            if not bool(jnp.all(jnp.isfinite(outputs))):
+            if not np.isfinite(np.asarray(outputs)).all():
                 raise ValueError(
                     "The anchor's outputs are not all finite on the domain, so nothing can be near it: check the "
                     "checkpoint, and the scale of the inputs."

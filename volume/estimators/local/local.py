@@ -31,6 +31,7 @@ from jax import Array
 from volume.common.choices import CHAINS, ESTIMATORS, PRECONDITIONERS, STARTS
 from volume.common.machine import check_room
 from volume.common.progress import Progress
+from volume.common.seeds import halves
 from volume.common.validation import check_arithmetic, check_choice, refuse_ignored
 from volume.errors import whole
 from volume.estimators.local.anchor import Anchor, by_name, row_of, second_moments
@@ -193,7 +194,7 @@ class LocalRun:
         self._copies = copies_of(query, params, prior.centre, prior.scale)
         thresholds = divergence.thresholds(cutoffs, len(inputs))
         ground = Ground(divergence, data, row, prior, cutoffs, thresholds, self._copies)
-        rays_key, splitting_key = jax.random.split(key)
+        rays_key, splitting_key = halves(key)
         self._divergence = divergence
         self.rays: RaysRun | None = None
         self.splitting: LocalSplitting | None = None

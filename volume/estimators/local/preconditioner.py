@@ -29,6 +29,7 @@ import numpy as np
 from jax import Array
 
 from volume.common.programs import program
+from volume.common.seeds import fold_in
 from volume.estimators.local.divergence import BoundDivergence
 from volume.samplers import Curvature, Preconditioner, Star, columns, diagonal, eigen, squares
 
@@ -108,9 +109,9 @@ class PreconditionerFit:
             self.curvature = Curvature(weights / max(float(weights.max()), np.finfo(float).tiny))
         self.weights: tuple[float, ...] = ()
         self._fitted = 0
-        self._points = jnp.zeros((0, offset.size), offset.dtype)
+        self._points: Any = np.zeros((0, offset.size), offset.dtype)
         self._columns: list[np.ndarray] = []
-        self._state: tuple[Array, Array] | None = None
+        self._state: tuple[Any, Any] | None = None
 
     @property
     def done(self) -> bool:
@@ -130,9 +131,9 @@ class PreconditionerFit:
         """From that state, of a pilot with the same arguments."""
         self.curvature, self.weights, self.evaluations, self._fitted = state[:4]
         if state.values is not None:
-            self._state = jnp.asarray(state.values), jnp.asarray(state.log_weight)
+            self._state = np.asarray(state.values), np.asarray(state.log_weight)
         if state.points is not None:
-            self._points = jnp.asarray(state.points)
+            self._points = np.asarray(state.points)
         self._columns = list(state.columns)
 
     @property
@@ -160,14 +161,14 @@ class PreconditionerFit:
     def star(self, weights: Sequence[float] | None = None) -> Star:
         """Rays as the curvature and the weights aim them."""
         ways = self.curvature.preconditioner(np.array(self.weights if weights is None else weights), self.offset.dtype)
-        lean = jnp.asarray(float(self._drift), self.offset.dtype)
+        lean = np.asarray(float(self._drift), self.offset.dtype)
         data = self._data
         return Star(data["anchor"], data["scale"], data["free"], self.offset, lean, ways)
 
     # --- the diagonal, step by step ---
 
     def _start_fit(self) -> None:
-        at, key = jnp.zeros_like(self.offset), jax.random.fold_in(self._key, 0)
+        at, key = np.zeros_like(self.offset), fold_in(self._key, 0)
         if self._bound.function is None:
             curvature = squares(Free(self._bound, root=True), at, self._data, key, self._shape, PROBES)
         else:
@@ -177,7 +178,8 @@ class PreconditionerFit:
         # Flat at the anchor need not be flat a step away; without a fit the anchor's is what was asked for.
         self.curvature = Curvature(curvature + (curvature.mean() if self._fit else 0.0))
         weight = self._balance(self._middle)
-        self._state = jnp.asarray(self.curvature.values, self.offset.dtype), jnp.asarray(math.log(weight))
+        dtype = self.offset.dtype
+        self._state = np.asarray(self.curvature.values, dtype), np.asarray(math.log(weight), dtype)
 
     def _step_fit(self) -> None:
         assert self._state is not None
@@ -188,9 +190,9 @@ class PreconditionerFit:
             self._data,
             self.offset,
             *self._state,
-            jnp.asarray(FORGET / 3 if late else FORGET, self.offset.dtype),
-            jnp.asarray(self._middle, self.offset.dtype),
-            jax.random.fold_in(self._key, 1 + self._fitted),
+            np.asarray(FORGET / 3 if late else FORGET, self.offset.dtype),
+            np.asarray(self._middle, self.offset.dtype),
+            fold_in(self._key, 1 + self._fitted),
             self._drift,
         )
         self._state = values, log_weight
@@ -214,11 +216,12 @@ class PreconditionerFit:
                 weight = self._balance(self._middle)
                 self._points = self._draws(self.star([weight]), 7, int(np.clip(POINTS_OF // dim, 2, 16)))
             else:
-                self._points = jnp.zeros((1, dim), self.offset.dtype)
+                self._points = np.zeros((1, dim), self.offset.dtype)
         size = min(COLUMNS, dim)
         first = len(self._columns) * size
-        numbers = jnp.minimum(jnp.arange(first, first + size), dim - 1)
-        rows = [np.asarray(columns(Free(self._bound), y, self._data, numbers, self._batch)) for y in self._points]
+        numbers = np.minimum(np.arange(first, first + size), dim - 1)
+        points = np.asarray(self._points)
+        rows = [np.asarray(columns(Free(self._bound), y, self._data, numbers, self._batch)) for y in points]
         self.evaluations += GRADIENT * size * len(rows)
         self._columns.append(np.mean(rows, axis=0))
         if first + size < dim:
@@ -231,7 +234,7 @@ class PreconditionerFit:
 
     def _draws(self, star: Star, number: int, count: int) -> Array:
         """Networks y [count, d] of the first way."""
-        key = jax.random.fold_in(jax.random.fold_in(self._key, 2**31 - 1), number)
+        key = fold_in(fold_in(self._key, 2**31 - 1), number)
         return _networks(star, jax.random.normal(key, (count, self.offset.size), self.offset.dtype))
 
     @property

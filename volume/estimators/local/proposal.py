@@ -31,6 +31,7 @@ from jax import Array
 from scipy import special
 
 from volume.common.programs import program
+from volume.common.seeds import fold_in, halves
 from volume.estimators.local.region_kernel import RegionKernel, Space
 from volume.estimators.smc.scheme import Scheme
 from volume.estimators.smc.step import draw
@@ -116,7 +117,7 @@ def curved_proposal(
     parameters = kernel.divergence.parameters
     size = kernel.divergence.num_parameters
     z = normals_of(kernel.prior, parameters, anchor)
-    key_median, key_draws = jax.random.split(key)
+    key_median, key_draws = halves(key)
     evaluations = 0
 
     def median(proposal: Proposal) -> float:
@@ -134,7 +135,7 @@ def curved_proposal(
         balanced = _balanced(curvature, z, median, breadth * cutoff, kernel.divergence.label)
         if balanced.beta == 0:
             break
-        x = np.asarray(jax.random.normal(jax.random.fold_in(key_draws, round_), (PAIRS, size), dtype), float)
+        x = np.asarray(jax.random.normal(fold_in(key_draws, round_), (PAIRS, size), dtype), float)
         at = balanced.centre + np.concatenate([x, -x]) @ balanced.root.T
     return replace(balanced, evaluations=evaluations)
 

@@ -17,10 +17,12 @@ import numpy as np
 from jax import Array
 
 from volume.common.progress import Progress
+from volume.common.seeds import halves
 from volume.estimators.local.copies import MAX_FLOATS, Copies
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.preconditioner import PreconditionerFit
 from volume.estimators.local.ray_parts import Met, RayParts, Shot, Tally
+from volume.queries.compiled import check, first_time, spread
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import RayPrior, Rays, Search, Star, log_masses, ray_directions, shoot
 
@@ -64,7 +66,7 @@ class RaysRun:
 
     def __init__(self, ground: Ground, setting: Setting, key: Array):
         self._ground, self._setting = ground, setting
-        pilot_key, self._key = jax.random.split(key)
+        pilot_key, self._key = halves(key)
         self._dtype = np.dtype(setting.dtype)
         free, prior = ground.prior.free, ground.prior
         self._dim = len(free)
@@ -87,16 +89,16 @@ class RaysRun:
         )
         scale = prior.scale[free]
         data = {
-            "anchor": jnp.asarray(ground.anchor, self._dtype),
-            "free": jnp.asarray(free),
-            "scale": jnp.asarray(scale, self._dtype),
+            "anchor": np.asarray(ground.anchor, self._dtype),
+            "free": np.asarray(free),
+            "scale": np.asarray(scale, self._dtype),
             "of": ground.data,
         }
         offset = (ground.anchor - prior.centre)[free] / scale
         self._fit = PreconditionerFit(
             ground.divergence,
             data,
-            jnp.asarray(offset, self._dtype),
+            np.asarray(offset, self._dtype),
             kind=setting.preconditioner,
             weights=None if setting.given is None else setting.given[free] * scale**2,
             fit=setting.fit,
@@ -236,6 +238,8 @@ class RaysRun:
         shape = (size, len(ground.cutoffs))
         rays = self._fire(star, numbers, np.zeros(shape), np.full(shape, np.inf))
         fired.append(rays)
+        if first_time("rays", ground.divergence):
+            self._check(star, rays, numbers)
         low, high, came_back = rays.low.copy(), rays.high.copy(), np.zeros(shape, bool)
         for _ in range(ROUNDS):
             again = np.flatnonzero(np.isfinite(rays.bad).any(axis=1))
@@ -264,7 +268,7 @@ class RaysRun:
         log_cut = None
         if self._cell is not None:
             full = np.zeros((keep, ground.anchor.size))
-            v = ray_directions(star, self._key, jnp.asarray(numbers[:keep]), normal=ground.prior.normal)
+            v = ray_directions(star, self._key, np.asarray(numbers[:keep]), normal=ground.prior.normal)
             full[:, ground.prior.free] = v
             exits = self._cell.exits(full, rays.low[:, -1])
             tally = tally._replace(left=int(np.isfinite(exits).sum()))
@@ -282,15 +286,43 @@ class RaysRun:
             ground.data,
             star,
             self._key,
-            jnp.asarray(numbers),
-            jnp.asarray(ground.thresholds, dtype),
-            jnp.asarray(low, dtype),
-            jnp.asarray(high, dtype),
+            np.asarray(numbers),
+            np.asarray(ground.thresholds, dtype),
+            np.asarray(low, dtype),
+            np.asarray(high, dtype),
             normal=ground.prior.normal,
             search=self._search,
             batch=self._batch,
         )
         return Rays(*(np.array(part) for part in rays))
+
+    def _check(self, star: Star, rays: Rays, numbers: np.ndarray) -> None:
+        """Hold radii to a plain evaluation of the divergence there: within the threshold at the inner end of the
+        bracket, beyond it at the outer one. Miscompiled where it says otherwise."""
+        ground, rows = self._ground, spread(len(numbers))
+        asked = numbers if self._cell is not None else numbers[rows]  # where all are asked for later, by one program
+        v = np.asarray(ray_directions(star, self._key, np.asarray(asked), normal=ground.prior.normal))
+        v = v[rows] if self._cell is not None else v
+        cases, bounds = list[tuple[np.ndarray, Any]](), list[tuple[float, float]]()
+        for row, direction in zip(rows, v, strict=True):
+            step = np.zeros(ground.anchor.size, self._dtype)
+            step[np.asarray(star.free)] = np.asarray(star.scale) * direction
+            for k in {0, len(ground.cutoffs) - 1}:
+                low, high, threshold = rays.low[row, k], rays.high[row, k], ground.thresholds[k].astype(self._dtype)
+                cases.append((np.asarray(star.anchor) + low * step, ground.data))
+                bounds.append((-math.inf, threshold))
+                if low < high < rays.end[row]:
+                    cases.append((np.asarray(star.anchor) + high * step, ground.data))
+                    bounds.append((threshold, math.inf))
+
+        def divergence(theta: Array, data: Any) -> Array:
+            value = ground.divergence(theta, data)
+            return jnp.where(jnp.isnan(value), jnp.inf, value)  # NaN is outside
+
+        precision = str(jax.config.jax_default_matmul_precision)
+        remedy = "give another number of rays, or estimator='splitting'"
+        lows, highs = zip(*bounds, strict=True)
+        check("divergences", divergence, cases, lows, highs, precision=precision, remedy=remedy)
 
     def _met(self, rays: Rays, came_back: np.ndarray) -> Tally:
         ended = rays.low >= rays.end[:, None]

@@ -36,6 +36,7 @@ from scipy import special
 from volume.common.choices import CHAINS, STARTS
 from volume.common.logs import LN10, finite
 from volume.common.progress import Progress
+from volume.common.seeds import fold_in
 from volume.common.validation import check_choice
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.group import DRIFT_ROUNDS
@@ -177,7 +178,7 @@ class LocalSplitting:
         self._refits, self.settled = 0, False  # whether proposals fitted to states no longer grow
         self._fresh = True  # whether the pilot began from the present proposal
         self.pilot_evaluations = 0  # of proposals too
-        self._store, run_key = SplittingParts(), jax.random.fold_in(key, RUN)
+        self._store, run_key = SplittingParts(), fold_in(key, RUN)
         self.replicates = RegionReplicates(
             self.scheme, run_key, replicates, len(self.cutoffs), self._dtype.itemsize, self._store
         )
@@ -234,7 +235,7 @@ class LocalSplitting:
                 self._anchor,
                 self.thresholds[0],
                 self._breadth,
-                jax.random.fold_in(self._key, COVER),
+                fold_in(self._key, COVER),
                 self._dtype,
             )
         self.pilot_evaluations += self.proposal.evaluations
@@ -242,7 +243,7 @@ class LocalSplitting:
 
     def _pilot_of(self, proposal: Proposal) -> LocalPilot:
         space = space_of(proposal, self._data, self._anchor, self._dtype)
-        key = jax.random.fold_in(jax.random.fold_in(self._key, PILOT), self._refits)
+        key = fold_in(fold_in(self._key, PILOT), self._refits)
         kind = LevelPilot if self.chain == "levels" else partial(TemperedPilot, beta=proposal.beta)
         return kind(self.scheme, space, self.thresholds, key, self._floor, weighted=proposal.beta > 0)
 

@@ -17,9 +17,10 @@ import jax
 import numpy as np
 from jax import Array
 
+from volume.common.seeds import fold_in
 from volume.estimators.smc.kernel import Kernel
 from volume.estimators.smc.scheme import Scheme
-from volume.estimators.smc.step import State, advance, count_nonfinite, draw
+from volume.estimators.smc.step import State, advance, check_particles, count_nonfinite, draw
 from volume.samplers import replicated
 
 
@@ -58,7 +59,7 @@ class Group:
         stages: Sequence[Any],
     ):
         self.numbers, self.size = list(numbers), len(numbers)
-        self._keys = jax.vmap(lambda number: jax.random.fold_in(key, number))(np.array(numbers))
+        self._keys = fold_in(key, np.array(numbers))
         self.scheme, self.stages = scheme, stages
         self._data, self._dtype = data, np.dtype(dtype)
         self.at = 0  # levels done
@@ -119,6 +120,7 @@ class Group:
         cast = stage.cast(self._dtype)
         state, info = advance(scheme, self._level_keys(number), self._state, self._data, cast)
         factor = np.asarray(info.factor, float)
+        self._check(scheme, state, factor, cast)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_total = self.log_total + np.log(factor) - float(cast.log_scale)
             relative = np.asarray(info.weight_square, float) / factor**2 - 1
@@ -127,6 +129,14 @@ class Group:
         self.lasted = self.lasted + self._alive
         self.moved.append(np.asarray(info.moved, float))
         return state, log_total, self.variance + relative / scheme.num_particles
+
+    def _check(self, scheme: Scheme[Kernel], state: State, factor: np.ndarray, stage: Any) -> None:
+        """Hold particles of replicates that have reached the next level to it."""
+        alive = np.flatnonzero(factor > 0)
+        if stage.next_level > -math.inf and len(alive):
+            level = np.full((len(alive), scheme.num_particles), stage.next_level)
+            z = jax.tree.map(lambda leaf: np.asarray(leaf)[alive], state.z)
+            check_particles(scheme, "advance", z, self._data, level, np.full_like(level, np.inf))
 
     @property
     def _alive(self) -> np.ndarray:
@@ -141,4 +151,4 @@ class Group:
         return np.array(self.moved).reshape(-1, self.size)[: self.lasted[i], i]
 
     def _level_keys(self, number: int) -> Array:
-        return jax.vmap(lambda key: jax.random.fold_in(key, number))(self._keys)
+        return fold_in(self._keys, number)

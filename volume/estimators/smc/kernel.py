@@ -95,6 +95,11 @@ class Kernel(Protocol):
         """See step ``number``, counted from 0, of a chain from the state z, for conditional runs."""
         ...
 
+    def plain_score(self, z: Any, data: Any) -> Array:
+        """Compute the score of a particle from its network alone, as `Move.score` begins: what moves say is held to
+        it (volume.queries.compiled)."""
+        ...
+
     def stay(self, level: float, step: Any) -> Any:
         """Make the `Stage` whose moves of this step stay at ``level``."""
         ...

@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 import numpy as np
 from jax import Array
 
+from volume.common.seeds import alone, fold_in, halves
 from volume.estimators.smc.kernel import Kernel
 from volume.estimators.smc.scheme import Scheme
-from volume.estimators.smc.step import Probe, advance, count_nonfinite, draw, fresh_state, probe
+from volume.estimators.smc.step import Probe, advance, check_particles, count_nonfinite, draw, fresh_state, probe
 
 SHARE_ABOVE = 0.2  # of the states that go on to the next level
 MAX_STALLED = 6  # probes in a row that see no score above the level
@@ -123,6 +123,8 @@ class Pilot:
         stage = self._stay().cast(self._dtype)
         seen = probe(self.scheme, self._next_key(), self._z, self.data, stage)
         self._z = seen.z
+        last = np.asarray(seen.score)[:, :, -1]
+        check_particles(self.scheme, "probe", seen.z, self.data, last.reshape(*last.shape[:2], -1)[..., 0])
         self.evaluations += self.scheme.cost
         return seen
 
@@ -156,7 +158,7 @@ class Pilot:
         cast = stage.cast(self._dtype)
         state, info = advance(self.scheme, self._next_key(), fresh_state(self._z), self.data, cast)
         self.evaluations += self.scheme.cost
-        factor = float(info.factor[0])
+        factor = float(np.asarray(info.factor)[0])
         if not factor > 0:
             return False
         self.stages.append(stage)
@@ -186,10 +188,10 @@ class Pilot:
     def _give_up(self, problem: str) -> None:
         self.given_up += 1
         if self.given_up < self.tries:
-            self._begin(jax.random.fold_in(self._first_key, self.given_up))
+            self._begin(fold_in(self._first_key, self.given_up))
         else:
             self.problem, self.done = problem, True
 
     def _next_key(self) -> Array:
-        self._key, key = jax.random.split(self._key)
-        return key[None]
+        self._key, key = halves(self._key)
+        return alone(key)

@@ -68,11 +68,13 @@ def over_particles(scheme: Scheme[Kernel], function, *arrays):
     num = np.clip(batches - each * np.arange(devices), 0, each)  # of every device
 
     def local(num: Array, flat):
+        together = jax.jit(jax.vmap(function), inline=True)  # traced once, for its shapes and in the loop
+
         def batch(i: Array, found):
-            one = jax.vmap(function)(*jax.tree.map(lambda leaf: leaf[i], flat))
+            one = together(*jax.tree.map(lambda leaf: leaf[i], flat))
             return jax.tree.map(lambda all_, new: jax.lax.dynamic_update_index_in_dim(all_, new, i, 0), found, one)
 
-        shapes = jax.eval_shape(jax.vmap(function), *jax.tree.map(lambda leaf: leaf[0], flat))
+        shapes = jax.eval_shape(together, *jax.tree.map(lambda leaf: leaf[0], flat))
         empty = jax.tree.map(lambda leaf: jnp.zeros((each, *leaf.shape), leaf.dtype), shapes)
         # A loop of known length 1 would be dissolved, and its arithmetic fused and rounded in another way.
         return jax.lax.fori_loop(0, jax.lax.optimization_barrier(num)[0], batch, empty)

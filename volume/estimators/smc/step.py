@@ -29,6 +29,7 @@ from volume.common.programs import program
 from volume.estimators.smc.kernel import Kernel, Move
 from volume.estimators.smc.resampling import resample
 from volume.estimators.smc.scheme import Scheme, over_particles
+from volume.queries.compiled import check, first_time, spread
 
 
 class State(NamedTuple):
@@ -104,7 +105,7 @@ def draw(scheme: Scheme[Kernel], keys: Array, data: Any) -> tuple[State, Array]:
 def fresh_state(z: Any) -> State:
     """Make the state of particles z [R, N, ...] that are all alive and come from nowhere."""
     num, size = jax.tree.leaves(z)[0].shape[:2]
-    return State(z, jnp.broadcast_to(jnp.arange(size), (num, size)), jnp.ones(num, bool))
+    return State(z, np.broadcast_to(np.arange(size), (num, size)), np.ones(num, bool))
 
 
 @program(static_argnames="scheme")
@@ -185,6 +186,38 @@ def walk(
 
     keys = jax.vmap(lambda key: jax.random.split(key, scheme.num_particles))(keys)
     return over_particles(scheme, chain, keys, z)
+
+
+def check_particles(
+    scheme: Scheme[Kernel], program: str, z: Any, data: Any, low: np.ndarray, high: np.ndarray | None = None
+) -> None:
+    """Hold the scores of some particles that ``program`` gave to a plain evaluation, once a run for each scheme.
+
+    Args:
+        scheme: of the particles.
+        program: which compiled step they come from.
+        z: particles [R, N, ...], those of all replicates.
+        data: arrays that the kernel reads.
+        low: their scores [R, N]; with ``high``, what these are not below.
+        high: what they are not above, [R, N].
+
+    Raises:
+        Miscompiled: a particle's score is another one.
+    """
+    if not first_time(program, scheme, low.shape):
+        return
+    rows = np.divmod(spread(low.size), scheme.num_particles)
+    z = jax.tree.map(np.asarray, z)
+    cases = [(jax.tree.map(lambda leaf, r=r, n=n: leaf[r, n], z), data) for r, n in zip(*rows, strict=True)]
+    check(
+        "scores",
+        scheme.kernel.plain_score,
+        cases,
+        list(low[rows]),
+        None if high is None else list(high[rows]),
+        precision=scheme.precision,
+        remedy="give another number of particles or moves",
+    )
 
 
 def count_nonfinite(score: Array) -> np.ndarray:

@@ -23,7 +23,7 @@ from volume.common.interrupts import stoppable
 from volume.common.jax_settings import fixed_settings
 from volume.common.logs import volume_text
 from volume.common.progress import Progress
-from volume.common.seeds import to_key
+from volume.common.seeds import fold_in, to_key
 from volume.estimation import estimate
 from volume.estimators.smc.conditional import conditional_runs
 from volume.estimators.splitting.splitting import Splitting, SplittingRun
@@ -72,17 +72,17 @@ def bracket(
         raise TypeError(f"bracket runs Splitting in both directions; got {method!r}.")
     query.require_prior_mass("bracket")
     key, record = to_key(seed)
-    z = _checked(query, draw, method.dtype, jax.random.fold_in(key, DRAW))
+    z = _checked(query, draw, method.dtype, fold_in(key, DRAW))
     label = class_of(query, z, method.dtype, method.precision)
     climb = replace(method, labels=(label,), resolve=False)
     runs: list[SplittingRun] = []
-    report = estimate(query, _Kept(climb, runs), seed=jax.random.fold_in(key, FORWARD), level=level, progress=progress)
+    report = estimate(query, _Kept(climb, runs), seed=fold_in(key, FORWARD), level=level, progress=progress)
     run = runs[0].class_runs[0]
     entry = report.entries[0]
     assert isinstance(entry, ReplicatedVolume)
     if run.problem:
         return replace(report, seed=record)
-    back = jax.random.fold_in(key, REVERSE)
+    back = fold_in(key, REVERSE)
     with jax.enable_x64(method.dtype == "float64"):
         logs = conditional_runs(run.scheme, run.stages, z, run.data, run.data.inputs.dtype, back, method.replicates)
     upper = min(0.0, replicates.reverse_upper_bound(-logs, 1 - level))

@@ -17,6 +17,7 @@ from jax import Array
 
 from volume.classifiers.base import BoundClassifier
 from volume.common.logs import LN10
+from volume.common.seeds import fold_in
 from volume.estimators.smc.pilot import Pilot
 from volume.estimators.smc.replicates import together
 from volume.estimators.splitting.group import table_shares
@@ -79,7 +80,7 @@ class ClassRun:
         self._target_error, self._x64 = target_error, dtype == "float64"
         self.on_trial, self._trials = target_error is not None, 0  # still to do; done
         alone = make_scheme(self._score, particles, 1)
-        self.pilot = Pilot(alone, self.data, inputs.dtype, jax.random.fold_in(key, PILOT), floor, pilots)
+        self.pilot = Pilot(alone, self.data, inputs.dtype, fold_in(key, PILOT), floor, pilots)
         self._store = ClassParts(number)
         scheme = make_scheme(self._score, particles, together(replicates))
         self.replicates = ClassReplicates(scheme, self.data, replicates, self._store, inputs, score.rows)
@@ -170,7 +171,7 @@ class ClassRun:
         if not self.pilot.done or self.problem:
             return
         phase = Phase(self._trials if self.on_trial else None, fingerprint(self.stages, self.scheme))
-        key = jax.random.fold_in(self._key, TRIAL if self.on_trial else RUN)
+        key = fold_in(self._key, TRIAL if self.on_trial else RUN)
         self.replicates.start(phase, self.stages, key, self._share, self.split)
         self._settle()
 
@@ -199,7 +200,7 @@ class ClassRun:
             replicates.scheme = self._make_scheme(self._score, num, together(replicates.num))
         self.on_trial, self._trials = again, self._trials + 1
         if again:  # draws of its own for the next trial; no other key is folded with a number this large
-            self._key = jax.random.fold_in(self._key, num)
+            self._key = fold_in(self._key, num)
         self._begin()
 
     # --- checkpoints ---

@@ -115,6 +115,15 @@ class LineKernel:
         rows = self.lines.rows(inputs)[score.positions[scored]] * signs
         return Space(rows, directions(rows))
 
+    def plain_score(self, z: Params, data: Data) -> Array:
+        """The smallest margin, from the network's outputs."""
+        score, scored = data.fill(self.score), _scored(self.score)
+        assert isinstance(score, Right)
+        outputs = self.model.apply(self.prior.transform(z, self.model.parameters), data.inputs)
+        signs = 2 * jnp.asarray(score.labels)[scored] - 1
+        margin = jnp.min(outputs[:, 0][score.positions[scored]] * signs)
+        return jnp.where(margin > 0, jnp.inf, margin)
+
     def stay(self, level: float, step: tuple[float, float]) -> Stage:
         """Stay at the level."""
         return Stage(level, math.inf, *step)

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax import Array
 
 from volume.classifiers.base import MAX_DEVICE_CLASSES, OUTSIDE, BoundClassifier, Conditional
 from volume.common.logs import LN10
 from volume.common.progress import Progress
+from volume.common.seeds import fold_in
 from volume.common.validation import check_arithmetic
 from volume.errors import whole
 from volume.estimators.smc.scheme import MAX_MOVES, MAX_PARTICLES, MAX_POINTS, MAX_REPLICATES, check_particles
@@ -208,7 +208,7 @@ class SplittingRun:
             score=score.seen(self._seen),
             inputs=self._inputs,
             split=split,
-            key=jax.random.fold_in(self._key, number),
+            key=fold_in(self._key, number),
             replicates=method.replicates,
             particles=method.particles,
             target_error=None if method.target_error is None else method.target_error * LN10,

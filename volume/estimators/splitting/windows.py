@@ -93,6 +93,11 @@ class WindowKernel:
         """Windows need nothing but the arrays."""
         return Space(data.fill(self.score), data.inputs)
 
+    def plain_score(self, z: Params, data: Data) -> Array:
+        """The importance function of the network's outputs."""
+        outputs = self.model.apply(self.prior.transform(z, self.model.parameters), data.inputs)
+        return data.fill(self.score)(outputs[:, 0] if self.model.num_outputs == 1 else outputs)
+
     def stay(self, level: float, step: tuple[float, float]) -> Stage:
         """Stay at the level."""
         return Stage(level, math.inf, *step)

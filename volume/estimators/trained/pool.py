@@ -17,6 +17,7 @@ from jax import Array
 from volume.classifiers.base import BoundClassifier
 from volume.common.programs import program
 from volume.estimators.direct.step import decide, pack_words
+from volume.queries.compiled import DECIDED, check_networks, first_time, spread
 from volume.samplers import Data, Networks, SlotStatus, Training, empty_pool, fill_pool, reorder_pool, train_pool
 
 ROUNDINGS = 4.0  # an output this many roundings from a tie may be decided otherwise elsewhere, as in Direct
@@ -172,4 +173,29 @@ class Pool:
         )
         landed = np.asarray(done.landed)
         self._free |= landed
+        if landed.any() and first_time("trained", self._plan):
+            self._check(np.flatnonzero(landed), done)
         return Landed(*(np.asarray(leaf)[landed] for leaf in done))  # type: ignore[arg-type]
+
+    def _check(self, landed: np.ndarray, done: Landed) -> None:
+        """Hold networks that have landed to a plain evaluation; Miscompiled where one is decided otherwise."""
+        assert self._state is not None
+        plan, at = self._plan, landed[spread(len(landed), DECIDED)]
+        params = {name: np.asarray(value) for name, value in self._state.params.items()}
+        flat = {name: value.reshape(plan.slots, *value.shape[2:]) for name, value in params.items()}
+        result = np.asarray(done.result)[at]
+        if plan.bound.route == "table":
+            words = result.astype(np.uint64)
+            result = (words[:, ::2] << np.uint64(32)) | words[:, 1::2]
+        else:
+            result = result[:, 0]
+        check_networks(
+            plan.training.model,
+            plan.bound,
+            np.asarray(self._domain.inputs),
+            [{name: value[slot] for name, value in flat.items()} for slot in at],
+            result,
+            np.asarray(done.finite)[at],
+            precision=plan.precision,
+            remedy="give another pool=",
+        )
