@@ -56,18 +56,15 @@ def nngp_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> 
     array = as_inputs(inputs, "The inputs")
     if array.shape[1:] != model.input_shape:
         raise ValueError(f"The model takes inputs of shape {model.input_shape}; got {array.shape[1:]}.")
-    layers = model.num_layers if isinstance(model, MLP) else 1
     activation = model.activation if isinstance(model, MLP) else "linear"
     if activation not in EXPECTATIONS:
         raise ValueError(unknown("activation with a kernel", activation, EXPECTATIONS))
     prior, array = _in_range(model, prior, array)
     kernel = array @ array.T / array.shape[1]
-    for layer in range(layers):
+    for layer, (weight, bias) in enumerate(layers(model, prior)):
         if layer:
             kernel = EXPECTATIONS[activation](kernel)
-        kernel = _at(prior.weight_std, layer) ** 2 * kernel
-        if model.bias:
-            kernel = kernel + _at(prior.bias_std, layer) ** 2
+        kernel = weight**2 * kernel + bias**2
         kernel = (kernel + kernel.T) / 2
     return kernel
 
@@ -88,6 +85,12 @@ def _in_range(model: MLP | Perceptron, prior: Gaussian, array: np.ndarray) -> tu
     moved = rescaled(prior, model.parameters, found.powers)
     assert isinstance(moved, Gaussian)  # one weight and one bias a layer
     return moved, np.ldexp(array, found.row_powers[:, None])
+
+
+def layers(model: MLP | Perceptron, prior: Gaussian) -> list[tuple[float, float]]:
+    """Give the standard deviations of weights, before they are divided by fan-in, and biases, layer by layer."""
+    count = model.num_layers if isinstance(model, MLP) else 1
+    return [(_at(prior.weight_std, layer), _at(prior.bias_std, layer) if model.bias else 0.0) for layer in range(count)]
 
 
 def _at(setting: float | tuple[float, ...] | object, layer: int) -> float:
@@ -133,32 +136,45 @@ def _sine(kernel: np.ndarray) -> np.ndarray:
     return (np.exp(-np.maximum(total - 2 * kernel, 0) / 2) - np.exp(-np.maximum(total + 2 * kernel, 0) / 2)) / 2
 
 
-def _series(phi: Callable[[np.ndarray], np.ndarray], odd: bool) -> Callable[[np.ndarray], np.ndarray]:
-    def expectation(kernel: np.ndarray) -> np.ndarray:
-        """sum_k c_k(u) c_k(v) correlation^k, c_k = E[phi(std Z) He_k(Z)] / sqrt(k!) (Mehler's formula).
+SERIES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], bool]] = {
+    "tanh": (np.tanh, True),
+    "gelu": (lambda a: a * ndtr(a), False),
+}
+"""Activations without a closed form, and whether they are odd."""
 
-        What M terms leave of E[phi^2] is put at the power M (M + 1 for odd phi): the diagonal is then exact, and the
-        matrix stays positive semidefinite.
-        """
+
+def hermite_coefficients(activation: str, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give c_k = E[phi(std Z) He_k(Z)] / sqrt(k!) [M, N] for each std [N], and the root of what they leave [N].
+
+    What M terms leave of E[phi^2] is put at the power M (M + 1 for odd phi): the diagonal is then exact, and the matrix
+    stays positive semidefinite.
+    """
+    phi = SERIES[activation][0]
+    step = _GRID[1] - _GRID[0]
+    density = np.exp(-0.5 * _GRID**2) / np.sqrt(2 * np.pi) * step
+    # He_k sqrt(density) / sqrt(k!) is bounded, He_k is not.
+    root = np.sqrt(density)
+    weighted = phi(std[:, None] * _GRID) * root  # [N, grid]
+    before, polynomial = np.zeros_like(root), root
+    coefficients = np.empty((_TERMS, len(std)))
+    left = np.sum(weighted**2, axis=1)
+    for k in range(_TERMS):
+        coefficients[k] = weighted @ polynomial
+        left = left - coefficients[k] ** 2
+        before, polynomial = polynomial, (_GRID * polynomial - np.sqrt(k) * before) / np.sqrt(k + 1)
+    return coefficients, np.sqrt(np.maximum(left, 0.0))
+
+
+def _series(activation: str) -> Callable[[np.ndarray], np.ndarray]:
+    def expectation(kernel: np.ndarray) -> np.ndarray:
+        """sum_k c_k(u) c_k(v) correlation^k (Mehler's formula)."""
         std, correlation = _scales(kernel)
-        step = _GRID[1] - _GRID[0]
-        density = np.exp(-0.5 * _GRID**2) / np.sqrt(2 * np.pi) * step
-        values = phi(std[:, None] * _GRID)  # [N, grid]
-        # He_k sqrt(density) / sqrt(k!) is bounded, He_k is not.
-        root = np.sqrt(density)
-        weighted = values * root
-        before, polynomial = np.zeros_like(root), root
-        result = np.zeros_like(kernel)
-        power = np.ones_like(kernel)
-        left = np.sum(weighted**2, axis=1)
-        for k in range(_TERMS):
-            coefficient = weighted @ polynomial
+        coefficients, rest = hermite_coefficients(activation, std)
+        result, power = np.zeros_like(kernel), np.ones_like(kernel)
+        for coefficient in coefficients:
             result += np.outer(coefficient, coefficient) * power
-            left = left - coefficient**2
-            before, polynomial = polynomial, (_GRID * polynomial - np.sqrt(k) * before) / np.sqrt(k + 1)
             power = power * correlation
-        rest = np.sqrt(np.maximum(left, 0.0))
-        return result + np.outer(rest, rest) * (power * correlation if odd else power)
+        return result + np.outer(rest, rest) * (power * correlation if SERIES[activation][1] else power)
 
     return expectation
 
@@ -169,7 +185,7 @@ EXPECTATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "erf": _erf,
     "sign": _sign,
     "sine": _sine,
-    "tanh": _series(np.tanh, odd=True),
-    "gelu": _series(lambda a: a * ndtr(a), odd=False),
+    "tanh": _series("tanh"),
+    "gelu": _series("gelu"),
 }
 """E[phi(u) phi(v)] for every pair of a centred Gaussian with covariance [N, N]."""

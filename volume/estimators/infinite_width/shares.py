@@ -78,6 +78,8 @@ def wide_shares(
     none = np.zeros(bound.num_inside, np.int64)
     if total.log_probability == -math.inf:
         return WideShares(total, none, 0, " ".join(total.notes))
+    if total.relative_error == math.inf or (total.num_draws and total.jitter != JITTER):
+        return WideShares(total, none, 0, f"draws would need a jitter of {JITTER:g}, which decides here")
     rate = total.log_probability - total.log_bound
     if not math.isfinite(rate) or rate < math.log(20 / most_tried):
         reason = f"of {most_tried:,} draws of the limit fewer than 20 would be kept"
