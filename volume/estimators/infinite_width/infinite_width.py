@@ -1,24 +1,25 @@
 """The volume of one class in the limit of infinitely wide hidden layers.
 
 Quantity: P(signs of a Gaussian process at the labelled inputs), the process being the wide limit of the query's
-network under its prior (nngp.py). Estimator and interval: orthant.py.
+network under its prior (nngp.py). Estimator and interval: orthant.py. The correlations are known to within rounding,
+and jitter blurs them; what both can move the answer by is part of its error, and where that would be much the answer
+is computed again in more digits (precise.py), or only an upper limit is given.
 
-Shape letters: N inputs of the domain, m labelled inputs.
+Shape letters: N inputs of the domain, m labelled inputs, d of their outputs that vary and are no multiples of others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri_exp
 
 from volume.common.validation import check_level
-from volume.estimators.infinite_width.nngp import nngp_kernel
 from volume.estimators.infinite_width.orthant import (
     OrthantEstimate,
     at_most,
@@ -28,17 +29,18 @@ from volume.estimators.infinite_width.orthant import (
     log_orthant,
     shared_out,
 )
-from volume.estimators.infinite_width.precise import LARGEST, Kernel, cholesky, correlations, opposed, precise_kernel
-from volume.estimators.infinite_width.tilting import Problem, factored, order, saddle
+from volume.estimators.infinite_width.outputs import Outputs
+from volume.estimators.infinite_width.precise import cholesky, opposed
+from volume.estimators.infinite_width.tilting import Problem, factored, order, rounding, saddle
 from volume.queries.query import Query
 
-_RANK = 1e-13  # eigenvalues of an m x m correlation matrix below m times this are rounding
+_RANK = 1e-13  # eigenvalues of a d x d correlation matrix below d times this are rounding
 _MARGIN = 1e-7  # of linear programming's feasibility, in standard deviations of an output
-_RANGE = 1e-200, 1e200  # of variances whose products and roots are safe in double precision
-_THIN = 1e4  # times the jitter: an eigenvalue above it is not moved by the jitter
-_NOISE = 6.0  # standard deviations of the jitter's noise that limits allow for: more has probability 1e-9 an output
-_SENSITIVE = 0.05  # nats by which that noise may move the probability before the jitter is said to decide
-_FINER = (0.0, 1e-20, 1e-26, 1e-32)  # jitters in a hundred digits; without any unless outputs are dependent
+_FINE = 1e-3  # nats that rounding and jitter may move an answer by before another is looked for
+_COARSE = 0.03  # nats beyond which it is none
+_RARE = 30.0  # nats: noise rarer than the class by this is left out
+_NOISE = 6.0  # standard deviations of noise that upper limits allow for: more has probability 1e-9 an output
+_FINER = (1e-20, 1e-26, 1e-32)  # jitters in two hundred digits
 
 
 def infinite_width(
@@ -67,8 +69,9 @@ def infinite_width(
     Returns:
         The log probability with its interval. Inputs whose output is exactly 0 tie, and a tie is class 0: a 0 there
         costs nothing. A class that no function of the limit is in has log probability -inf, and a note that says why.
-        Where the jitter would decide the answer is computed without it in a hundred digits, and ``jitter`` is what was
-        used; where that fails there is an upper limit alone, and ``resolved`` is False.
+        What jitter and rounding can move the answer by is in its relative error. Where that would be much the answer
+        is computed in two hundred digits, and ``jitter`` is what was used; where that fails there is an upper limit
+        alone, and ``resolved`` is False.
 
     Raises:
         TypeError: no query, or a model or prior without a known limit.
@@ -79,129 +82,189 @@ def infinite_width(
         raise TypeError(f"query={query!r} is not a query: make one with volume.Query(model, prior, ...).")
     check_jitter(jitter)
     positions, labels = labelled(query, label)
-    draws, rng = shared_out(samples, replicates), generator(seed)
+    draws = shared_out(samples, replicates)
+    generator(seed)
     check_level(level)
     m = len(positions)
-    kernel = _Kernel(query, positions)
-    if labels[kernel.still].any():
-        i = positions[np.argmax(kernel.still & (labels == 1))]
+    outputs = Outputs(query, positions)
+    still, first = outputs.still, outputs.first
+    if labels[still].any():
+        i = positions[np.argmax(still & (labels == 1))]
         return exact(
             -math.inf,
             level,
             m,
             f"The output at input {i} is always 0, a tie, which is class 0: no network gives 1 there.",
         )
-    labels = labels[~kernel.still]
-    if not len(labels):
+    if still.all():
         return exact(0.0, level, m, "The output at every labelled input is always 0, a tie, which is class 0.")
     signs = 2 * labels - 1
-    values, vectors = np.linalg.eigh(kernel.correlation)
+    against = ~still & (signs * outputs.side != signs[first])
+    if against.any():
+        i = int(np.argmax(against))
+        pair = f"those at inputs {positions[first[i]]} and {positions[i]} are multiples of one another"
+        return exact(
+            -math.inf, level, m, f"No function of the limit has these labels: its outputs are dependent, {pair}."
+        )
+    signs = signs[outputs.chosen]
+    values, vectors = np.linalg.eigh(outputs.correlation)
     varies = values > _RANK * len(values)
     notes: tuple[str, ...] = ()
-    ruled_out = False
     if not varies.all():
-        against = _separation(vectors[:, varies] * np.sqrt(values[varies]), signs)
-        if len(against) and opposed(kernel.precise(against, signs)):
+        some = _separation(vectors[:, varies] * np.sqrt(values[varies]), signs)
+        matrix = outputs.precise(some, signs) if len(some) else None
+        if matrix is not None and opposed(matrix):
             return exact(-math.inf, level, m, "No function of the limit has these labels: its outputs are dependent.")
-        ruled_out = len(against) > 0
         notes = (f"The outputs have rank {varies.sum()} of {len(values)}: without jitter the kernel has no factor.",)
-    thin = values[0] < _THIN * jitter or not varies.all()
-    bound = math.inf
-    if thin:
-        flipped = (kernel.correlation * np.outer(signs, signs) + jitter * np.eye(len(signs))) / (1 + jitter)
-        if jitter:
-            zero, free = np.zeros(len(signs)), np.full(len(signs), np.inf)
-            bound, decides = _sensitivity(lambda shift: order(flipped, zero + shift, free), jitter, ruled_out)
-        else:
-            decides = True
-        if decides:
-            return _in_a_hundred_digits(kernel, signs, m, jitter, bound, draws, rng, level)
-    estimate = log_orthant(
-        kernel.correlation + jitter * np.eye(len(signs)),
-        signs,
-        samples=samples,
-        replicates=replicates,
-        seed=seed,
-        level=level,
-    )
-    return replace(estimate, num_variables=m, jitter=float(jitter), notes=(*notes, *estimate.notes))
+    class_ = _Class(outputs, signs, values[0], draws, samples, seed, level)
+    best: _Answer | None = None
+    for answer in class_.answers(float(jitter)):
+        if best is None or answer.slack < best.slack:
+            best = answer
+        if best.slack <= _FINE:
+            break
+    if best is None or best.slack > _COARSE:
+        limit = at_most(class_.bound, level, m, float(jitter), *notes, _LIMIT)
+    else:
+        limit = best.widened(m, notes)
+    return limit
 
 
-class _Kernel:
-    """Correlations of the outputs at some inputs, in double precision and, where asked, in a hundred digits."""
-
-    def __init__(self, query: Query, positions: np.ndarray):
-        self._query = query
-        inputs = query.domain.inputs[positions]
-        with np.errstate(all="ignore"):
-            kernel = nngp_kernel(query.model, query.prior, inputs)  # type: ignore[arg-type]
-        variances = np.diagonal(kernel)
-        safe = (variances > _RANGE[0]) & (variances < _RANGE[1])
-        if (safe | ~inputs.any(axis=1)).all():
-            self.still = variances == 0  # [m] whether the output is always 0
-            self._inputs = inputs[~self.still]
-            kernel = kernel[~self.still][:, ~self.still]
-            scale = np.sqrt(np.diagonal(kernel))
-            self.correlation = kernel / np.outer(scale, scale)
-        else:  # it underflows or overflows
-            exact_kernel = precise_kernel(query.model, query.prior, inputs)  # type: ignore[arg-type]
-            self.still = np.diagonal(exact_kernel) == 0
-            self._inputs = inputs[~self.still]
-            self.correlation = self.precise(np.arange(len(self._inputs)), np.ones(len(self._inputs), int)).astype(float)
-
-    def precise(self, chosen: np.ndarray, signs: np.ndarray) -> Kernel:
-        """Give correlations [k, k] in a hundred digits, times signs, at some places of the outputs that vary."""
-        kernel = precise_kernel(self._query.model, self._query.prior, self._inputs[chosen])  # type: ignore[arg-type]
-        return correlations(kernel, signs[chosen])
+_LIMIT = (
+    "The class is so thin that jitter or rounding of the kernel decides its volume, or it is empty: an upper limit is "
+    "all that is known."
+)
 
 
-def _sensitivity(problem: Callable[[float], Problem], jitter: float, decides: bool = False) -> tuple[float, bool]:
-    """Give an upper bound of the log probability without jitter, and whether the jitter decides.
+class _Answer(NamedTuple):
+    """An estimate for outputs that rounding and jitter have moved."""
 
-    Outputs f with noise e of standard deviation delta = sqrt(jitter) are above -6 delta wherever f is positive and e is
-    above -6 delta, so P(f > 0) P(e > -6 delta) <= P(f + e > -6 delta), which the saddle point bounds. The same bound at
-    +6 delta, beyond which f is positive, says how much of that is the noise.
-    """
-    shift = _NOISE * math.sqrt(jitter)
-    low = problem(-shift)
-    above = saddle(low).bound - math.log1p(-len(low.lower) * float(ndtr(-_NOISE)))
-    return above, decides or not above - saddle(problem(shift)).bound <= _SENSITIVE
+    estimate: OrthantEstimate
+    slack: float  # nats by which that moves the log probability at most
+
+    def widened(self, num_variables: int, notes: tuple[str, ...]) -> OrthantEstimate:
+        """Take the slack into the interval: it is twice in the error, for Student's quantile is at least 1/2."""
+        was = self.estimate
+        return replace(
+            was,
+            relative_error=was.relative_error + 2 * self.slack,
+            log_bound=was.log_bound + self.slack,
+            num_variables=num_variables,
+            notes=(*notes, *was.notes),
+        ).at_level(was.level)
 
 
-def _in_a_hundred_digits(
-    kernel: _Kernel,
-    signs: np.ndarray,
-    num_variables: int,
-    jitter: float,
-    bound: float,
-    draws: tuple[int, int],
-    rng: np.random.Generator,
-    level: float,
-) -> OrthantEstimate:
-    """Answer for a class that the jitter blurs: by a factor without it, or with far less, else by an upper limit."""
-    decides = f"The class is about as thin as a jitter of {jitter:g}, or is ruled out to within it"
-    d = len(signs)
-    if d <= LARGEST:
-        precise = kernel.precise(np.arange(d), signs)
-        blurred = kernel.correlation * np.outer(signs, signs)
-        coarse = max(jitter, 1e-12)
-        index = order((blurred + coarse * np.eye(d)) / (1 + coarse), np.zeros(d), np.full(d, np.inf)).index
+class _Class:
+    """The orthant of d outputs that must have these signs, answered in several ways."""
+
+    def __init__(
+        self,
+        outputs: Outputs,
+        signs: np.ndarray,
+        least: float,
+        draws: tuple[int, int],
+        samples: int,
+        seed: int,
+        level: float,
+    ):
+        self._outputs, self._signs, self._least = outputs, signs, least - outputs.error
+        self._draws, self._samples, self._seed, self._level = draws, samples, seed, level
+        self._size = len(signs)
+        self._flipped = outputs.correlation * np.outer(signs, signs)
+        self.bound = self._pairs()  # an upper bound of the log probability
+
+    def answers(self, jitter: float) -> Iterator[_Answer]:
+        """Answer in double precision with this jitter, then in more digits with less of it."""
+        slack = self._conditioned(jitter)
+        if slack <= _FINE:
+            yield _Answer(self._ordinary(jitter), slack)
+            return
+        problem = self._ordered(max(jitter, 1e-12, 2 * self._outputs.error))
+        if jitter >= self._outputs.error:
+            yield from self._blurred(self._ordered(jitter), math.sqrt(jitter + self._outputs.error), jitter, ())
+        if slack <= _COARSE:
+            yield _Answer(self._ordinary(jitter), slack)
+        matrix = self._outputs.precise(np.arange(self._size), self._signs)
+        if matrix is None:
+            return
+        matrix = matrix[problem.index][:, problem.index]
+        note = f"A jitter of {jitter:g} or rounding would decide: computed in two hundred digits "
+        factor = cholesky(matrix, 0.0)
+        if factor is not None:
+            yield from self._sharp(factored(factor, problem.index), (note + "without jitter.",))
+            return
         for finer in _FINER:
-            factor = cholesky(precise[index][:, index], finer)
-            if factor is None:
-                continue
-            problem = factored(factor, np.zeros(d), index)
-            if finer:
-                above, still_decides = _sensitivity(lambda s, f=factor: factored(f, np.full(d, s), index), finer)
-                bound = min(bound, above)
-                if still_decides:
-                    continue
-            tilt = saddle(problem)
-            if tilt.converged:
-                how = f"with a jitter of {finer:g}" if finer else "without jitter"
-                note = f"{decides}: it was computed in a hundred digits {how}."
-                return estimated(problem, tilt, num_variables, draws, rng, level, jitter=finer, notes=(note,))
-    return at_most(bound, level, num_variables, jitter, f"{decides}: an upper limit is all that is known.")
+            factor = cholesky(matrix, finer)
+            if factor is not None:
+                finest = factored(factor, problem.index)
+                yield from self._blurred(finest, math.sqrt(finer), finer, (f"{note}with a jitter of {finer:g}.",))
+
+    def _conditioned(self, jitter: float) -> float:
+        """Give the nats that jitter and rounding move the log probability by at most, from the least eigenvalue.
+
+        Where (1 - a) C <= B <= (1 + b) C in the order of definite matrices, densities of N(0, B) and N(0, C) and so
+        the probabilities of cones differ by factors of at most (1 + b)^(d / 2) and (1 - a)^(-d / 2) or so.
+        """
+        error = self._outputs.error
+        ratio = (jitter + 2 * error) / self._least if self._least > 0 else math.inf
+        return 0.5 * self._size * ratio * (1 + ratio)
+
+    def _ordinary(self, jitter: float) -> OrthantEstimate:
+        replicates = self._draws[0]
+        matrix = self._outputs.correlation + jitter * np.eye(self._size)
+        kinds = {"samples": self._samples, "replicates": replicates, "seed": self._seed, "level": self._level}
+        return replace(log_orthant(matrix, self._signs, **kinds), jitter=jitter)
+
+    def _ordered(self, jitter: float) -> Problem:
+        matrix = (self._flipped + jitter * np.eye(self._size)) / (1 + jitter)
+        return order(matrix, np.zeros(self._size), np.full(self._size, np.inf))
+
+    def _sharp(self, problem: Problem, notes: tuple[str, ...]) -> Iterator[_Answer]:
+        """Answer from a factor that is exact but for the last digit of its entries."""
+        tilt = saddle(problem)
+        if tilt.converged:
+            rng = generator(self._seed)
+            moved = rounding(problem, tilt.mu, rng.random((self._size, 256)))
+            estimate = estimated(problem, tilt, self._size, self._draws, rng, self._level, notes=notes)
+            yield _Answer(estimate, moved)
+
+    def _blurred(self, problem: Problem, noise: float, jitter: float, notes: tuple[str, ...]) -> Iterator[_Answer]:
+        """Answer for outputs f from those with noise, f + e, e of standard deviations of at most ``noise``.
+
+        Up to e beyond c noise, which has probability d Phi(-c), f > 0 where f + e > c noise, and only where f + e >
+        -c noise: what the probability is there and there says how far the noise moves it. The bound at the saddle point
+        of the latter is one for f.
+        """
+        d = self._size
+
+        def moved(shift: float) -> Problem:
+            return problem._replace(lower=np.full(d, shift) / problem.pivots)
+
+        loose = saddle(moved(-_NOISE * noise))
+        self.bound = min(self.bound, loose.bound - math.log1p(-d * float(ndtr(-_NOISE))))
+        reach = -float(ndtri_exp(self.bound - _RARE - math.log(d)))
+        found = []
+        for shift in (reach, 0.0, -reach):
+            shifted = moved(shift * noise)
+            tilt = saddle(shifted)
+            if not tilt.converged:
+                return
+            found.append(
+                estimated(shifted, tilt, d, self._draws, generator(self._seed), self._level, jitter=jitter, notes=notes)
+            )
+        if not all(each.resolved for each in found):
+            return
+        low, middle, high = (each.log_probability for each in found)
+        left_out = math.exp(min(self.bound - _RARE - low, 0.0))
+        yield _Answer(found[1], max(high - middle, middle - low) + left_out)
+
+    def _pairs(self) -> float:
+        """Bound the log probability by that of the least likely pair, with the pair's error."""
+        if self._size < 2:
+            return math.log(0.5)
+        upper = np.triu_indices(self._size, 1)
+        least = (self._flipped + self._outputs.pair_error)[upper].min()
+        return math.log(math.acos(-min(least, 1.0)) / (2 * math.pi))
 
 
 def check_jitter(jitter: Any) -> None:

@@ -48,6 +48,39 @@ def nngp_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> 
         ValueError: inputs of another shape, a prior that does not fit, an activation without a kernel, sizes that
             float64 does not hold.
     """
+    activation, prior, array = _checked(model, prior, inputs)
+    return _propagated(array, layers(model, prior), EXPECTATIONS[activation])
+
+
+def output_correlations(
+    model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give standard deviations [N] and correlations [N, N] of the outputs, and limits [N, N] of the latter's errors.
+
+    The limits come from a second evaluation, with every covariance moved by some units in the last place before each
+    layer, and with half of the terms and of the grid where the expectation is a series: a layer that enlarges errors
+    enlarges these too. Raises as `nngp_kernel`.
+    """
+    activation, prior, array = _checked(model, prior, inputs)
+    steps = layers(model, prior)
+    std, correlation = _scales(_propagated(array, steps, EXPECTATIONS[activation]))
+    ulps = max(16, array.shape[1]) * float(np.finfo(float).eps)
+    rough = EXPECTATIONS[activation] if activation not in SERIES else _series(activation, rough=True)
+
+    def moved(kernel: np.ndarray) -> np.ndarray:
+        size = np.sqrt(np.diagonal(kernel))
+        step = ulps * np.outer(size, size) * np.where(kernel < 0, -1, 1)
+        np.fill_diagonal(step, 0.0)
+        return rough(kernel - step)
+
+    _, other = _scales(_propagated(array, steps, moved))
+    error = 2 * np.abs(correlation - other) + ulps
+    np.fill_diagonal(error, 0.0)
+    return std, correlation, error
+
+
+def _checked(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> tuple[str, Gaussian, np.ndarray]:
+    """Check the arguments of `nngp_kernel` and rescale prior and inputs; also give the activation."""
     if not isinstance(model, (MLP, Perceptron)):
         raise TypeError(f"model={model!r} has no known kernel: give a volume.models.MLP or Perceptron.")
     if not isinstance(prior, Gaussian):
@@ -59,11 +92,17 @@ def nngp_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> 
     activation = model.activation if isinstance(model, MLP) else "linear"
     if activation not in EXPECTATIONS:
         raise ValueError(unknown("activation with a kernel", activation, EXPECTATIONS))
-    prior, array = _in_range(model, prior, array)
+    return activation, *_in_range(model, prior, array)
+
+
+def _propagated(
+    array: np.ndarray, steps: list[tuple[float, float]], expectation: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Take the kernel from the inputs through all layers."""
     kernel = array @ array.T / array.shape[1]
-    for layer, (weight, bias) in enumerate(layers(model, prior)):
+    for layer, (weight, bias) in enumerate(steps):
         if layer:
-            kernel = EXPECTATIONS[activation](kernel)
+            kernel = expectation(kernel)
         kernel = weight**2 * kernel + bias**2
         kernel = (kernel + kernel.T) / 2
     return kernel
@@ -143,33 +182,37 @@ SERIES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], bool]] = {
 """Activations without a closed form, and whether they are odd."""
 
 
-def hermite_coefficients(activation: str, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _hermite_coefficients(
+    activation: str, std: np.ndarray, terms: int, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Give c_k = E[phi(std Z) He_k(Z)] / sqrt(k!) [M, N] for each std [N], and the root of what they leave [N].
 
     What M terms leave of E[phi^2] is put at the power M (M + 1 for odd phi): the diagonal is then exact, and the matrix
     stays positive semidefinite.
     """
     phi = SERIES[activation][0]
-    step = _GRID[1] - _GRID[0]
-    density = np.exp(-0.5 * _GRID**2) / np.sqrt(2 * np.pi) * step
+    step = grid[1] - grid[0]
+    density = np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi) * step
     # He_k sqrt(density) / sqrt(k!) is bounded, He_k is not.
     root = np.sqrt(density)
-    weighted = phi(std[:, None] * _GRID) * root  # [N, grid]
+    weighted = phi(std[:, None] * grid) * root  # [N, grid]
     before, polynomial = np.zeros_like(root), root
-    coefficients = np.empty((_TERMS, len(std)))
+    coefficients = np.empty((terms, len(std)))
     left = np.sum(weighted**2, axis=1)
-    for k in range(_TERMS):
+    for k in range(terms):
         coefficients[k] = weighted @ polynomial
         left = left - coefficients[k] ** 2
-        before, polynomial = polynomial, (_GRID * polynomial - np.sqrt(k) * before) / np.sqrt(k + 1)
+        before, polynomial = polynomial, (grid * polynomial - np.sqrt(k) * before) / np.sqrt(k + 1)
     return coefficients, np.sqrt(np.maximum(left, 0.0))
 
 
-def _series(activation: str) -> Callable[[np.ndarray], np.ndarray]:
+def _series(activation: str, rough: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    terms, grid = (_TERMS // 2, _GRID[::2]) if rough else (_TERMS, _GRID)
+
     def expectation(kernel: np.ndarray) -> np.ndarray:
         """sum_k c_k(u) c_k(v) correlation^k (Mehler's formula)."""
         std, correlation = _scales(kernel)
-        coefficients, rest = hermite_coefficients(activation, std)
+        coefficients, rest = _hermite_coefficients(activation, std, terms, grid)
         result, power = np.zeros_like(kernel), np.ones_like(kernel)
         for coefficient in coefficients:
             result += np.outer(coefficient, coefficient) * power

@@ -1,11 +1,10 @@
-"""Kernels of infinitely wide networks in a hundred decimal digits, and their Cholesky factors.
+"""Kernels of infinitely wide networks in two hundred decimal digits, and their Cholesky factors.
 
-Inputs at a distance of 1e-7 have correlation 1 - 5e-15: double precision keeps two digits of what sets them apart.
-The formulas are those of nngp.py. Correlations, angles and pivots are computed here in `decimal`, whose exponents do
-not underflow either; tanh and gelu take the coefficients of their series in double precision, which tells outputs
-apart down to 1e-14 of their standard deviation.
+Inputs at a distance of 1e-7 have correlation 1 - 5e-15: double precision keeps two digits of what sets them apart. The
+formulas are the closed ones of nngp.py, evaluated in `decimal`. Tanh and gelu have none, so their kernels are known to
+double precision only and are not given here.
 
-Shape letters: N inputs, M terms of a series.
+Shape letters: N inputs.
 """
 
 from __future__ import annotations
@@ -15,23 +14,25 @@ from decimal import Context, Decimal, localcontext
 
 import numpy as np
 
-from volume.estimators.infinite_width.nngp import SERIES, hermite_coefficients, layers
+from volume.estimators.infinite_width.nngp import EXPECTATIONS, SERIES, layers
 from volume.models import MLP, Perceptron
 from volume.samplers import Gaussian
 
-CONTEXT = Context(prec=100, Emin=-999_999, Emax=999_999)
-# A squared pivot below this is what rounding leaves of a dependent output, where those before it are 1; they divide it.
-DEPENDENT = Decimal("1e-85")
-LARGEST = 256  # inputs: some seconds
-_PI = Decimal(
-    "3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798214808651"
-)
+CONTEXT = Context(prec=200, Emin=-999_999, Emax=999_999)
+# Outputs of which none is a multiple of another are told apart where 1 - correlation^2 is above _APART for every pair.
+# Then no layer has lost half of the digits (arcsines do, at correlation 1 - 10^-n, n / 2 of them), and a squared pivot
+# below _DEPENDENT, where those before it are 1, is what rounding leaves of a dependent output.
+_APART = Decimal("1e-50")
+_DEPENDENT = Decimal("1e-130")
+_SMALL = Decimal("0.01")  # tangent: halving an angle to it and the terms of its series then cost about the same
+LARGEST = 128  # outputs: some seconds
+HAS_CLOSED_FORM = frozenset(EXPECTATIONS) - frozenset(SERIES)
 
 Kernel = np.ndarray  # [N, N] of Decimal
 
 
 def precise_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: np.ndarray) -> Kernel:
-    """Compute what `nngp_kernel` does, in a hundred digits: [N, N] of Decimal."""
+    """Compute what `nngp_kernel` does: [N, N] of Decimal, for an activation of ``HAS_CLOSED_FORM``."""
     with localcontext(CONTEXT):
         exact = np.vectorize(Decimal, otypes=[object])(np.asarray(inputs, float))
         kernel = exact @ exact.T / Decimal(exact.shape[1])
@@ -52,6 +53,12 @@ def correlations(kernel: Kernel, signs: np.ndarray) -> Kernel:
         return result
 
 
+def told_apart(matrix: Kernel) -> bool:
+    """Whether the digits suffice for correlations of which none is 1 or -1 but on the diagonal."""
+    with localcontext(CONTEXT):
+        return all(1 - value * value > _APART for value in matrix[np.triu_indices(len(matrix), 1)])
+
+
 def cholesky(matrix: Kernel, jitter: float) -> np.ndarray | None:
     """Give the lower factor of matrix + jitter, float64 [N, N] to full precision; None where an output is dependent."""
     with localcontext(CONTEXT):
@@ -60,7 +67,7 @@ def cholesky(matrix: Kernel, jitter: float) -> np.ndarray | None:
         least = Decimal(1)
         for k in range(len(matrix)):
             column = matrix[k:, k] - factor[k:, :k] @ factor[k, :k] if k else matrix[:, 0]
-            if column[0] <= DEPENDENT / least:
+            if column[0] <= _DEPENDENT / least:
                 return None
             least = min(least, column[0])
             factor[k:, k] = column / column[0].sqrt()
@@ -68,7 +75,7 @@ def cholesky(matrix: Kernel, jitter: float) -> np.ndarray | None:
 
 
 def opposed(matrix: Kernel) -> bool:
-    """Whether some combination of the outputs with positive weights does not vary, to some forty digits.
+    """Whether some combination of the outputs with positive weights does not vary, to some hundred digits.
 
     Args:
         matrix: covariance of one output for each condition, each signed so that it must be positive.
@@ -77,11 +84,11 @@ def opposed(matrix: Kernel) -> bool:
         last = len(matrix) - 1
         work, least = matrix.copy(), Decimal(1)
         for k in range(last):  # elimination; all outputs but one must be independent
-            if work[k, k] <= DEPENDENT / least:
+            if work[k, k] <= _DEPENDENT / least:
                 return False
             least = min(least, work[k, k])
             work[k + 1 :] -= np.multiply.outer(work[k + 1 :, k] / work[k, k], work[k])
-        if abs(work[last, last]) > DEPENDENT / least:
+        if abs(work[last, last]) > _DEPENDENT / least:
             return False
         weights = np.full(last + 1, Decimal(1), object)
         for k in range(last - 1, -1, -1):
@@ -93,8 +100,6 @@ def _expectation(activation: str, kernel: Kernel) -> Kernel:
     """E[phi(u) phi(v)] for every pair, as `volume.estimators.infinite_width.nngp.EXPECTATIONS`."""
     if activation == "linear":
         return kernel
-    if activation in SERIES:
-        return _series(activation, kernel)
     result = kernel.copy()
     for i in range(len(kernel)):
         for j in range(i + 1):
@@ -123,7 +128,14 @@ def _sign(a: Decimal, b: Decimal, c: Decimal) -> Decimal:
 
 
 def _sine(a: Decimal, b: Decimal, c: Decimal) -> Decimal:
-    return ((-(a + b - 2 * c) / 2).exp() - (-(a + b + 2 * c) / 2).exp()) / 2
+    if abs(c) > 1:
+        return ((c - (a + b) / 2).exp() - (-c - (a + b) / 2).exp()) / 2
+    power, total, k = c, Decimal(0), 1  # sinh c, whose exponentials would cancel
+    while total + power != total:
+        total += power
+        power *= c * c / ((k + 1) * (k + 2))
+        k += 2
+    return total * (-(a + b) / 2).exp()
 
 
 _PAIRS: dict[str, Callable[[Decimal, Decimal, Decimal], Decimal]] = {
@@ -132,25 +144,6 @@ _PAIRS: dict[str, Callable[[Decimal, Decimal, Decimal], Decimal]] = {
     "sign": _sign,
     "sine": _sine,
 }
-
-
-def _series(activation: str, kernel: Kernel) -> Kernel:
-    """Mehler's formula as in nngp.py, the powers of the correlations in a hundred digits."""
-    odd = SERIES[activation][1]
-    variances = np.diagonal(kernel)
-    std = np.array([float(value.sqrt()) for value in variances])
-    terms, rest = hermite_coefficients(activation, std)
-    correlation = kernel.copy()
-    for i, a in enumerate(variances):
-        for j, b in enumerate(variances):
-            correlation[i, j] = Decimal(1) if i == j else _correlation(a, b, kernel[i, j])
-    result, power = np.full_like(kernel, Decimal(0)), np.full_like(kernel, Decimal(1))
-    exact = np.vectorize(Decimal, otypes=[object])
-    for coefficient in exact(terms):
-        result = result + np.multiply.outer(coefficient, coefficient) * power
-        power = power * correlation
-    left = exact(rest)
-    return result + np.multiply.outer(left, left) * (power * correlation if odd else power)
 
 
 def _arcsine(value: Decimal) -> Decimal:
@@ -163,11 +156,16 @@ def _angle(sine: Decimal, cosine: Decimal) -> Decimal:
         return (_PI if sine >= 0 else -_PI) - _angle(sine, -cosine)
     tangent = sine / (1 + cosine)  # of half the angle
     halvings = 1
-    while abs(tangent) > Decimal("0.05"):
+    while abs(tangent) > _SMALL:
         tangent = tangent / (1 + (1 + tangent * tangent).sqrt())
         halvings += 1
-    square, power, total = tangent * tangent, tangent, Decimal(0)
-    for k in range(1, 80, 2):
-        total += power / k
-        power *= -square
+    square, power, before, total, k = -tangent * tangent, tangent, Decimal(0), tangent, 1
+    while total != before:
+        power *= square
+        k += 2
+        before, total = total, total + power / k
     return total * 2**halvings
+
+
+with localcontext(CONTEXT):
+    _PI = 2 * _angle(Decimal(1), Decimal(0))

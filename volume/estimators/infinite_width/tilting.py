@@ -18,7 +18,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import lu_factor, lu_solve
+from scipy.linalg import lu_factor, lu_solve, solve_triangular
 from scipy.special import erfcx, log_ndtr, ndtri_exp
 
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
@@ -87,11 +87,11 @@ def order(correlation: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Prob
     return Problem(np.tril(factor / pivots[:, None], -1), lower / pivots, upper / pivots, pivots, index)
 
 
-def factored(factor: np.ndarray, lower: np.ndarray, index: np.ndarray) -> Problem:
-    """Take variables above lower limits, in the order ``index``, from a Cholesky factor [d, d] in that order."""
+def factored(factor: np.ndarray, index: np.ndarray) -> Problem:
+    """Take variables above 0, in the order ``index``, from a Cholesky factor [d, d] in that order."""
     pivots = np.diagonal(factor)
-    free = np.full(len(factor), np.inf)
-    return Problem(np.tril(factor / pivots[:, None], -1), lower[index] / pivots, free, pivots, index)
+    zero, free = np.zeros(len(factor)), np.full(len(factor), np.inf)
+    return Problem(np.tril(factor / pivots[:, None], -1), zero, free, pivots, index)
 
 
 def _edge_densities(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -248,6 +248,20 @@ def tilted_draws(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> tupl
             x[k] = low + excess[k]
         total += _log_weights(low, high, mu[k], excess[k] if k < m else none)
     return total, excess
+
+
+def rounding(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> float:
+    """Estimate from draws of uniforms [d, S] how many nats rounding of the factor moves the log probability by.
+
+    An entry's last digit moves the lower limit of its row by that part of the product it is in; a limit that far out
+    counts by the hazard, about its distance.
+    """
+    _, excess = tilted_draws(problem, mu, uniforms)
+    least = problem.lower[:, None] + excess
+    x = solve_triangular(problem.factor + np.eye(len(mu)), least, lower=True, unit_diagonal=True)
+    moves = len(mu) * np.finfo(float).eps * (np.abs(problem.factor) @ np.abs(x))
+    hazard = 1 + np.maximum(x - excess - mu[:, None], 0)
+    return float((moves * hazard).sum(axis=0).mean())
 
 
 def _quantiles(lower: np.ndarray, upper: np.ndarray, uniform: np.ndarray) -> np.ndarray:
