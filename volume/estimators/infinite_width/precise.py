@@ -62,7 +62,8 @@ def told_apart(matrix: Kernel) -> bool:
 def cholesky(matrix: Kernel, jitter: float) -> np.ndarray | None:
     """Give the lower factor of matrix + jitter, float64 [N, N] to full precision; None where an output is dependent."""
     with localcontext(CONTEXT):
-        matrix = matrix + np.diag([Decimal(jitter)] * len(matrix))
+        matrix = matrix.copy()
+        matrix[np.diag_indices(len(matrix))] += Decimal(jitter)
         factor = np.full_like(matrix, Decimal(0))
         least = Decimal(1)
         for k in range(len(matrix)):

@@ -71,7 +71,10 @@ def wide_shares(
     if not isinstance(query, Query) or not isinstance(bound := query.bound, Conditional):
         raise TypeError(f"wide_shares takes a query with volume.Given(volume.Fits(...), split); got {query!r}.")
     if bound.within.required_labels(bound.wanted) is None or bound.num_inside is None:
-        raise ValueError("The wide limit is asked for what fits: give volume.Given(volume.Fits(...), split).")
+        raise ValueError(
+            "The wide limit divides what fits among the classes of a split that are known beforehand: give "
+            f"volume.Given(volume.Fits(...), volume.Accuracy(...)), for example; got {query.classifier!r}."
+        )
     fits = Query(query.model, query.prior, query.domain, bound.within.classifier)
     label = bound.within.label(bound.wanted)
     total = infinite_width(fits, label, samples=samples, seed=seed, level=level, jitter=JITTER)
