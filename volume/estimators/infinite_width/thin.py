@@ -81,11 +81,11 @@ class Orthant:
         """Give the first answer that rounding and jitter hardly move, else the one they move least, else a limit."""
         best = None
         for answer in self._answers(jitter):
-            if best is None or answer.slack < best.slack:
+            if best is None or not best.slack <= answer.slack:
                 best = answer
             if answer.settled:
                 break
-        if best is None or best.slack > _COARSE:
+        if best is None or not best.slack <= _COARSE:
             return at_most(self._bound, self._level, self._size, jitter, _LIMIT)
         return best.widened()
 
@@ -96,8 +96,8 @@ class Orthant:
             yield _Answer(self._ordinary(jitter), slack)
             return
         problem = self._ordered(max(jitter, 1e-12, 2 * self._outputs.error))
-        if jitter >= 2 * self._outputs.error:  # what is added is noise then, and leaves positive pivots
-            yield from self._blurred(self._ordered(jitter), math.sqrt(jitter + self._outputs.error), jitter, ())
+        enough = max(jitter, 2 * self._outputs.error)  # what is added is noise then, and leaves positive pivots
+        yield from self._blurred(self._ordered(enough), math.sqrt(enough + self._outputs.error), enough, ())
         if slack <= _COARSE:
             yield _Answer(self._ordinary(jitter), slack)
         matrix = self._outputs.precise(np.arange(self._size), self._signs)
@@ -154,25 +154,29 @@ class Orthant:
         d = self._size
 
         def moved(shift: float) -> Problem:
-            return problem._replace(lower=np.full(d, shift) / problem.pivots)
+            return problem._replace(lower=np.full(d, shift * noise) / problem.pivots)
 
-        above = saddle(moved(-_NOISE * noise)).bound  # inf where none is found
-        self._bound = min(self._bound, above - math.log1p(-d * float(ndtr(-_NOISE))))
-        reach = -float(ndtri_exp(self._bound - _RARE - math.log(d)))
-        found = []
-        for shift in (reach, 0.0, -reach):
-            shifted = moved(shift * noise)
-            tilt = saddle(shifted)
+        def at(shift: float) -> OrthantEstimate | None:
+            shifted = moved(shift)
+            tilt, rng = saddle(shifted), generator(self._seed)
             if not tilt.converged:
-                return
-            found.append(
-                estimated(shifted, tilt, d, self._draws, generator(self._seed), self._level, jitter=jitter, notes=notes)
-            )
-        if not all(each.resolved for each in found):
-            return
-        low, middle, high = (each.log_probability for each in found)
-        left_out = math.exp(min(self._bound - _RARE - low, 0.0))
-        yield _Answer(found[1], max(high - middle, middle - low) + left_out)
+                return None
+            return estimated(shifted, tilt, d, self._draws, rng, self._level, jitter=jitter, notes=notes)
+
+        middle = at(0.0)
+        log_rare = -math.inf if middle is None else middle.log_probability - _RARE
+        reach = -float(ndtri_exp(log_rare - math.log(d)))
+        low = None if middle is None else at(reach)
+        if middle is not None and low is not None and low.resolved and middle.resolved:
+            high = at(-reach)
+            if high is not None and high.resolved:
+                logs = (low.log_probability, middle.log_probability, high.log_probability)
+                yield _Answer(middle, max(logs[2] - logs[1], logs[1] - logs[0]) + math.exp(min(log_rare - logs[0], 0)))
+        above = saddle(moved(-_NOISE)).bound  # inf where none is found
+        self._bound = min(self._bound, above - math.log1p(-d * float(ndtr(-_NOISE))))
+        if middle is not None and low is not None and not middle.resolved:
+            # Limits alone: the lower one holds for f where it is that of f + e > c noise.
+            yield _Answer(replace(low, log_bound=self._bound), math.exp(min(log_rare - low.log_probability, 0)))
 
     def _pairs(self) -> float:
         """Bound the log probability by that of the least likely pair, with the pair's error."""
