@@ -54,7 +54,9 @@ class CurvePoint:
     log_volume: float
     log_low: float
     log_high: float
-    resolved: bool  # if not, log_low is a lower bound and the rest says nothing
+    resolved: (
+        bool  # if not, log_low is a lower bound, log_high of the wide limit an upper one, and the rest says nothing
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -194,7 +196,7 @@ def _words(point: CurvePoint | None) -> str:
     if not point.resolved:
         if point.log_low > -math.inf:
             return f"> {volume_text(point.log_low, 3)}"
-        return f"< {volume_text(point.log_high, 3)}" if point.log_high < 0 else "not reached"
+        return f"< {volume_text(point.log_high, 3)}" if point.measure == LIMIT else "not reached"
     if point.log_low == point.log_high:
         return volume_text(point.log_volume, 3)
     ends = f"{volume_text(point.log_low, 2)} - {volume_text(point.log_high, 2)}"

@@ -50,7 +50,7 @@ def total_words(column: Column, narrow: bool = False) -> str:
     if not column.resolved:
         if column.log_total_low > -math.inf:
             return f"above {share_words(column.log_total_low)}"
-        return f"below {share_words(column.log_total_high)}" if column.log_total_high < 0 else "not reached"
+        return f"below {share_words(column.log_total_high)}" if column.name == LIMIT else "not reached"
     return _with_ends(column.log_total, column.log_total_low, column.log_total_high, narrow)
 
 

@@ -103,8 +103,6 @@ def log_orthant(
     check_level(level)
     rng = generator(seed)
     matrix = _checked_cov(cov)
-    what = f"One replicate of {per_replicate:,} draws of {len(matrix):,} variables"
-    check_room(what, 8 * per_replicate * len(matrix), "give fewer samples")
     low, high = _limits(len(matrix), signs, lower, upper)
     scale = np.sqrt(np.diagonal(matrix))
     correlation = matrix / np.outer(scale, scale)
@@ -137,6 +135,8 @@ def estimated(
 ) -> OrthantEstimate:
     """Estimate the probability of a reordered box from ``draws`` = (R, S)."""
     num_replicates, per_replicate = draws
+    what = f"One replicate of {per_replicate:,} draws of {len(tilt.mu):,} variables"
+    check_room(what, 8 * per_replicate * len(tilt.mu), "give fewer samples")
     means = np.array([_log_mean(problem, tilt.mu, per_replicate, rng) for _ in range(num_replicates)])
     top = means.max()
     shares = np.exp(means - top)

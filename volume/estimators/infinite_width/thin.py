@@ -26,6 +26,7 @@ from volume.estimators.infinite_width.tilting import Problem, factored, order, r
 
 _FINE = 1e-3  # nats that rounding and jitter may move an answer by before another is looked for
 _COARSE = 0.03  # nats beyond which it is none
+_NOTHING = 0.01  # part of the standard error that it is not enlarged by
 _RARE = 30.0  # nats: noise rarer than the class by this is left out
 _NOISE = 6.0  # standard deviations of noise that upper limits allow for: more has probability 1e-9 an output
 _FINER = (1e-20, 1e-26, 1e-32)  # jitters in two hundred digits
@@ -49,6 +50,8 @@ class _Answer(NamedTuple):
     def widened(self) -> OrthantEstimate:
         """Take the slack into the interval: it is twice in the error, for Student's quantile is at least 1/2."""
         was = self.estimate
+        if self.slack <= _NOTHING * was.relative_error:
+            return was
         return replace(
             was,
             relative_error=was.relative_error + 2 * self.slack,
@@ -71,7 +74,7 @@ class Orthant:
     def __init__(
         self, outputs: Outputs, signs: np.ndarray, least: float, draws: tuple[int, int], seed: int, level: float
     ):
-        self._outputs, self._signs, self._least = outputs, signs, least - outputs.error
+        self._outputs, self._signs, self._least = outputs, signs, float(least) - outputs.error
         self._draws, self._seed, self._level = draws, seed, level
         self._size = len(signs)
         self._flipped = outputs.correlation * np.outer(signs, signs)
