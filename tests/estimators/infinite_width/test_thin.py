@@ -7,6 +7,7 @@ freedom; standard errors are below .002.
 import json
 import math
 
+import jax
 import numpy as np
 import pytest
 
@@ -15,6 +16,9 @@ from volume import infinite_width, models, samplers
 from volume.estimators.infinite_width import outputs
 from volume.estimators.infinite_width.shares import wide_shares
 from volume.reports.entries import entry_from_dict
+from volume.studies.columns import LIMIT, limit_column
+from volume.studies.label_curve import CurvePoint, LabelsCurve
+from volume.studies.text import total_words
 
 FLAT = models.Perceptron(2, bias=False)
 
@@ -197,3 +201,18 @@ def test_the_method_and_shares_follow(eps):
     assert abs(shares.total.log_probability - truth) <= 8 * shares.total.relative_error
     assert shares.num_kept == 0
     assert "jitter" in shares.reason
+
+
+def test_studies_print_an_upper_limit_as_one():
+    """The volume is e^-17.9, as above."""
+    domain = volume.Points([(1, 0), (1, 1e-7), (0, 1)])
+    given = volume.Given(volume.Fits(domain.inputs[:2], "01"), volume.Accuracy(domain.inputs, "001"))
+    model = models.MLP((2, 4, 4, 1), "tanh", bias=False)
+    column = limit_column(volume.Query(model, samplers.Gaussian(), domain, given), jax.random.key(0), 0.95)
+    assert not column.resolved
+    assert -17.9 < column.log_total_high < -16
+    assert total_words(column) == "below 6.0e-08"
+    assert "upper limit" in column.notes[-1]
+    point = CurvePoint("target", 2, LIMIT, -math.inf, -math.inf, column.log_total_high, False)
+    text = LabelsCurve("target", (point,), 2, 0.95, {"name": "splitting"}, 0).summary()
+    assert "< 5.96e-08" in text

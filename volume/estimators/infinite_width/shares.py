@@ -79,9 +79,11 @@ def wide_shares(
     label = bound.within.label(bound.wanted)
     total = infinite_width(fits, label, samples=samples, seed=seed, level=level, jitter=JITTER)
     none = np.zeros(bound.num_inside, np.int64)
+    if total.relative_error == math.inf:
+        return WideShares(total, none, 0, "of what fits only an upper limit is known")
     if total.log_probability == -math.inf:
         return WideShares(total, none, 0, " ".join(total.notes))
-    if total.relative_error == math.inf or (total.num_draws and total.jitter != JITTER):
+    if total.num_draws and total.jitter != JITTER:
         return WideShares(total, none, 0, f"draws would need a jitter of {JITTER:g}, which decides here")
     rate = total.log_probability - total.log_bound
     if not math.isfinite(rate) or rate < math.log(20 / most_tried):

@@ -43,18 +43,23 @@ class _Answer(NamedTuple):
     slack: float  # nats by which that moves the log probability at most
 
     @property
+    def error(self) -> float:
+        """The relative error with the slack, twice: Student's quantile is at least 1/2."""
+        return self.estimate.relative_error + 2 * self.slack
+
+    @property
     def settled(self) -> bool:
         """Whether another answer would hardly be better."""
         return self.slack <= max(_FINE, self.estimate.relative_error / 4)
 
     def widened(self) -> OrthantEstimate:
-        """Take the slack into the interval: it is twice in the error, for Student's quantile is at least 1/2."""
+        """Take the slack into the interval."""
         was = self.estimate
         if self.slack <= _NOTHING * was.relative_error:
             return was
         return replace(
             was,
-            relative_error=was.relative_error + 2 * self.slack,
+            relative_error=self.error,
             log_bound=was.log_bound + self.slack,
         ).at_level(was.level)
 
@@ -81,14 +86,14 @@ class Orthant:
         self._bound = self._pairs()  # an upper bound of the log probability
 
     def answer(self, jitter: float) -> OrthantEstimate:
-        """Give the first answer that rounding and jitter hardly move, else the one they move least, else a limit."""
+        """Go on to the first answer that rounding and jitter hardly move; give the best one, else a limit."""
         best = None
         for answer in self._answers(jitter):
-            if best is None or not best.slack <= answer.slack:
+            if answer.slack <= _COARSE and (best is None or answer.error < best.error):
                 best = answer
             if answer.settled:
                 break
-        if best is None or not best.slack <= _COARSE:
+        if best is None:
             return at_most(self._bound, self._level, self._size, jitter, _LIMIT)
         return best.widened()
 
