@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, Self
 
-from volume.common.logs import finite, volume_text
+from volume.common.logs import finite, interval_name, interval_text, volume_text
 from volume.reports.entries import DIGITS, ClassEstimate, stored, stored_log
 from volume.reports.notes import Note, from_record, notes_of, to_record
 
-# Above this relative error the interval of an orthant is no Student's t (volume.estimators.infinite_width.orthant).
+# Above this relative error the delta method and the normality of the replicates' means are not to be relied on: limits
+# that assume nothing are then all there is (volume.estimators.infinite_width.orthant).
 MAX_RELATIVE_ERROR = 0.1
 
 
@@ -46,7 +47,9 @@ class Orthant(Protocol):
 class LimitVolume(ClassEstimate):
     """The volume of one class were the hidden layers infinitely wide (`volume.infinite_width`)."""
 
-    relative_error: float  # standard error of the probability over the probability; 0 for an exact answer
+    relative_error: (
+        float  # standard error over the probability; 0 for an exact answer, inf where limits alone are known
+    )
     log_upper_bound: float  # owes nothing to chance; 0 when there is none
     num_variables: int  # labelled inputs
     num_draws: int  # all replicates together; 0 for an exact answer
@@ -78,11 +81,18 @@ class LimitVolume(ClassEstimate):
         return replace(super().shifted(shift), log_upper_bound=self.log_upper_bound + shift)
 
     @property
+    def resolved(self) -> bool:
+        """Whether there is an estimate: else the limits are all that is known."""
+        return self.relative_error <= MAX_RELATIVE_ERROR
+
+    @property
     def degrees(self) -> float:
         return self.num_replicates - 1 if self.num_draws else math.inf
 
     def why_not_compared(self) -> str:
-        if self.relative_error > MAX_RELATIVE_ERROR:
+        if self.relative_error == math.inf:
+            return "only an upper limit of it is known"
+        if not self.resolved:
             return f"its relative error is {self.relative_error:.2g}, more than {MAX_RELATIVE_ERROR:g}"
         return "it is empty in the wide limit" if self.log_volume == -math.inf else ""
 
@@ -90,7 +100,7 @@ class LimitVolume(ClassEstimate):
         return {
             **super().to_dict(),
             "kind": self.kind,
-            "relative_error": self.relative_error,
+            "relative_error": finite(self.relative_error),
             "log_upper_bound": finite(self.log_upper_bound),
             "num_variables": self.num_variables,
             "num_draws": self.num_draws,
@@ -101,18 +111,29 @@ class LimitVolume(ClassEstimate):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> LimitVolume:
-        names = ("relative_error", "num_variables", "num_draws", "num_replicates", "jitter")
+        error = record["relative_error"]
+        names = ("num_variables", "num_draws", "num_replicates", "jitter")
         return cls(
             **stored(record),
             **{name: record[name] for name in names},
+            relative_error=math.inf if error is None else error,
             log_upper_bound=stored_log(record["log_upper_bound"]),
             notes=from_record(record),
         )
 
     def cells(self) -> dict[str, str]:
-        return {
+        found = {
             **super().cells(),
             "upper bound": volume_text(self.log_upper_bound, DIGITS),
-            "relative error": f"{self.relative_error:.2g}",
+            "relative error": f"{self.relative_error:.2g}" if self.resolved else "no estimate",
             "inputs": f"{self.num_variables:,}",
         }
+        return found if self.resolved else found | {"volume": "not resolved"}
+
+    def sentence(self) -> str:
+        if self.resolved:
+            return super().sentence()
+        return (
+            f"{self.label}: volume not resolved, {interval_name(self.level)} "
+            f"{interval_text(self.log_low, self.log_high)}"
+        )

@@ -174,7 +174,7 @@ def limit_column(query: Query, key: jax.Array, level: float) -> Column:
         notes = (*notes, f"The shares are left out: {limit.reason or 'no draw was kept'}.")
     how = f"Gaussian process, {limit.num_kept:,} draws given the labels" if cells else "Gaussian process"
     logs = (total.log_probability, total.log_low, total.log_high)
-    return Column(LIMIT, *logs, cells, False, how, notes=notes)
+    return Column(LIMIT, *logs, cells, False, how, resolved=total.resolved, notes=notes)
 
 
 def simplicity_column(query: Query, given: Conditional) -> Column:

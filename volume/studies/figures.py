@@ -108,7 +108,11 @@ def curve(curve: Curve, *, ax: Axes | None = None, path: str | Path | None = Non
             if not p.resolved and p.log_low > -math.inf:
                 ax.plot([p.num_labels], [p.log_low / LN10], color=colour, marker="^", ms=5, mfc="none", ls="none")
                 lowest = min(lowest, p.log_low / LN10)
-        wide = [p for p in curve.points if p.labels == labels and p.measure == LIMIT and p.log_volume > -math.inf]
+        wide = [
+            p
+            for p in curve.points
+            if p.labels == labels and p.measure == LIMIT and p.resolved and p.log_volume > -math.inf
+        ]
         if wide:
             heights = _log10(wide, "log_volume")
             lowest = min(lowest, heights.min())

@@ -54,7 +54,9 @@ class CurvePoint:
     log_volume: float
     log_low: float
     log_high: float
-    resolved: bool  # if not, log_low is a lower bound and the rest says nothing
+    resolved: (
+        bool  # if not, log_low is a lower bound, log_high of the wide limit an upper one, and the rest says nothing
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able record."""
@@ -186,14 +188,16 @@ def _limit(query: Query, what: str, size: int, level: float) -> list[CurvePoint]
         limit = infinite_width(query, samples=4000, level=level)
     except (TypeError, ValueError):  # no limit is known for this network
         return []
-    return [CurvePoint(what, size, LIMIT, limit.log_probability, limit.log_low, limit.log_high, True)]
+    return [CurvePoint(what, size, LIMIT, limit.log_probability, limit.log_low, limit.log_high, limit.resolved)]
 
 
 def _words(point: CurvePoint | None) -> str:
     if point is None:
         return ""
     if not point.resolved:
-        return f"> {volume_text(point.log_low, 3)}" if point.log_low > -math.inf else "not reached"
+        if point.log_low > -math.inf:
+            return f"> {volume_text(point.log_low, 3)}"
+        return f"< {volume_text(point.log_high, 3)}" if point.measure == LIMIT else "not reached"
     if point.log_low == point.log_high:
         return volume_text(point.log_volume, 3)
     ends = f"{volume_text(point.log_low, 2)} - {volume_text(point.log_high, 2)}"

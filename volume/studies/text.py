@@ -48,7 +48,9 @@ def total_words(column: Column, narrow: bool = False) -> str:
     if column.exact:
         return share_text(column.log_total)
     if not column.resolved:
-        return f"above {share_words(column.log_total_low)}" if column.log_total_low > -math.inf else "not reached"
+        if column.log_total_low > -math.inf:
+            return f"above {share_words(column.log_total_low)}"
+        return f"below {share_words(column.log_total_high)}" if column.name == LIMIT else "not reached"
     return _with_ends(column.log_total, column.log_total_low, column.log_total_high, narrow)
 
 

@@ -1,9 +1,11 @@
 """The volume of one class in the limit of infinitely wide hidden layers.
 
 Quantity: P(signs of a Gaussian process at the labelled inputs), the process being the wide limit of the query's
-network under its prior (nngp.py). Estimator and interval: orthant.py.
+network under its prior (nngp.py). Estimator and interval: orthant.py. The correlations are known to within rounding,
+and jitter blurs them; what both can move the answer by is part of its error, and where that would be much the answer
+is computed again in more digits (precise.py), or only an upper limit is given.
 
-Shape letters: N inputs of the domain, m labelled inputs.
+Shape letters: N inputs of the domain, m labelled inputs, d of their outputs that vary and are no multiples of others.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from volume.estimators.infinite_width.nngp import nngp_kernel
-from volume.estimators.infinite_width.orthant import OrthantEstimate, exact, log_orthant
+from volume.common.validation import check_level
+from volume.estimators.infinite_width.orthant import OrthantEstimate, exact, generator, shared_out
+from volume.estimators.infinite_width.outputs import Outputs
+from volume.estimators.infinite_width.precise import opposed
+from volume.estimators.infinite_width.thin import Orthant
 from volume.queries.query import Query
 
-_RANK = 1e-13  # eigenvalues of an m x m correlation matrix below m times this are rounding
+_RANK = 1e-13  # eigenvalues of a d x d correlation matrix below d times this are rounding
 _MARGIN = 1e-7  # of linear programming's feasibility, in standard deviations of an output
 
 
@@ -49,6 +54,9 @@ def infinite_width(
     Returns:
         The log probability with its interval. Inputs whose output is exactly 0 tie, and a tie is class 0: a 0 there
         costs nothing. A class that no function of the limit is in has log probability -inf, and a note that says why.
+        What jitter and rounding can move the answer by is in its relative error. Where that would be much the answer
+        is computed in two hundred digits, and ``jitter`` is what was used; where that fails there is an upper limit
+        alone, and ``resolved`` is False.
 
     Raises:
         TypeError: no query, or a model or prior without a known limit.
@@ -59,9 +67,12 @@ def infinite_width(
         raise TypeError(f"query={query!r} is not a query: make one with volume.Query(model, prior, ...).")
     check_jitter(jitter)
     positions, labels = labelled(query, label)
-    kernel = nngp_kernel(query.model, query.prior, query.domain.inputs[positions])  # type: ignore[arg-type]
+    draws = shared_out(samples, replicates)
+    generator(seed)
+    check_level(level)
     m = len(positions)
-    still = np.diagonal(kernel) == 0
+    outputs = Outputs(query, positions)
+    still, first = outputs.still, outputs.first
     if labels[still].any():
         i = positions[np.argmax(still & (labels == 1))]
         return exact(
@@ -70,27 +81,31 @@ def infinite_width(
             m,
             f"The output at input {i} is always 0, a tie, which is class 0: no network gives 1 there.",
         )
-    kernel, labels = kernel[~still][:, ~still], labels[~still]
-    if not len(labels):
+    if still.all():
         return exact(0.0, level, m, "The output at every labelled input is always 0, a tie, which is class 0.")
     signs = 2 * labels - 1
-    scale = np.sqrt(np.diagonal(kernel))
-    values, vectors = np.linalg.eigh(kernel / np.outer(scale, scale))
+    against = ~still & (signs * outputs.side != signs[first])
+    if against.any():
+        i = int(np.argmax(against))
+        return exact(
+            -math.inf,
+            level,
+            m,
+            "No function of the limit has these labels: its outputs at inputs "
+            f"{positions[first[i]]} and {positions[i]} are multiples of one another.",
+        )
+    signs = signs[outputs.chosen]
+    values, vectors = np.linalg.eigh(outputs.correlation)
     varies = values > _RANK * len(values)
     notes: tuple[str, ...] = ()
     if not varies.all():
-        if not _separable(vectors[:, varies] * np.sqrt(values[varies]), signs):
+        some = _separation(vectors[:, varies] * np.sqrt(values[varies]), signs)
+        matrix = outputs.precise(some, signs) if len(some) else None
+        if matrix is not None and opposed(matrix):
             return exact(-math.inf, level, m, "No function of the limit has these labels: its outputs are dependent.")
         notes = (f"The outputs have rank {varies.sum()} of {len(values)}: without jitter the kernel has no factor.",)
-    estimate = log_orthant(
-        kernel + jitter * np.diag(np.diagonal(kernel)),
-        signs,
-        samples=samples,
-        replicates=replicates,
-        seed=seed,
-        level=level,
-    )
-    return replace(estimate, num_variables=m, jitter=float(jitter), notes=(*notes, *estimate.notes))
+    answer = Orthant(outputs, signs, values[0], draws, seed, level).answer(float(jitter))
+    return replace(answer, num_variables=m, notes=(*notes, *answer.notes))
 
 
 def check_jitter(jitter: Any) -> None:
@@ -126,13 +141,20 @@ def labelled(query: Query, label: Any) -> tuple[np.ndarray, np.ndarray]:
     return positions, required[1][first].astype(int)
 
 
-def _separable(factor: np.ndarray, signs: np.ndarray) -> bool:
-    """Whether some a in [-1, 1]^r gives factor @ a [m] these signs, by a margin beyond the solver's tolerance."""
+def _separation(factor: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Give the places of the rows that rule out ``factor`` @ a [m] of these signs for every a in [-1, 1]^r.
+
+    Empty where some a gives the signs by a margin beyond the solver's tolerance.
+    """
     m, r = factor.shape
     solution = optimize.linprog(
         np.append(np.zeros(r), -1.0),
         A_ub=np.column_stack([-signs[:, None] * factor, np.ones(m)]),
         b_ub=np.zeros(m),
         bounds=[(-1.0, 1.0)] * r + [(0.0, 1.0)],
+        method="highs-ds",  # the simplex method: its multipliers name at most r + 1 rows
     )
-    return not (solution.success and -solution.fun <= _MARGIN)
+    if not solution.success or -solution.fun > _MARGIN:
+        return np.zeros(0, int)
+    weights = -np.asarray(solution.ineqlin.marginals)
+    return np.flatnonzero(weights > _MARGIN * weights.max())

@@ -25,7 +25,7 @@ from volume.models import MLP, Perceptron, examine_ranges
 from volume.samplers import Gaussian, log_sizes, rescaled
 
 # Terms and grid of the Hermite series: at K(x, x) = 1 tanh's remainder is 1e-13, gelu's 1e-12 of E[phi^2].
-_TERMS = 200
+_TERMS = 400
 _GRID = np.linspace(-14.0, 14.0, 2801)  # the trapezoid rule converges geometrically for analytic phi
 
 
@@ -48,6 +48,40 @@ def nngp_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> 
         ValueError: inputs of another shape, a prior that does not fit, an activation without a kernel, sizes that
             float64 does not hold.
     """
+    activation, prior, array = _checked(model, prior, inputs)
+    return _propagated(array, layers(model, prior), EXPECTATIONS[activation])
+
+
+def output_correlations(
+    model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give standard deviations [N] and correlations [N, N] of the outputs, and limits [N, N] of the latter's errors.
+
+    The limits come from a second evaluation, with every covariance moved by some units in the last place before each
+    layer, and with three quarters of the terms and half of the grid where the expectation is a series: a layer that
+    enlarges errors enlarges these too. What a series leaves after k terms falls as k^(-1/2) or faster, so that the
+    difference is .15 of the error or more. Raises as `nngp_kernel`.
+    """
+    activation, prior, array = _checked(model, prior, inputs)
+    steps = layers(model, prior)
+    std, correlation = _scales(_propagated(array, steps, EXPECTATIONS[activation]))
+    ulps = max(16, array.shape[1]) * float(np.finfo(float).eps)
+    rough = EXPECTATIONS[activation] if activation not in SERIES else _series(activation, rough=True)
+
+    def moved(kernel: np.ndarray) -> np.ndarray:
+        size = np.sqrt(np.diagonal(kernel))
+        step = ulps * np.outer(size, size) * np.where(kernel < 0, -1, 1)
+        np.fill_diagonal(step, 0.0)
+        return rough(kernel - step)
+
+    _, other = _scales(_propagated(array, steps, moved))
+    error = 8 * np.abs(correlation - other) + ulps
+    np.fill_diagonal(error, 0.0)
+    return std, correlation, error
+
+
+def _checked(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> tuple[str, Gaussian, np.ndarray]:
+    """Check the arguments of `nngp_kernel` and rescale prior and inputs; also give the activation."""
     if not isinstance(model, (MLP, Perceptron)):
         raise TypeError(f"model={model!r} has no known kernel: give a volume.models.MLP or Perceptron.")
     if not isinstance(prior, Gaussian):
@@ -56,18 +90,21 @@ def nngp_kernel(model: MLP | Perceptron, prior: Gaussian, inputs: ArrayLike) -> 
     array = as_inputs(inputs, "The inputs")
     if array.shape[1:] != model.input_shape:
         raise ValueError(f"The model takes inputs of shape {model.input_shape}; got {array.shape[1:]}.")
-    layers = model.num_layers if isinstance(model, MLP) else 1
     activation = model.activation if isinstance(model, MLP) else "linear"
     if activation not in EXPECTATIONS:
         raise ValueError(unknown("activation with a kernel", activation, EXPECTATIONS))
-    prior, array = _in_range(model, prior, array)
+    return activation, *_in_range(model, prior, array)
+
+
+def _propagated(
+    array: np.ndarray, steps: list[tuple[float, float]], expectation: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Take the kernel from the inputs through all layers."""
     kernel = array @ array.T / array.shape[1]
-    for layer in range(layers):
+    for layer, (weight, bias) in enumerate(steps):
         if layer:
-            kernel = EXPECTATIONS[activation](kernel)
-        kernel = _at(prior.weight_std, layer) ** 2 * kernel
-        if model.bias:
-            kernel = kernel + _at(prior.bias_std, layer) ** 2
+            kernel = expectation(kernel)
+        kernel = weight**2 * kernel + bias**2
         kernel = (kernel + kernel.T) / 2
     return kernel
 
@@ -88,6 +125,12 @@ def _in_range(model: MLP | Perceptron, prior: Gaussian, array: np.ndarray) -> tu
     moved = rescaled(prior, model.parameters, found.powers)
     assert isinstance(moved, Gaussian)  # one weight and one bias a layer
     return moved, np.ldexp(array, found.row_powers[:, None])
+
+
+def layers(model: MLP | Perceptron, prior: Gaussian) -> list[tuple[float, float]]:
+    """Give the standard deviations of weights, before they are divided by fan-in, and biases, layer by layer."""
+    count = model.num_layers if isinstance(model, MLP) else 1
+    return [(_at(prior.weight_std, layer), _at(prior.bias_std, layer) if model.bias else 0.0) for layer in range(count)]
 
 
 def _at(setting: float | tuple[float, ...] | object, layer: int) -> float:
@@ -133,32 +176,49 @@ def _sine(kernel: np.ndarray) -> np.ndarray:
     return (np.exp(-np.maximum(total - 2 * kernel, 0) / 2) - np.exp(-np.maximum(total + 2 * kernel, 0) / 2)) / 2
 
 
-def _series(phi: Callable[[np.ndarray], np.ndarray], odd: bool) -> Callable[[np.ndarray], np.ndarray]:
-    def expectation(kernel: np.ndarray) -> np.ndarray:
-        """sum_k c_k(u) c_k(v) correlation^k, c_k = E[phi(std Z) He_k(Z)] / sqrt(k!) (Mehler's formula).
+SERIES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], bool]] = {
+    "tanh": (np.tanh, True),
+    "gelu": (lambda a: a * ndtr(a), False),
+}
+"""Activations without a closed form, and whether they are odd."""
 
-        What M terms leave of E[phi^2] is put at the power M (M + 1 for odd phi): the diagonal is then exact, and the
-        matrix stays positive semidefinite.
-        """
+
+def _hermite_coefficients(
+    activation: str, std: np.ndarray, terms: int, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give c_k = E[phi(std Z) He_k(Z)] / sqrt(k!) [M, N] for each std [N], and the root of what they leave [N].
+
+    What M terms leave of E[phi^2] is put at the power M (M + 1 for odd phi): the diagonal is then exact, and the matrix
+    stays positive semidefinite.
+    """
+    phi = SERIES[activation][0]
+    step = grid[1] - grid[0]
+    density = np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi) * step
+    # He_k sqrt(density) / sqrt(k!) is bounded, He_k is not.
+    root = np.sqrt(density)
+    weighted = phi(std[:, None] * grid) * root  # [N, grid]
+    before, polynomial = np.zeros_like(root), root
+    coefficients = np.empty((terms, len(std)))
+    left = np.sum(weighted**2, axis=1)
+    for k in range(terms):
+        coefficients[k] = weighted @ polynomial
+        left = left - coefficients[k] ** 2
+        before, polynomial = polynomial, (grid * polynomial - np.sqrt(k) * before) / np.sqrt(k + 1)
+    return coefficients, np.sqrt(np.maximum(left, 0.0))
+
+
+def _series(activation: str, rough: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+    terms, grid = (_TERMS * 3 // 4, _GRID[::2]) if rough else (_TERMS, _GRID)
+
+    def expectation(kernel: np.ndarray) -> np.ndarray:
+        """sum_k c_k(u) c_k(v) correlation^k (Mehler's formula)."""
         std, correlation = _scales(kernel)
-        step = _GRID[1] - _GRID[0]
-        density = np.exp(-0.5 * _GRID**2) / np.sqrt(2 * np.pi) * step
-        values = phi(std[:, None] * _GRID)  # [N, grid]
-        # He_k sqrt(density) / sqrt(k!) is bounded, He_k is not.
-        root = np.sqrt(density)
-        weighted = values * root
-        before, polynomial = np.zeros_like(root), root
-        result = np.zeros_like(kernel)
-        power = np.ones_like(kernel)
-        left = np.sum(weighted**2, axis=1)
-        for k in range(_TERMS):
-            coefficient = weighted @ polynomial
+        coefficients, rest = _hermite_coefficients(activation, std, terms, grid)
+        result, power = np.zeros_like(kernel), np.ones_like(kernel)
+        for coefficient in coefficients:
             result += np.outer(coefficient, coefficient) * power
-            left = left - coefficient**2
-            before, polynomial = polynomial, (_GRID * polynomial - np.sqrt(k) * before) / np.sqrt(k + 1)
             power = power * correlation
-        rest = np.sqrt(np.maximum(left, 0.0))
-        return result + np.outer(rest, rest) * (power * correlation if odd else power)
+        return result + np.outer(rest, rest) * (power * correlation if SERIES[activation][1] else power)
 
     return expectation
 
@@ -169,7 +229,7 @@ EXPECTATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "erf": _erf,
     "sign": _sign,
     "sine": _sine,
-    "tanh": _series(np.tanh, odd=True),
-    "gelu": _series(lambda a: a * ndtr(a), odd=False),
+    "tanh": _series("tanh"),
+    "gelu": _series("gelu"),
 }
 """E[phi(u) phi(v)] for every pair of a centred Gaussian with covariance [N, N]."""

@@ -3,7 +3,8 @@
 Quantity: P(X > 0 where signs are +1, X < 0 where they are -1), X ~ N(0, cov), or P(lower < X < upper).
 Estimator: minimax exponential tilting (Botev 2017; tilting.py), the mean of bounded weights over R independently
 shifted lattices. Interval: Student's t with R - 1 degrees on the R means, carried to the logarithm by the delta method;
-where the relative error is above .1, Markov's inequality below and the bound at the saddle point above.
+where the relative error is above .1, Markov's inequality below and the bound at the saddle point above, and the mean is
+then no estimate.
 
 Shape letters: d variables, R replicates, S draws in each.
 """
@@ -22,9 +23,9 @@ from volume.common.logs import LN10
 from volume.common.machine import check_room
 from volume.common.validation import check_level
 from volume.errors import whole
-from volume.estimators.infinite_width.tilting import order, saddle, tilted_draws
+from volume.estimators.infinite_width.tilting import Problem, Tilt, order, saddle, tilted_draws
+from volume.reports.limit_entries import MAX_RELATIVE_ERROR
 
-_LARGE_ERROR = 0.1  # above it the delta method and the normality of R means are not to be relied on
 _EPS = float(np.finfo(float).eps)
 
 
@@ -32,17 +33,22 @@ _EPS = float(np.finfo(float).eps)
 class OrthantEstimate:
     """The probability of one sign pattern or box, with its interval. Logarithms are natural unless they say log10."""
 
-    log_probability: float  # -inf for an event that cannot happen
+    log_probability: float  # -inf for an event that cannot happen; quote it only where ``resolved``
     log_low: float  # ends of the interval: it covers the truth with probability ``level``
     log_high: float
     level: float
-    relative_error: float  # standard error of the probability over the probability
+    relative_error: float  # standard error of the probability over the probability; inf where only limits are known
     log_bound: float  # an upper bound of the log probability that owes nothing to chance; inf when there is none
     num_variables: int  # d
     num_draws: int  # all replicates together; 0 for an exact answer
     num_replicates: int  # R
     jitter: float = 0.0  # what was added to each variance, as a fraction of it
     notes: tuple[str, ...] = ()  # sentences that a reader must see beside the number
+
+    @property
+    def resolved(self) -> bool:
+        """Whether there is an estimate: else the limits are all that is known, and the mean is likely far too low."""
+        return self.relative_error <= MAX_RELATIVE_ERROR
 
     @property
     def log10_probability(self) -> float:
@@ -53,7 +59,7 @@ class OrthantEstimate:
         if not self.num_draws:
             return replace(self, level=level)
         log_p, error = self.log_probability, self.relative_error
-        if error <= _LARGE_ERROR:
+        if self.resolved:
             half = float(stats.t.ppf((1 + level) / 2, self.num_replicates - 1)) * error
             ends = log_p - half, min(log_p + half, 0.0)
         else:  # P(mean > p / alpha) <= alpha whatever the law of the weights (Markov)
@@ -97,8 +103,6 @@ def log_orthant(
     check_level(level)
     rng = generator(seed)
     matrix = _checked_cov(cov)
-    what = f"One replicate of {per_replicate:,} draws of {len(matrix):,} variables"
-    check_room(what, 8 * per_replicate * len(matrix), "give fewer samples")
     low, high = _limits(len(matrix), signs, lower, upper)
     scale = np.sqrt(np.diagonal(matrix))
     correlation = matrix / np.outer(scale, scale)
@@ -115,14 +119,31 @@ def log_orthant(
     low, high = np.where(flip < 0, -high, low), np.where(flip < 0, -low, high)
 
     problem = order(correlation, low, high)
-    tilt = saddle(problem)
+    return estimated(problem, saddle(problem), len(matrix), (num_replicates, per_replicate), rng, level)
+
+
+def estimated(
+    problem: Problem,
+    tilt: Tilt,
+    num_variables: int,
+    draws: tuple[int, int],
+    rng: np.random.Generator,
+    level: float,
+    *,
+    jitter: float = 0.0,
+    notes: tuple[str, ...] = (),
+) -> OrthantEstimate:
+    """Estimate the probability of a reordered box from ``draws`` = (R, S)."""
+    num_replicates, per_replicate = draws
+    what = f"One replicate of {per_replicate:,} draws of {len(tilt.mu):,} variables"
+    check_room(what, 8 * per_replicate * len(tilt.mu), "give fewer samples")
     means = np.array([_log_mean(problem, tilt.mu, per_replicate, rng) for _ in range(num_replicates)])
     top = means.max()
     shares = np.exp(means - top)
     mean = shares.mean()
     log_probability = float(top + np.log(mean))
     # Rounding: d log-normal tails of relative error eps are added up.
-    rounding = _EPS * (len(low) + abs(log_probability))
+    rounding = _EPS * (len(problem.lower) + abs(log_probability))
     relative = float(np.hypot(shares.std(ddof=1) / mean / math.sqrt(num_replicates), rounding))
     return OrthantEstimate(
         log_probability=log_probability,
@@ -131,11 +152,18 @@ def log_orthant(
         level=level,
         relative_error=relative,
         log_bound=tilt.bound,
-        num_variables=len(matrix),
+        num_variables=num_variables,
         num_draws=num_replicates * per_replicate,
         num_replicates=num_replicates,
-        notes=_notes(relative, tilt.converged),
+        jitter=jitter,
+        notes=(*notes, *_notes(relative, tilt.converged)),
     ).at_level(level)
+
+
+def at_most(log_bound: float, level: float, num_variables: int, jitter: float, *notes: str) -> OrthantEstimate:
+    """Record that nothing but an upper bound is known."""
+    ends = (-math.inf, -math.inf, min(log_bound, 0.0))
+    return OrthantEstimate(*ends, level, math.inf, log_bound, num_variables, 0, 0, jitter, notes)
 
 
 def exact(
@@ -215,7 +243,7 @@ def _limits(d: int, signs: Any, lower: Any, upper: Any) -> tuple[np.ndarray, np.
     return ends[0], ends[1]
 
 
-def _log_mean(problem: Any, mu: np.ndarray, count: int, rng: np.random.Generator) -> float:
+def _log_mean(problem: Problem, mu: np.ndarray, count: int, rng: np.random.Generator) -> float:
     """Give the log of the mean weight over one randomly shifted lattice of ``count`` points."""
     psi, _ = tilted_draws(problem, mu, _lattice(len(mu) - 1, count, rng))
     top = psi.max()
@@ -247,9 +275,9 @@ def _notes(relative_error: float, converged: bool) -> tuple[str, ...]:
     notes = []
     if not converged:
         notes.append("No saddle point was found: draws are not tilted, and there is no upper bound.")
-    if relative_error > _LARGE_ERROR:
+    if relative_error > MAX_RELATIVE_ERROR:
         notes.append(
-            f"The relative error is {relative_error:.2g}, too large for Student's t: the interval assumes nothing, "
-            "Markov's bound below and the saddle point's above; raise samples."
+            f"The relative error is {relative_error:.2g}, too large for an estimate: the limits are all that is "
+            "known, Markov's bound below and the saddle point's above; raise samples."
         )
     return tuple(notes)

@@ -71,13 +71,20 @@ def wide_shares(
     if not isinstance(query, Query) or not isinstance(bound := query.bound, Conditional):
         raise TypeError(f"wide_shares takes a query with volume.Given(volume.Fits(...), split); got {query!r}.")
     if bound.within.required_labels(bound.wanted) is None or bound.num_inside is None:
-        raise ValueError("The wide limit is asked for what fits: give volume.Given(volume.Fits(...), split).")
+        raise ValueError(
+            "The wide limit divides what fits among the classes of a split that are known beforehand: give "
+            f"volume.Given(volume.Fits(...), volume.Accuracy(...)), for example; got {query.classifier!r}."
+        )
     fits = Query(query.model, query.prior, query.domain, bound.within.classifier)
     label = bound.within.label(bound.wanted)
     total = infinite_width(fits, label, samples=samples, seed=seed, level=level, jitter=JITTER)
     none = np.zeros(bound.num_inside, np.int64)
+    if total.relative_error == math.inf:
+        return WideShares(total, none, 0, "of what fits only an upper limit is known")
     if total.log_probability == -math.inf:
         return WideShares(total, none, 0, " ".join(total.notes))
+    if total.num_draws and total.jitter != JITTER:
+        return WideShares(total, none, 0, f"draws would need a jitter of {JITTER:g}, which decides here")
     rate = total.log_probability - total.log_bound
     if not math.isfinite(rate) or rate < math.log(20 / most_tried):
         reason = f"of {most_tried:,} draws of the limit fewer than 20 would be kept"

@@ -14,14 +14,18 @@ Shape letters: d variables, S draws.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import lu_factor, lu_solve, solve_triangular
 from scipy.special import erfcx, log_ndtr, ndtri_exp
 
 _LOG_SQRT_2PI = 0.5 * np.log(2 * np.pi)
-_NEWTON_STEPS = 40  # plain Newton takes 5 to 15; the rest is for halved steps
-_RESIDUAL = 1e-8
+_NEWTON_STEPS = 120  # 5 to 15 where no pivot is small, 50 at pivots of 1e-13
+_CORRECTION = 1e-9  # of a solution: what Newton's method would still add to it
+_SHORTEST = 1e-8  # part of a step
+_FAR = 25.0  # beyond so many standard deviations what lies above a lower limit is computed as such, not as a difference
 
 
 class Problem(NamedTuple):
@@ -83,6 +87,13 @@ def order(correlation: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Prob
     return Problem(np.tril(factor / pivots[:, None], -1), lower / pivots, upper / pivots, pivots, index)
 
 
+def factored(factor: np.ndarray, index: np.ndarray) -> Problem:
+    """Take variables above 0, in the order ``index``, from a Cholesky factor [d, d] in that order."""
+    pivots = np.diagonal(factor)
+    zero, free = np.zeros(len(factor)), np.full(len(factor), np.inf)
+    return Problem(np.tril(factor / pivots[:, None], -1), zero, free, pivots, index)
+
+
 def _edge_densities(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Normal density at both ends over the probability between them."""
     lower, upper = np.asarray(lower, float), np.asarray(upper, float)
@@ -97,50 +108,80 @@ def _edge_densities(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, n
     return low, high
 
 
+def _moments(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of N(0, 1) restricted to (lower, upper), less ``lower``, and its variance, to full relative precision.
+
+    Far out they are about 1 / lower and 1 / lower^2, and would be differences of numbers that agree in all digits.
+    """
+    one_sided, far = np.isinf(upper), lower > _FAR
+    low, high = np.where(one_sided & far, 0.0, lower), np.where(one_sided, 1.0, upper)
+    at_low, at_high = _edge_densities(low, np.where(one_sided, np.inf, high))
+    mean = at_low - at_high
+    excess, variance = mean - low, 1 - mean**2 + low * at_low - np.where(one_sided, 0.0, high) * at_high
+    out = np.where(far, lower, _FAR)
+    q = out**-2.0  # the asymptotic series of Mills' ratio: at _FAR the first term left out is 1e-11
+    tail = (1 + q * (-2 + q * (10 + q * (-74 + q * (706 + q * (-8162 + q * 110410)))))) / out
+    tail_variance = q * (1 + q * (-6 + q * (50 + q * (-518 + q * (6354 + q * (-89782 + q * 1435330))))))
+    use = one_sided & far
+    return np.where(use, tail, excess), np.where(use, tail_variance, variance)
+
+
 def _gradient(problem: Problem, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(d psi / dx, d psi / dmu) [2 (d - 1)] at y = (x, mu), and the slope of the mean shift in the centre [d]."""
+    """(d psi / dx, d psi / dmu) [2 (d - 1)] at y = (x, mu), and the variances of the restricted normals [d]."""
     m = len(y) // 2
     x, mu = y[:m], y[m:]
-    centre = problem.factor[:, :m] @ x + np.append(mu, 0.0)
-    low, high = problem.lower - centre, problem.upper - centre
-    at_low, at_high = _edge_densities(low, high)
-    shift = at_low - at_high
-    slope = -(shift**2) + low * at_low - np.where(np.isinf(high), 0.0, high) * at_high
-    return np.concatenate([problem.factor[:, :m].T @ shift - mu, mu - x + shift[:m]]), slope
+    centre, tilt = problem.factor[:, :m] @ x, np.append(mu, 0.0)
+    least = problem.lower - centre
+    excess, variance = _moments(least - tilt, problem.upper - centre - tilt)
+    shift = least - tilt + excess
+    return np.concatenate([problem.factor[:, :m].T @ shift - mu, least[:m] - x + excess[:m]]), variance
 
 
-def _jacobian(problem: Problem, slope: np.ndarray) -> np.ndarray:
-    m = len(slope) - 1
-    rows = problem.factor[:, :m]
+def _jacobian(problem: Problem, variance: np.ndarray) -> np.ndarray:
+    m = len(variance) - 1
+    rows, slope = problem.factor[:, :m], variance - 1
     across = slope[:m, None] * rows[:m] - np.eye(m)
-    return np.block([[rows.T @ (slope[:, None] * rows), across.T], [across, np.diag(1 + slope[:m])]])
+    return np.block([[rows.T @ (slope[:, None] * rows), across.T], [across, np.diag(variance[:m])]])
 
 
 def _newton(problem: Problem, start: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Newton's method for grad psi = 0, steps halved until the residual falls: the last point, and if it solves."""
+    """Damped Newton's method for grad psi = 0: the last point, and whether it solves.
+
+    A step is shortened until the next simplified Newton correction, which uses the same Jacobian, is smaller (the
+    natural monotonicity test, Deuflhard 2011, section 3.3): unlike the residual it does not depend on the scale of the
+    equations, which pivots of 1e-10 stretch by 1e20. Corrections are measured in x |mu| and mu / |mu|.
+    """
+    m = len(start) // 2
     y = start
-    gradient, slope = _gradient(problem, y)
-    size = float(np.linalg.norm(gradient))
+    gradient, variance = _gradient(problem, y)
+    length = 1.0
     for _ in range(_NEWTON_STEPS):
-        if size <= _RESIDUAL:
-            break
+        size = np.maximum(1.0, np.abs(y[m:]))
+        unit = np.concatenate([1 / size, size])
+        scaled = _jacobian(problem, variance) * unit
+        with np.errstate(divide="ignore"):
+            rows = 1 / np.abs(scaled).max(axis=1)
         try:
-            step = np.linalg.solve(_jacobian(problem, slope), -gradient)
-        except np.linalg.LinAlgError:
-            break
-        length = 1.0
-        while length > 1e-4:
-            trial = y + length * step
-            trial_gradient, trial_slope = _gradient(problem, trial)
-            trial_size = float(np.linalg.norm(trial_gradient))
-            if np.isfinite(trial_size) and trial_size < (1 - 1e-4 * length) * size:
-                break
+            factors = lu_factor(scaled * rows[:, None])
+            step = lu_solve(factors, -gradient * rows)
+        except (ValueError, np.linalg.LinAlgError):  # not finite
+            return y, False
+        error = float(np.linalg.norm(step))
+        if error <= _CORRECTION * math.sqrt(2 * m):
+            return y + unit * step, True
+        length = min(1.0, 4 * length)
+        while length > _SHORTEST:
+            trial = y + length * unit * step
+            trial_gradient, trial_variance = _gradient(problem, trial)
+            if np.isfinite(trial_gradient).all():
+                correction = np.linalg.norm(lu_solve(factors, -trial_gradient * rows))
+                if correction <= (1 - length / 4) * error:
+                    break
             length /= 2
         else:
-            break
-        y, gradient, slope, size = trial, trial_gradient, trial_slope, trial_size
-    # Where pivots are tiny the last digits of the gradient are rounding; what is left moves psi in second order only.
-    return y, size <= _RESIDUAL + 1e-7 * float(np.abs(problem.factor).max())
+            return y, False
+        y, gradient, variance = trial, trial_gradient, trial_variance
+    return y, False
 
 
 def _conditional_means(problem: Problem) -> np.ndarray:
@@ -155,56 +196,91 @@ def _conditional_means(problem: Problem) -> np.ndarray:
 
 
 def saddle(problem: Problem) -> Tilt:
-    """The saddle point by Newton's method from the origin; then in steps from no correlation; then from inside."""
+    """The saddle point by Newton's method from the origin, or from inside the box."""
     d = len(problem.lower)
     m = d - 1
-    y, converged = _newton(problem, np.zeros(2 * m))
-    if not converged:
-        largest = float(np.abs(problem.factor).max())
-        y = np.zeros(2 * m)
-        for part in np.geomspace(min(0.5, 1 / largest), 1.0, 4 + int(2 * np.log2(1 + largest))):
-            y, converged = _newton(problem._replace(factor=part * problem.factor), y)
+    y, converged = _newton(problem, np.zeros(2 * m)) if m else (np.zeros(0), True)
     if not converged:
         y, converged = _newton(problem, np.append(_conditional_means(problem), np.zeros(m)))
     if not converged:
         return Tilt(np.zeros(d), np.inf, False)
     x, mu = y[:m], np.append(y[m:], 0.0)
-    centre = problem.factor[:, :m] @ x + mu
-    psi = log_interval(problem.lower - centre, problem.upper - centre) + 0.5 * mu**2
-    return Tilt(mu, float(np.sum(psi) - x @ mu[:m]), True)
+    centre = problem.factor[:, :m] @ x
+    least = problem.lower - centre
+    excess = np.append(x - least[:m], 0.0)
+    return Tilt(mu, float(np.sum(_log_weights(least, problem.upper - centre, mu, excess))), True)
+
+
+def _log_weights(lower: np.ndarray, upper: np.ndarray, mu: np.ndarray | float, excess: np.ndarray) -> np.ndarray:
+    """Terms of psi for x = lower + excess, limits given without mu; the last variable's excess does not count (mu = 0).
+
+    Far out mu^2 / 2 and log P would cancel: there the square that both hold is left out.
+    """
+    away = lower - mu
+    far = np.isinf(upper) & (away > _FAR)
+    near = np.where(far, 0.0, away)
+    direct = log_interval(near, np.where(far, np.inf, upper - mu)) + mu * (0.5 * mu - lower - excess)
+    tail = np.log(erfcx(np.where(far, away, 0.0) / math.sqrt(2)) / 2) - 0.5 * lower**2 - mu * excess
+    return np.where(far, tail, direct)
 
 
 def weighted_draws(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give psi [S] and tilted draws X [d, S] of the variables, in the order before reordering, of uniforms [d, S]."""
-    psi, x = tilted_draws(problem, mu, uniforms)
-    values = np.empty_like(x)
-    values[problem.index] = problem.pivots[:, None] * (x + problem.factor @ x)
+    psi, excess = tilted_draws(problem, mu, uniforms)
+    values = np.empty_like(excess)
+    values[problem.index] = problem.pivots[:, None] * (problem.lower[:, None] + excess)
     return psi, values
 
 
 def tilted_draws(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give psi [S] and x [m, S] of uniforms [m, S], m = d or d - 1: the last coordinate's weight needs no draw."""
+    """Give psi [S] and how far draws lie above their lower limits [m, S], in units of the pivots, of uniforms [m, S].
+
+    m = d or d - 1: the last coordinate's weight needs no draw.
+    """
     d, (m, count) = len(mu), uniforms.shape
-    x = np.empty((m, count))
-    total = np.zeros(count)
+    x, excess = np.empty((m, count)), np.zeros((m, count))
+    total, none = np.zeros(count), np.zeros(count)
     for k in range(d):
-        centre = mu[k] + problem.factor[k, :k] @ x[:k]
-        low = problem.lower[k] - centre
-        one_sided = np.isinf(problem.upper[k])
-        log_low = log_ndtr(-low)
-        if one_sided:
-            total += log_low
-        else:
-            high = problem.upper[k] - centre
-            total += log_interval(low, high)
-        if k == m:
-            break
-        if one_sided:
-            x[k] = mu[k] - ndtri_exp(log_low + np.log(uniforms[k]))
-        else:
-            x[k] = mu[k] + _between(low, high, uniforms[k])
-        total += mu[k] * (0.5 * mu[k] - x[k])
-    return total, x
+        centre = problem.factor[k, :k] @ x[:k]
+        low, high = problem.lower[k] - centre, problem.upper[k] - centre
+        if k < m:
+            excess[k] = _quantiles(low - mu[k], high - mu[k], uniforms[k])
+            x[k] = low + excess[k]
+        total += _log_weights(low, high, mu[k], excess[k] if k < m else none)
+    return total, excess
+
+
+def rounding(problem: Problem, mu: np.ndarray, uniforms: np.ndarray) -> float:
+    """Estimate from draws of uniforms [d, S] how many nats rounding of the factor moves the log probability by.
+
+    An entry's last digit moves the lower limit of its row by that part of the product it is in; a limit that far out
+    counts by the hazard, about its distance.
+    """
+    _, excess = tilted_draws(problem, mu, uniforms)
+    least = problem.lower[:, None] + excess
+    x = solve_triangular(problem.factor + np.eye(len(mu)), least, lower=True, unit_diagonal=True)
+    moves = len(mu) * np.finfo(float).eps * (np.abs(problem.factor) @ np.abs(x))
+    hazard = 1 + np.maximum(x - excess - mu[:, None], 0)
+    return float((moves * hazard).sum(axis=0).mean())
+
+
+def _quantiles(lower: np.ndarray, upper: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """Quantiles of N(0, 1) restricted to (lower, upper), less ``lower``; one-sided ones from above."""
+    if not np.isinf(upper).any():
+        return _between(lower, upper, uniform) - lower
+    far = lower > _FAR
+    inside = -ndtri_exp(log_ndtr(-np.where(far, 0.0, lower)) + np.log(uniform)) - lower
+    if not far.any():
+        return inside
+    # log P(N > lower + t) - log P(N > lower) = log uniform for t, by Newton's method from the exponential's answer.
+    away = np.where(far, lower, _FAR)
+    wanted = np.log(uniform)
+    t = -2 * wanted / (away + np.sqrt(away**2 - 2 * wanted))
+    start = np.log(erfcx(away / math.sqrt(2)))
+    for _ in range(3):
+        value = erfcx((away + t) / math.sqrt(2))
+        t = t + (np.log(value) - start - t * (away + 0.5 * t) - wanted) * value * math.sqrt(math.pi / 2)
+    return np.where(far, t, inside)
 
 
 def _between(lower: np.ndarray, upper: np.ndarray, uniform: np.ndarray) -> np.ndarray:
