@@ -25,13 +25,13 @@ def threefry_key(*words: int) -> Array:
 
 
 def fold_in(key: Array, data: int | np.ndarray) -> Array:
-    """As ``jax.random.fold_in``, by NumPy: nothing is compiled. Of several numbers [...] the keys [...]; of keys [R],
-    each with its own number or all with one."""
+    """Do what ``jax.random.fold_in`` does, by NumPy: nothing is compiled. Of several numbers [...] the keys [...]; of keys
+    [R], each with its own number or all with one."""
     return _key_of(threefry.words(threefry.fold_in(_number_of(key), np.asarray(data))))
 
 
 def split(key: Array, num: int = 2) -> Array:
-    """As ``jax.random.split``, by NumPy: nothing is compiled."""
+    """Do what ``jax.random.split`` does, by NumPy: nothing is compiled."""
     return _key_of(threefry.words(threefry.split(_number_of(key), (num,))))
 
 
@@ -42,7 +42,7 @@ def halves(key: Array) -> tuple[Array, Array]:
 
 
 def alone(key: Array) -> Array:
-    """An array [1] of a key."""
+    """Return an array [1] of a key."""
     return _key_of(np.asarray(jax.random.key_data(key))[None])
 
 

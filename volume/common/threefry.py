@@ -22,23 +22,23 @@ def words(keys: np.ndarray) -> np.ndarray:
 
 
 def keys_of(words: np.ndarray) -> np.ndarray:
-    """Keys [...] of their words [..., 2]."""
+    """Return keys [...] of their words [..., 2]."""
     words = np.asarray(words).astype(np.uint64)
     return (words[..., 0] << np.uint64(32)) | words[..., 1]
 
 
 def fold_in(keys: np.ndarray, data: np.ndarray) -> np.ndarray:
-    """As ``jax.random.fold_in``, entry by entry."""
+    """Do what ``jax.random.fold_in`` does, entry by entry."""
     return _hashed(keys, np.asarray(data).astype(np.uint32).astype(np.uint64))
 
 
 def split(keys: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """As ``jax.random.split``: [*keys, *shape]."""
+    """Do what ``jax.random.split`` does: [*keys, *shape]."""
     return _hashed(*_counted(keys, shape))
 
 
 def bits(keys: np.ndarray, width: int, shape: tuple[int, ...], first: int = 0) -> np.ndarray:
-    """As ``jax.random.bits`` of each key, [*keys, *shape]: of the numbers from ``first`` on."""
+    """Do what ``jax.random.bits`` does with each key, [*keys, *shape]: of the numbers from ``first`` on."""
     both = words(_hashed(*_counted(keys, shape, first)))
     if width == 64:
         return keys_of(both)

@@ -101,7 +101,7 @@ def undecided(bound: BoundClassifier, outputs: Array, margin: Array, error: Arra
 
 
 def decide(outputs: Array) -> tuple[Array, Array]:
-    """Decisions [Q, N, H] of outputs [Q, N, C, H], and how far the nearest other decision is (0 in a tie).
+    """Return decisions [Q, N, H] of outputs [Q, N, C, H], and how far the nearest other decision is (0 in a tie).
 
     One output: output > 0, |output|. Several: the argmax, ties to the lowest index; the lead over the second.
     """

@@ -31,7 +31,7 @@ class Multiples(NamedTuple):
     exponent: int
 
     def at(self, exponent: int) -> np.ndarray:
-        """The same numbers in units of 2^-exponent, at least as fine."""
+        """Return the same numbers in units of 2^-exponent, at least as fine."""
         return self.values * (1 << (exponent - self.exponent))
 
 

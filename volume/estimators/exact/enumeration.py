@@ -79,7 +79,7 @@ class Digits(NamedTuple):
 
 
 def digits(levels: tuple[tuple[float, ...], ...], index: np.ndarray) -> np.ndarray:
-    """The levels [R, entries] that the numbers ``index`` [R] stand for, the last entry changing fastest."""
+    """Return the levels [R, entries] that the numbers ``index`` [R] stand for, the last entry changing fastest."""
     columns = np.empty((len(index), len(levels)))
     for column in range(len(levels) - 1, -1, -1):
         index, digit = np.divmod(index, len(levels[column]))
@@ -208,7 +208,8 @@ class Blocks:
 
 
 def below(model: Model) -> MLP | None:
-    """The layers below the last of a network with several hidden layers, its last hidden one as a linear head."""
+    """Return the layers below the last of a network with several hidden layers, its last hidden one as a linear
+    head."""
     if not isinstance(model, MLP) or model.num_layers < 3:
         return None
     return MLP(model.widths[:-1], model.activation, model.bias)
@@ -216,7 +217,8 @@ def below(model: Model) -> MLP | None:
 
 @program(static_argnames="grid")
 def block_step(grid: Grid, inputs: Array, lead: tuple[Array, ...], inner: tuple[Array, ...]) -> Outcome:
-    """Blocks of outer digits ``lead``, [S, .] of bodies, middle and heads, with all inner ones, [., .] of each."""
+    """Return blocks of outer digits ``lead``, [S, .] of bodies, middle and heads, with all inner ones, [., .] of
+    each."""
 
     def local(inputs: Array, lead: tuple[Array, ...], inner: tuple[Array, ...]) -> Outcome:
         return jax.lax.map(lambda outer: _block(grid, inputs, *map(_joined, outer, inner)), lead)

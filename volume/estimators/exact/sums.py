@@ -73,14 +73,14 @@ class Code:
         return self.word[-1] + 1
 
     def pack(self, vectors: np.ndarray) -> np.ndarray:
-        """Codes [R, W] int64 of vectors [R, M] int64."""
+        """Return codes [R, W] int64 of vectors [R, M] int64."""
         codes = np.zeros((len(vectors), self.num_words), np.int64)
         for column, (word, shift) in enumerate(zip(self.word, self.shift, strict=True)):
             codes[:, word] += vectors[:, column] << shift
         return codes
 
     def unpack(self, codes: np.ndarray) -> np.ndarray:
-        """Vectors [R, M] int64 of codes [R, W]."""
+        """Return vectors [R, M] int64 of codes [R, W]."""
         vectors = np.empty((len(codes), len(self.bits)), np.int64)
         rest = codes.copy()
         for column, (bits, word) in enumerate(zip(self.bits, self.word, strict=True)):

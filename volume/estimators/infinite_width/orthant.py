@@ -67,7 +67,7 @@ class OrthantEstimate:
         return replace(self, log_low=ends[0], log_high=ends[1], level=level)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able record: infinite logarithms are None."""
+        """Return a JSON-able record: infinite logarithms are None."""
         record = dict(vars(self)) | {"notes": list(self.notes), "log10_probability": self.log10_probability}
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 

@@ -54,7 +54,7 @@ def correlations(kernel: Kernel, signs: np.ndarray) -> Kernel:
 
 
 def told_apart(matrix: Kernel) -> bool:
-    """Whether the digits suffice for correlations of which none is 1 or -1 but on the diagonal."""
+    """Say whether the digits suffice for correlations of which none is 1 or -1 but on the diagonal."""
     with localcontext(CONTEXT):
         return all(1 - value * value > _APART for value in matrix[np.triu_indices(len(matrix), 1)])
 
@@ -76,7 +76,7 @@ def cholesky(matrix: Kernel, jitter: float) -> np.ndarray | None:
 
 
 def opposed(matrix: Kernel) -> bool:
-    """Whether some combination of the outputs with positive weights does not vary, to some hundred digits.
+    """Say whether some combination of the outputs with positive weights does not vary, to some hundred digits.
 
     Args:
         matrix: covariance of one output for each condition, each signed so that it must be positive.

@@ -125,7 +125,7 @@ class _Process:
             self._tilt = saddle(self._problem)
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Decisions [N, S] of the draws that are kept out of ``count``."""
+        """Return decisions [N, S] of the draws that are kept out of ``count``."""
         if self._problem is None:
             outputs, kept = np.zeros((0, count)), count
         else:

@@ -196,7 +196,7 @@ def _conditional_means(problem: Problem) -> np.ndarray:
 
 
 def saddle(problem: Problem) -> Tilt:
-    """The saddle point by Newton's method from the origin, or from inside the box."""
+    """Return the saddle point by Newton's method from the origin, or from inside the box."""
     d = len(problem.lower)
     m = d - 1
     y, converged = _newton(problem, np.zeros(2 * m)) if m else (np.zeros(0), True)

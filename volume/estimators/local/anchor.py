@@ -68,8 +68,8 @@ class Anchor(ByContent):
         return by_name(self.values, dict(zip(self.names, self.shapes, strict=True)))
 
     def on(self, model: Model, what: str = "anchor") -> dict[str, np.ndarray]:
-        """The parameters under the model's own names. ValueError where they do not fit, naming one that does not and
-        ``what`` has it."""
+        """Return the parameters under the model's own names. ValueError where they do not fit, naming one that does not
+        and ``what`` has it."""
         own, arrays = {p.name: p.shape for p in model.parameters}, self.params
         if set(own) == set(arrays):
             ordered = list(own)
@@ -108,7 +108,7 @@ class Anchor(ByContent):
             )
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record: no array, but what tells two anchors apart."""
+        """Return a JSON-able record: no array, but what tells two anchors apart."""
         return {
             "parameters": len(self.values),
             "norm": float(np.linalg.norm(self.values)),
@@ -142,7 +142,8 @@ def _finite(value: Any, what: str) -> np.ndarray:
 
 
 def read(path: Path) -> Mapping[str, Any]:
-    """The parameters of a checkpoint, as a nested or flat mapping. FileNotFoundError, ValueError, ImportError."""
+    """Return the parameters of a checkpoint, as a nested or flat mapping. FileNotFoundError, ValueError,
+    ImportError."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such checkpoint.")
     checked_size(path)
@@ -183,8 +184,8 @@ def _check_unpacked(metadata: Any) -> None:
 
 
 def second_moments(params: Any) -> Anchor:
-    """The running means of squared gradients that Optax's Adam keeps (``nu``), of a training state: of its file, or of
-    a nested mapping. Up to a factor they are a curvature: the diagonal of the empirical Fisher matrix.
+    """Return the running means of squared gradients that Optax's Adam keeps (``nu``), of a training state: of its file,
+    or of a nested mapping. Up to a factor they are a curvature: the diagonal of the empirical Fisher matrix.
 
     Raises:
         ValueError: there are none, or those of several optimisers.

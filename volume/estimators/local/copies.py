@@ -60,7 +60,8 @@ class Copies:
         return len(moving) <= 1 and all(unit.size <= MAX_UNITS for unit in moving)
 
     def exits(self, rows: np.ndarray, radii: np.ndarray) -> np.ndarray:
-        """Where rays [S, P], in the prior's standard deviations, leave the cell; inf: not within ``radii`` [S]."""
+        """Return where rays [S, P], in the prior's standard deviations, leave the cell; inf: not within ``radii``
+        [S]."""
         moving = [unit for unit in self.symmetry.units if unit.order > 1]
         exits = np.full(len(radii), np.inf)
         if not moving:
@@ -74,7 +75,7 @@ class Copies:
 
 
 def copies_of(query: Query, anchor: dict[str, np.ndarray], centre: np.ndarray, scale: np.ndarray) -> Copies | None:
-    """The copies of an anchor; None for a model that declares no symmetries.
+    """Return the copies of an anchor; None for a model that declares no symmetries.
 
     ``centre`` and ``scale`` [P] of the prior, in the model's order; parameters that it fixes count as they are.
     """
@@ -150,7 +151,7 @@ def _num_dead(params: dict[str, np.ndarray], unit: UnitSymmetry) -> int:
 
 
 def statement(copies: Copies, inside_class: bool) -> dict[str, Any]:
-    """The facts of a report, with the word that they allow: "bound" or "extrapolation", and why."""
+    """Return the facts of a report, with the word that they allow: "bound" or "extrapolation", and why."""
     reasons = []
     if not inside_class:
         reasons.append("the region is not cut with the class (agreement at cutoff 0, or within_class=True)")

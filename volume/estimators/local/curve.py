@@ -45,11 +45,11 @@ class LocalCurve(Stored):
         return cls(**{**record, "entries": tuple(map(LocalVolume.from_dict, record["entries"]))})
 
     def of_estimator(self, estimator: str) -> tuple[LocalVolume, ...]:
-        """Entries in ascending order of the cutoff."""
+        """Return entries in ascending order of the cutoff."""
         return tuple(sorted((e for e in self.entries if e.estimator == estimator), key=lambda e: e.cutoff))
 
     def summary(self) -> str:
-        """How far splitting lies above the rays where both ran, slopes and copies, a line each."""
+        """Say how far splitting lies above the rays where both ran, slopes and copies, a line each."""
         lines = [
             f"Splitting lies {entry.diagnostics['splitting_above_rays']:.2f} nats above the mean of the rays at cutoff "
             f"{entry.cutoff:g}"

@@ -60,7 +60,7 @@ class DivergenceFunction:
         return self.name or getattr(self.fn, "__qualname__", type(self.fn).__name__)
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record: the function by its name, its data by their content."""
+        """Return a JSON-able record: the function by its name, its data by their content."""
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.data)]
         return {"function": self.label, "data": [[leaf.dtype.name, list(leaf.shape), digest(leaf)] for leaf in leaves]}
 
@@ -91,13 +91,13 @@ class BoundDivergence:
         return self.kind if self.function is None else self.function.label
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Return a JSON-able record."""
         return {"divergence": self.label, "within_class": self.within is not None}
 
     # --- flat and named parameters ---
 
     def flatten(self, params: Params) -> Array:
-        """Parameters as one row [P], in the model's order."""
+        """Return parameters as one row [P], in the model's order."""
         return jnp.concatenate([jnp.ravel(params[p.name]) for p in self.parameters])
 
     def unflatten(self, theta: Array) -> dict[str, Array]:
@@ -109,7 +109,7 @@ class BoundDivergence:
     # --- the divergence ---
 
     def data(self, anchor: Mapping[str, Any], inputs: np.ndarray) -> dict[str, Any]:
-        """What ``of`` reads beside the parameters, made of the anchor and the inputs [N, ...] in their dtype."""
+        """Return what ``of`` reads beside the parameters, made of the anchor and the inputs [N, ...] in their dtype."""
         cast = {name: np.asarray(value, inputs.dtype) for name, value in anchor.items()}
         data: dict[str, Any] = {"inputs": np.asarray(inputs)}
         if self.function is not None:
@@ -130,7 +130,7 @@ class BoundDivergence:
         return data
 
     def of(self, params: Params, data: Mapping[str, Any]) -> Array:
-        """D(anchor || params), a scalar; NaN where it is undefined."""
+        """Return D(anchor || params), a scalar; NaN where it is undefined."""
         if self.function is not None:
             value = jnp.asarray(self.function.fn(params, data["given"]))
             if self.within is None:
@@ -181,7 +181,7 @@ class BoundDivergence:
         return self._pull(theta, data, weighted)
 
     def curvature_root(self, theta: Array, data: Mapping[str, Any], z: Array) -> Array:
-        """A z [P] for z [N, C] (C = 2 for one output), A A' being the Gauss-Newton matrix of KL."""
+        """Return a z [P] for z [N, C] (C = 2 for one output), A A' being the Gauss-Newton matrix of KL."""
         p = jax.nn.softmax(_two(self._outputs(theta, data)))
         root = jnp.sqrt(p)
         weighted = root * (z - root * jnp.einsum("nc,nc->n", root, z)[:, None]) / math.sqrt(len(p))
@@ -196,7 +196,8 @@ class BoundDivergence:
         return jax.vjp(lambda x: self._outputs(x, data), theta)[1](weighted)[0]
 
     def thresholds(self, cutoffs: Sequence[float] | np.ndarray, num_inputs: int) -> np.ndarray:
-        """What D is compared with, D <= threshold: agreement counts inputs, so half an input more guards rounding."""
+        """Return what D is compared with, D <= threshold: agreement counts inputs, so half an input more guards
+        rounding."""
         values = np.asarray(cutoffs, float)
         if self.kind != "agreement":
             return values
@@ -238,7 +239,8 @@ class BoundDivergence:
 
 
 def bind(model: Model, divergence: Any, within: BoundClassifier | None = None) -> BoundDivergence:
-    """The divergence that a word or a `DivergenceFunction` stands for. ValueError or TypeError for anything else."""
+    """Return the divergence that a word or a `DivergenceFunction` stands for. ValueError or TypeError for anything
+    else."""
     if within is not None and within.num_classes is not None and within.route == "table":
         raise ValueError(
             f"A region cannot be cut with the anchor's class of {within.classifier}, which is told from whole tables "

@@ -80,7 +80,7 @@ class RegionGroup(Group):
         self.taken = len(self._ends)
 
     def replicates(self) -> dict[int, Replicate]:
-        """What every replicate found, by its number."""
+        """Return what every replicate found, by its number."""
         return {
             number: Replicate(
                 self.log_estimates[i],

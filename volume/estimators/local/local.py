@@ -155,7 +155,7 @@ class Local:
         return LocalRun(self, query, key)
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Return a JSON-able record."""
         names = ["within_class", "estimator", "rays", "fit", "drift", "probes", "dtype", "precision"]
         if self.estimator != "rays":
             names += ["particles", "moves", "replicates", "line_points", "chain", "start_from"]
@@ -282,7 +282,7 @@ class LocalRun:
         return next((run for run in self._runs if not run.done), self._runs[-1]).progress()
 
     def report(self, facts: Facts) -> EstimateReport | None:
-        """Entries by estimator and cutoff, of what is answered so far."""
+        """Return entries by estimator and cutoff, of what is answered so far."""
         entries = [*self._rays_entries(facts.level), *self._splitting_entries(facts.level)]
         if not entries:
             return None

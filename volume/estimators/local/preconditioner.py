@@ -118,7 +118,7 @@ class PreconditionerFit:
         return len(self.weights) > 0
 
     def state(self) -> PreconditionerState:
-        """Where it stands, or how it ended: then without what is of no use any more."""
+        """Return where it stands, or how it ended: then without what is of no use any more."""
         state = PreconditionerState(self.curvature, self.weights, self.evaluations, self._fitted)
         if self.done or self._state is None:
             return state
@@ -159,7 +159,7 @@ class PreconditionerFit:
         self.weights = tuple(np.exp(np.linspace(loose - LOOSER, tight + TIGHTER, WAYS)).tolist())
 
     def star(self, weights: Sequence[float] | None = None) -> Star:
-        """Rays as the curvature and the weights aim them."""
+        """Return rays as the curvature and the weights aim them."""
         ways = self.curvature.preconditioner(np.array(self.weights if weights is None else weights), self.offset.dtype)
         lean = np.asarray(float(self._drift), self.offset.dtype)
         data = self._data

@@ -54,14 +54,14 @@ class Proposal:
     evaluations: int = 0  # of the divergence, a product with its curvature being one too
 
     def seen_from(self, other: Proposal, x: np.ndarray) -> tuple[float, np.ndarray]:
-        """How much smaller steps are in these coordinates, about; and states x [S, n] of ``other`` in them."""
+        """Say how much smaller steps are in these coordinates, about; and states x [S, n] of ``other`` in them."""
         z = other.centre + x @ other.root.T - self.centre
         shrink = math.exp((other.log_det - self.log_det) / len(self.centre))
         return shrink, np.linalg.solve(self.root, z.T).T
 
 
 def normals_of(prior: Prior, parameters: tuple[Parameter, ...], anchor: Params) -> np.ndarray:
-    """The normals z [n] with prior.transform(z) = anchor, float64.
+    """Return the normals z [n] with prior.transform(z) = anchor, float64.
 
     Raises:
         ValueError: a prior for which they are not known, or an anchor where the prior has no density.

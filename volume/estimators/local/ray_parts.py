@@ -104,7 +104,7 @@ class RayParts:
         self._kept.restore(parts)
 
     def preconditioner(self) -> PreconditionerState | None:
-        """How the pilot ended, or where it stood."""
+        """Say how the pilot ended, or where it stood."""
         for part in self._kept.stored("aim"):
             self._fit_kept = True
             return _state_of(part)
@@ -114,7 +114,7 @@ class RayParts:
         return None
 
     def shots(self, aim: PreconditionerState) -> list[Shot]:
-        """The rays that are there and were aimed so."""
+        """Return the rays that are there and were aimed so."""
         own = fingerprint(aim)
         return [_shot_of(part) for part in self._kept.stored("rays-") if part.facts["aim"] == own]
 

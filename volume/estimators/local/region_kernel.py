@@ -59,7 +59,7 @@ class RegionStage(NamedTuple):
     log_scale: Any = 0.0  # added to the log of the next g, so that factors stay near 1; whoever sums takes it off
 
     def cast(self, dtype: np.dtype) -> RegionStage:
-        """As scalars of the dtype of the run: a level is data, and no level is compiled anew."""
+        """Cast to scalars of the dtype of the run: a level is data, and no level is compiled anew."""
         return RegionStage(*(np.asarray(value, dtype) for value in self))
 
 
@@ -160,7 +160,7 @@ class RegionKernel:
         return data
 
     def plain_score(self, z: Array, data: Space) -> Array:
-        """The same score."""
+        """Return the same score."""
         return self.score(data, z)
 
     def stay(self, level: float, step: float) -> RegionStage:
@@ -168,7 +168,7 @@ class RegionKernel:
         return RegionStage(level, 1.0, 0.0, level, 1.0, 0.0, step)
 
     def around(self, key: Array, z: Array, space: Space, stage: RegionStage, number: Array | int = 0) -> OrbitStep:
-        """A window of the state z [n], whatever the step's ``number``; the key is consumed."""
+        """Return a window of the state z [n], whatever the step's ``number``; the key is consumed."""
         key_v, key_at = jax.random.split(key)
         return self._around(key_v, key_at, z, space, stage)
 
@@ -189,7 +189,7 @@ class RegionKernel:
         return OrbitStep(orbit, own, log_now, log_next)
 
     def move(self, key: Array, z: Array, space: Space, stage: RegionStage) -> Move:
-        """One move of one particle z [n]; the key is consumed. The move's score is [2]: the score and log w."""
+        """Return one move of one particle z [n]; the key is consumed. The move's score is [2]: the score and log w."""
         key_v, key_at, key_next, key_candidate = jax.random.split(key, 4)
         orbit, own, log_now, log_next = seen = self._around(key_v, key_at, z, space, stage)
         chosen = jax.random.categorical(key_next, log_now)
@@ -229,16 +229,16 @@ class RegionKernel:
         return replace(self.divergence, within=None) if self.kicks else self.divergence
 
     def theta(self, space: Space, x: Array) -> Params:
-        """The network of x [n]."""
+        """Return the network of x [n]."""
         z = space.centre + space.root @ x
         return self.prior.transform(self.divergence.unflatten(z), self.divergence.parameters)
 
     def score(self, space: Space, x: Array) -> Array:
-        """Minus the largest divergence on the way from the anchor to the network of x [n]; may be NaN."""
+        """Return minus the largest divergence on the way from the anchor to the network of x [n]; may be NaN."""
         return -self.guide.worst(self.theta(space, x), space.anchor, space.data, self.guide_points)
 
     def within(self, space: Space, x: Array, level: Array) -> Array:
-        """Whether the network of x [n] lies in the region of divergence at most -level; NaN does not."""
+        """Say whether the network of x [n] lies in the region of divergence at most -level; NaN does not."""
         return self.divergence.worst(self.theta(space, x), space.anchor, space.data, self.line_points) <= -level
 
     def log_weight(self, space: Space, x: Array) -> Array:
@@ -247,7 +247,7 @@ class RegionKernel:
         return (x @ x - z @ z) / 2 + space.log_det
 
     def pulled(self, space: Space, stage: RegionStage, x: Array) -> tuple[Array, Array]:
-        """The score of x [n], and the gradient [n] of log g: of the score, that of the line's worst point."""
+        """Return the score of x [n], and the gradient [n] of log g: of the score, that of the line's worst point."""
         guide, anchor = self.guide, space.anchor
 
         def at(x: Array, t: Array) -> Array:

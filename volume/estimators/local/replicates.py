@@ -52,7 +52,7 @@ class RegionReplicates(Replicates[RegionGroup]):
     # --- what they found ---
 
     def by_cutoff(self, name: str) -> np.ndarray:
-        """What every one has of this name at each cutoff, [R, C], in the order of their numbers."""
+        """Return what every one has of this name at each cutoff, [R, C], in the order of their numbers."""
         rows = [getattr(one, name) for one in self.results]
         return np.array(rows, float).reshape(-1, self._num_cutoffs)
 
@@ -66,7 +66,7 @@ class RegionReplicates(Replicates[RegionGroup]):
         return change / np.maximum(mean, np.finfo(float).tiny)
 
     def diagnostics(self) -> dict[str, Any]:
-        """A JSON-able record; empty before one has ended."""
+        """Return a JSON-able record; empty before one has ended."""
         each = self.results
         if not each:
             return {}

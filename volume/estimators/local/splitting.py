@@ -338,7 +338,7 @@ class LocalSplitting:
     # --- what is reported ---
 
     def entries(self, level: float = 0.95) -> list[ReplicatedVolume]:
-        """The volume at every cutoff, largest first, labelled "cutoff 0.01"; empty before a replicate has ended.
+        """Return the volume at every cutoff, largest first, labelled "cutoff 0.01"; empty before a replicate has ended.
 
         Where the pilot gave up there are entries too: not reached, with the reason as a note.
         """
@@ -385,7 +385,7 @@ class LocalSplitting:
         return slopes(self.cutoffs, self.log_estimates, level)
 
     def diagnostics(self) -> dict[str, Any]:
-        """A JSON-able record of the run."""
+        """Return a JSON-able record of the run."""
         pilot, scheme = self._pilot, self.scheme
         record: dict[str, Any] = {
             "particles": scheme.num_particles,
@@ -409,8 +409,8 @@ class LocalSplitting:
 
 
 def mean_drift(drifts: np.ndarray) -> tuple[float, bool]:
-    """The mean over replicates [R], and whether it is other than 0 by a t test that errs once in a thousand. Nan: a
-    replicate that had died, which says nothing."""
+    """Return the mean over replicates [R], and whether it is other than 0 by a t test that errs once in a thousand.
+    Nan: a replicate that had died, which says nothing."""
     drifts = drifts[~np.isnan(drifts)]
     if len(drifts) < 2 or not np.isfinite(drifts).all():
         return (float(np.mean(drifts)) if len(drifts) else math.nan), False

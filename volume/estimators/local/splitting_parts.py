@@ -113,7 +113,7 @@ class SplittingParts:
         pilot.go_on(PilotState(key, x, stages, numbers))
 
     def finished(self, constants: str) -> dict[int, Replicate]:
-        """Replicates that have ended, by number."""
+        """Return replicates that have ended, by number."""
         replicates: dict[int, Replicate] = {}
         for part in self._kept.stored("replicates-"):
             if part.facts["constants"] == constants:
@@ -122,7 +122,7 @@ class SplittingParts:
         return replicates
 
     def states(self, constants: str, numbers: Sequence[int]) -> list[StoredCheckpoint]:
-        """States of groups of these replicates, none in two of them."""
+        """Return states of groups of these replicates, none in two of them."""
         stored = self._kept.stored("state-replicates-")
         return apart([part for part in stored if part.facts["constants"] == constants], numbers)
 

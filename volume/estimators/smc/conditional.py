@@ -37,7 +37,8 @@ def backwards(scheme: Scheme[Kernel], keys: Array, z: Any, data: Any, stage: Any
     kernel, num = scheme.kernel, scheme.num_moves * scheme.kernel.num_steps
 
     def steps(space: Any, key: Array, z: Any, first: Array, by: int, count: Array) -> tuple[Any, Array]:
-        """The state after ``count`` of P - 1 steps, number ``first`` and on by ``by``, and the sum of their shares."""
+        """Return the state after ``count`` of P - 1 steps, number ``first`` and on by ``by``, and the sum of their
+        shares."""
 
         def step(state: tuple[Any, Array], at: tuple[Array, Array]) -> tuple[tuple[Any, Array], None]:
             (z, total), (key, number) = state, at

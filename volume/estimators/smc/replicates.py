@@ -133,7 +133,7 @@ class Replicates(Generic[G]):
         return self._store.collect(self.group if whole and self._kept else None, self._constants, all=all)
 
     def total(self, name: str) -> int:
-        """The sum over all of them of a count of this name."""
+        """Return the sum over all of them of a count of this name."""
         return sum(getattr(one, name) for one in self.finished.values())
 
     @property

@@ -112,7 +112,7 @@ class _Kept:
 
 
 def class_of(query: Query, z: Params, dtype: str, precision: str) -> str:
-    """The label of the class of the network with these standard normals."""
+    """Return the label of the class of the network with these standard normals."""
     stands = computed(query, dtype)
     model, bound = query.model, query.bound
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(precision):

@@ -49,7 +49,7 @@ class ClassGroup(Group):
         return np.where(self._alive, self.variance, math.nan)
 
     def survey(self, split: BoundClassifier, inputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Shares [G, K] of the split's classes; nan for a replicate that died. For tables their keys [G, V, W].
+        """Return shares [G, K] of the split's classes; nan for a replicate that died. For tables their keys [G, V, W].
 
         Args:
             split: how to divide.
@@ -72,7 +72,7 @@ class ClassGroup(Group):
         return np.where(self._alive[:, None], met / met.sum(axis=1, keepdims=True), np.nan)
 
     def replicates(self, split: np.ndarray | None = None) -> dict[int, Replicate]:
-        """What every replicate found, by its number; ``split`` [G, ...] is what `survey` gave."""
+        """Return what every replicate found, by its number; ``split`` [G, ...] is what `survey` gave."""
         assert self._state is not None
         ancestor = np.asarray(self._state.ancestor)
         return {
@@ -100,7 +100,7 @@ def survey(
     rows: Array,
     stage: Stage,
 ) -> Array:
-    """How the class divides: the classes [G, N, P] of ``split`` that P more moves of every particle meet.
+    """Say how the class divides: the classes [G, N, P] of ``split`` that P more moves of every particle meet.
 
     ``data`` has the inputs [M, ...] that the split reads; ``rows`` of them are those that the importance function
     reads. For a split that is decided from truth tables, which nothing compiled can do, the decisions [G, N, P, M]
@@ -121,8 +121,8 @@ def survey(
 
 
 def table_shares(keys: np.ndarray, log_estimates: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct tables [K, W], in key order, of the keys [R, V, W] that replicates met, and their shares [R, K] of
-    each one's; nan for a replicate that died."""
+    """Return the distinct tables [K, W], in key order, of the keys [R, V, W] that replicates met, and their shares [R,
+    K] of each one's; nan for a replicate that died."""
     num, visits, words = keys.shape
     tables, which = np.unique(keys.reshape(-1, words), axis=0, return_inverse=True)
     cell = np.repeat(np.arange(num), visits) * len(tables) + which.ravel()

@@ -116,7 +116,7 @@ class LineKernel:
         return Space(rows, directions(rows))
 
     def plain_score(self, z: Params, data: Data) -> Array:
-        """The smallest margin, from the network's outputs."""
+        """Return the smallest margin, from the network's outputs."""
         score, scored = data.fill(self.score), _scored(self.score)
         assert isinstance(score, Right)
         outputs = self.model.apply(self.prior.transform(z, self.model.parameters), data.inputs)
@@ -133,7 +133,7 @@ class LineKernel:
         return self.first_step, True
 
     def around(self, key: Array, z: Params, space: Space, stage: Stage, number: Array | int) -> LineStep:
-        """The line of step ``number`` through the state z; no chance is needed."""
+        """Return the line of step ``number`` through the state z; no chance is needed."""
         flat = self.lines.flat(z)
         which = number % self.num_steps
         vector, effect = space.directions.vectors[which], space.directions.effects[which]

@@ -47,7 +47,8 @@ REPLICATES = Schema(
 
 
 def particles(shapes: Mapping[str, tuple[int, ...]]) -> Schema:
-    """Columns of particles: the replicate and the ancestor of each, and its normals for parameters of these shapes."""
+    """Return columns of particles: the replicate and the ancestor of each, and its normals for parameters of these
+    shapes."""
     normals = {f"z_{name}": Rows(tuple(shape)) for name, shape in shapes.items()}
     return Schema({"replicate": Numbers(np.int64), "ancestor": Numbers(np.int64), **normals})
 
@@ -98,7 +99,7 @@ class ClassParts:
             self._kept.resume(part)
 
     def finished(self, phase: Phase) -> dict[int, Replicate]:
-        """Replicates of this phase that have ended, by number."""
+        """Return replicates of this phase that have ended, by number."""
         stored = self._kept.stored("trial-") + self._kept.stored("replicates-")
         replicates = [_replicates(part) for part in stored if _phase_of(part) == phase]
         return {number: one for each in replicates for number, one in each.items()}
@@ -132,7 +133,7 @@ class ClassParts:
         self._kept.add(Checkpoint(name, self._facts(phase), _replicates_table(replicates)))
 
     def collect_pilot(self, pilot: Pilot, *, all: bool) -> list[Checkpoint]:
-        """The pilot where it has ended, or its state where one is due."""
+        """Return the pilot where it has ended, or its state where one is due."""
         if self._pilot_kept:
             return []
         facts: dict[str, Any] = {"class": self._number, "given_up": pilot.given_up}

@@ -138,7 +138,7 @@ class Splitting:
         return SplittingRun(self, query, key)
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Return a JSON-able record."""
         score = None if self.score is None else getattr(self.score, "__qualname__", type(self.score).__name__)
         names = ("particles", "replicates", "moves", "chain", "resolve", "target_error", "body_points", "head_points")
         settings = {name: getattr(self, name) for name in (*names, "floor", "dtype", "precision")}
@@ -368,7 +368,7 @@ class SplittingRun:
         )
 
     def report(self, facts: Facts) -> EstimateReport | None:
-        """Entries of the classes that are answered so far."""
+        """Return entries of the classes that are answered so far."""
         entries: list[ReplicatedVolume] = []
         for run in self._runs:
             if run.some:

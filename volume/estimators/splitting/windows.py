@@ -94,7 +94,7 @@ class WindowKernel:
         return Space(data.fill(self.score), data.inputs)
 
     def plain_score(self, z: Params, data: Data) -> Array:
-        """The importance function of the network's outputs."""
+        """Return the importance function of the network's outputs."""
         outputs = self.model.apply(self.prior.transform(z, self.model.parameters), data.inputs)
         return data.fill(self.score)(outputs[:, 0] if self.model.num_outputs == 1 else outputs)
 
@@ -111,7 +111,7 @@ class WindowKernel:
         return WindowStep(window, score, inside, inside & (score >= stage.next_level))
 
     def move(self, key: Array, z: Params, space: Space, stage: Stage) -> Move:
-        """One move of one particle; the key is consumed."""
+        """Return one move of one particle; the key is consumed."""
         key_window, key_next, key_candidate = jax.random.split(key, 3)
         window, score, inside, above = seen = self.around(key_window, z, space, stage)
         chosen = choose(key_next, inside)
