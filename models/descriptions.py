@@ -12,7 +12,8 @@ from .polynomial import Polynomial
 
 
 def from_description(description: Mapping[str, Any]) -> Model | None:
-    """The model that ``describe()`` described, or None for a user's own network, which no record can make again."""
+    """Return the model that ``describe()`` described, or None for a user's own network, which no record can make
+    again."""
     name = description.get("name")
     if name == "mlp":
         widths = tuple(description["widths"])

@@ -125,18 +125,18 @@ class MLP:
         return _symmetry(self)
 
     def features(self, params: Params, inputs: Array) -> Array:
-        """Activations below the last layer, [N, F]; the inputs themselves where there is no hidden layer."""
+        """Return activations below the last layer, [N, F]; the inputs themselves where there is no hidden layer."""
         activation = ACTIVATIONS[self.activation]
         for layer in range(self.num_layers - 1):
             inputs = activation(self._layer(params, inputs, layer))
         return inputs
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Outputs [N, C] for inputs [N, n]."""
+        """Return outputs [N, C] for inputs [N, n]."""
         return self._layer(params, self.features(params, inputs), self.num_layers - 1)
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able; ``from_description`` reads it back."""
+        """Return a JSON-able record; ``from_description`` reads it back."""
         return {
             "name": "mlp",
             "widths": list(self.widths),
@@ -211,15 +211,15 @@ class Perceptron:
         return Symmetry()
 
     def features(self, params: Params, inputs: Array) -> Array:
-        """The inputs, [N, n]."""
+        """Return the inputs, [N, n]."""
         return self._network.features(params, inputs)
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Outputs [N, 1] for inputs [N, n]."""
+        """Return outputs [N, 1] for inputs [N, n]."""
         return self._network.apply(params, inputs)
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able; ``from_description`` reads it back."""
+        """Return a JSON-able record; ``from_description`` reads it back."""
         return {"name": "perceptron", "n": self.n, "bias": self.bias}
 
 

@@ -60,7 +60,7 @@ class Exponents:
     inputs_tied: bool = False
 
     def reduce(self, form: Form) -> dict[str, int]:
-        """The form in symbols that are free."""
+        """Return the form in symbols that are free."""
         found: dict[str, int] = {}
         for name, times in form.items():
             self.order.setdefault(name, len(self.order))
@@ -94,7 +94,7 @@ class SizeWalk:
         self.results: list[tuple[Form, float]] = []
 
     def powers(self, lift: int) -> dict[str, int]:
-        """Exponents by which results come to lie around 2^lift, set in the order of sums and products."""
+        """Return exponents by which results come to lie around 2^lift, set in the order of sums and products."""
         largest: dict[tuple[tuple[str, int], ...], float] = {}
         for form, size in self.results:
             key = tuple(sorted(self.exponents.reduce(form).items()))
@@ -126,7 +126,7 @@ class SizeWalk:
         return [read(atom) for atom in jaxpr.outvars]
 
     def decide(self, *values: Value) -> None:
-        """A decision is read off these values, or off their difference."""
+        """Return a decision is read off these values, or off their difference."""
         values = tuple(value for value in values if not value.nothing)
         if values:
             self._agree(values)
@@ -235,7 +235,7 @@ class SizeWalk:
 
 
 def called(equation: Any) -> tuple[Any, Any] | None:
-    """The program and constants of an operation that only runs a program on its operands; None for any other."""
+    """Return the program and constants of an operation that only runs a program on its operands; None for any other."""
     inner = next((equation.params[key] for key in _CALLS if key in equation.params), None)
     if inner is None or equation.primitive.name in ("scan", "while"):
         return None

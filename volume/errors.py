@@ -8,7 +8,7 @@ from volume.common.choices import nearest
 
 
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:
-    """The sentence for a name nobody knows, with the nearest one that somebody does."""
+    """Return the sentence for a name nobody knows, with the nearest one that somebody does."""
     known = list(known)
     near = nearest(given, known)
     hint = f" Did you mean {near!r}?" if near else ""

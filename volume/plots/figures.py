@@ -2,7 +2,8 @@
 
 Every function takes a result, draws on ``ax`` (or on a new figure of its own; pyplot and its global state are never
 touched), writes ``path`` when one is given (vector .pdf or .svg, or .png at 200 dots per inch, by suffix) and
-returns the Axes; its folder is made. ValueError for another suffix. What is drawn is computed in volume.plots.data.
+returns the Axes; its folder is made. ValueError for another suffix, FileExistsError for a file that this program did
+not write. What is drawn is computed in volume.plots.data.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from volume.common.atomic_files import replacing
+from volume.common.paths import checked_path
 from volume.errors import unknown
 from volume.plots.data import (
     RELIABLE_HITS,
@@ -35,6 +37,7 @@ from volume.plots.data import (
     rank_data,
     volume_data,
 )
+from volume.plots.marks import check_own_figure, marked
 
 # Okabe and Ito's palette: told apart with every common colour blindness, and in grey print by lightness.
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#767676"
@@ -91,22 +94,26 @@ def new_axes(ax: Axes | None = None, size: tuple[float, float] = SIZE, *, labels
 
 
 def check_path(path: str | Path) -> Path:
-    """The path of a figure, refused early when its suffix names no format that is written here."""
-    path = Path(path)
+    """Return the path of a figure, refused early: ValueError when its suffix names no format that is written here,
+    FileExistsError where something stands there that this program did not write."""
+    path = checked_path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(unknown("figure format", path.suffix or path.name, SUFFIXES))
+    check_own_figure(path)
     return path
 
 
 def write(ax: Axes, path: str | Path | None) -> Axes:
     """Write the figure of ``ax`` where a path is given; its folder is made. Returns ``ax``."""
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)  # as a report does when it is saved
+        path = check_path(path)  # once more: drawing takes its time
+        path.parent.mkdir(parents=True, exist_ok=True)  # as a report does when it is saved
         # Embedded TrueType: journals refuse matplotlib's default Type 3 fonts.
         with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
             figure: Any = ax.figure.get_figure(root=True)
             with replacing(path) as beside:
-                figure.savefig(beside, dpi=200, format=Path(path).suffix[1:])
+                figure.savefig(beside, dpi=200, format=path.suffix[1:])
+                beside.write_bytes(marked(beside.read_bytes(), path.suffix.lower()))
     return ax
 
 
@@ -320,7 +327,7 @@ def balance(report: Counted, *, ax: Axes | None = None, path: str | Path | None 
 def volumes(
     entries: Sequence[Entry], names: Sequence[str], *, ax: Axes | None = None, path: str | Path | None = None
 ) -> Axes:
-    """Volumes of named classes with their intervals on a logarithmic axis, one class below the other.
+    """Draw the volumes of named classes with their intervals on a logarithmic axis, one class below the other.
 
     Where only a lower or an upper limit is known, an arrow points away from it and an open circle marks the mean.
     """
@@ -365,7 +372,8 @@ def volumes(
 
 
 def sweep(result: SweepRows, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
-    """One class's volume along a sweep, with intervals; arrows mark upper limits of settings where it was never drawn.
+    """Draw one class's volume along a sweep, with intervals; arrows mark upper limits of settings where it was never
+    drawn.
 
     Numbers are placed by value (on a log axis when the positive ones span a factor of 8), names side by side.
     """

@@ -56,7 +56,7 @@ class CountedClasses(Report):
         devices: list[Any],
         **run: Any,
     ) -> Self:
-        """A method's report; ``run`` is what it records beside versions, devices and times."""
+        """Return a method's report; ``run`` is what it records beside versions, devices and times."""
         query = facts.query
         return cls(
             counts=counts,
@@ -97,7 +97,7 @@ class CountedClasses(Report):
         return self.conventions.get("symmetry") == "quotient"
 
     def volumes(self, count: np.ndarray | float) -> np.ndarray:
-        """Volumes, linear, of so many hits."""
+        """Return volumes, linear, of so many hits."""
         return np.asarray(count) / self.counts.num_possible * np.exp(self.log_shift)
 
     @property
@@ -196,7 +196,7 @@ class CountedClasses(Report):
     # --- many classes ---
 
     def top(self, k: int = 10, *, simultaneous: bool = False) -> ClassTable:
-        """The ``k`` largest classes.
+        """Return the ``k`` largest classes.
 
         Where every class is named in advance all draws estimate and order them. Open-ended classes (truth
         tables) would look larger than they are if the draws that put them first also estimated them: there

@@ -133,7 +133,7 @@ class PooledReport(VolumeReport):
         return self.orbits.unseen_estimate
 
     def top(self, k: int = 10, *, simultaneous: bool = False) -> PooledTable:
-        """The ``k`` orbits whose members are largest; see :meth:`VolumeReport.top`."""
+        """Return the ``k`` orbits whose members are largest; see :meth:`VolumeReport.top`."""
         return cast(PooledTable, self.orbits.top(k, simultaneous=simultaneous))
 
     def classes(self, top: int | None = None) -> PooledTable:
@@ -151,7 +151,7 @@ class PooledReport(VolumeReport):
         return np.divide(*widths, out=np.full(len(shown), np.nan), where=widths[1] > 0)
 
     def group_by(self, classifier: Classifier) -> VolumeReport:
-        """A coarser classifier from the counts of single tables, unpooled; see :meth:`VolumeReport.group_by`."""
+        """Return a coarser classifier from the counts of single tables, unpooled; see :meth:`VolumeReport.group_by`."""
         return self.unpooled.group_by(classifier)
 
     # --- out ---
@@ -181,14 +181,14 @@ class PooledReport(VolumeReport):
 
 
 def as_asked(report: VolumeReport) -> VolumeReport:
-    """The report in the form that its conventions state: pooled, or as it is."""
+    """Return the report in the form that its conventions state: pooled, or as it is."""
     if report.conventions.get("symmetry") != "pooled" or type(report) is not VolumeReport:
         return report
     return PooledReport(**report.parts())
 
 
 def unpooled_conventions(conventions: Mapping[str, Any]) -> dict[str, Any]:
-    """The conventions of the same draws without pooling."""
+    """Return the conventions of the same draws without pooling."""
     kept = {name: value for name, value in conventions.items() if name not in ("symmetry_group", "ties_at_most")}
     return {**kept, "symmetry": "none", **PriorMass().conventions(None)}  # type: ignore[arg-type] - it asks nothing
 

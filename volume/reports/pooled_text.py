@@ -20,7 +20,7 @@ def summarise(
     ratios: np.ndarray,
     group: TableGroup | PointGroup,
 ) -> str:
-    """The text of :meth:`PooledReport.summary`.
+    """Return the text of :meth:`PooledReport.summary`.
 
     Args:
         report: counts of single tables.

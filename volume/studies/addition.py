@@ -107,7 +107,7 @@ class Addition:
         return Points(self.inputs)
 
     def model(self, hidden: Sequence[int] = (40, 40), activation: str = "relu", *, bias: bool = True) -> MLP:
-        """A fully connected network from one pair to C outputs, whose argmax is its answer."""
+        """Return a fully connected network from one pair to C outputs, whose argmax is its answer."""
         from volume.models import MLP
 
         width = 2 * self.digits * (self.base if self.coding == "one-hot" else 1)
@@ -123,7 +123,8 @@ class Addition:
         return Fits(self.inputs[at], self.labels[at])
 
     def given(self, train: ArrayLike, test: ArrayLike, bins: int | Sequence[float] | None = None) -> Given:
-        """Functions that are right on all training pairs, by their accuracy on the test pairs (bins as in Accuracy)."""
+        """Return functions that are right on all training pairs, by their accuracy on the test pairs (bins as in
+        Accuracy)."""
         at = self._positions("test", test)
         return Given(self.fits(train), Accuracy(self.inputs[at], self.labels[at], bins))
 
@@ -135,7 +136,7 @@ class Addition:
         return at
 
     def counting(self, num_train: int, at_least: int | None = None, *, digits: int = 5) -> Counting:
-        """The numbers of functions on all pairs, for ``num_train`` labels given; see `Counting`."""
+        """Return the numbers of functions on all pairs, for ``num_train`` labels given; see `Counting`."""
         return Counting(self.num_inputs, self.num_outputs, num_train, at_least, digits)
 
     def __str__(self) -> str:
@@ -143,7 +144,7 @@ class Addition:
 
 
 def count_additions(*cases: tuple[Addition, int, float]) -> str:
-    """Counts for several sizes side by side, as text: one column a case.
+    """Return counts for several sizes side by side, as text: one column a case.
 
     Args:
         cases: (addition, number of training pairs, accuracy): the last line is the share of the functions that fit

@@ -57,14 +57,14 @@ class CurvePoint:
     resolved: bool  # if not, log_low is a lower bound and the rest says nothing
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return a JSON-able record."""
         logs = {"log_volume": self.log_volume, "log_low": self.log_low, "log_high": self.log_high}
         record: dict[str, Any] = {name: finite(value) for name, value in logs.items()}
         return {**vars(self), **record, "log10_volume": finite(self.log_volume / LN10)}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> CurvePoint:
-        """The point that wrote this record with :meth:`to_dict`."""
+        """Return the point that wrote this record with :meth:`to_dict`."""
         stored = {field.name: record[field.name] for field in fields(cls)}
         known: dict[str, Any] = {name: -math.inf if value is None else value for name, value in stored.items()}
         return cls(**known)

@@ -110,7 +110,7 @@ class Sweep(Stored):
         return cls(**{**known, "rows": tuple(map(_row_from_dict, record["rows"]))})
 
     def summary(self) -> str:
-        """The table as text."""
+        """Return the table as text."""
         rows = [
             [
                 f"{row.x:g}" if isinstance(row.x, (int, float)) else row.x,
@@ -135,7 +135,7 @@ class Sweep(Stored):
         ]
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
-        """The figure (`volume.plots.sweep`); written to ``path`` when one is given (.pdf, .svg or .png)."""
+        """Return the figure (`volume.plots.sweep`); written to ``path`` when one is given (.pdf, .svg or .png)."""
         from volume.plots import figures as plots
 
         return plots.sweep(self, ax=ax, path=path)
@@ -160,7 +160,7 @@ def sweep(
     progress: bool | Callable[[Progress], None] | None = None,
     x_name: str = "width",
 ) -> Sweep:
-    """The volume of one class in each of ``queries``.
+    """Return the volume of one class in each of ``queries``.
 
     Args:
         queries: setting -> query; settings are all numbers, or all names. `sweep_queries` builds the usual ones.
@@ -266,7 +266,7 @@ def sweep_queries(
     over: str,
     values: Iterable[Any],
 ) -> dict[float | str, Query]:
-    """Queries that differ from (model, prior, domain, classifier) in one respect.
+    """Return queries that differ from (model, prior, domain, classifier) in one respect.
 
     Args:
         model: the network; for a sweep over width or depth an `MLP`.

@@ -18,6 +18,7 @@ from jax import Array
 from volume.classifiers.base import BoundClassifier
 from volume.common.logs import LN10
 from volume.estimators.smc.pilot import Pilot
+from volume.estimators.smc.replicates import together
 from volume.estimators.splitting.group import table_shares
 from volume.estimators.splitting.parts import ClassParts, Phase, fingerprint
 from volume.estimators.splitting.replicates import ClassReplicates
@@ -80,7 +81,7 @@ class ClassRun:
         alone = make_scheme(self._score, particles, 1)
         self.pilot = Pilot(alone, self.data, inputs.dtype, jax.random.fold_in(key, PILOT), floor, pilots)
         self._store = ClassParts(number)
-        scheme = make_scheme(self._score, particles, replicates)
+        scheme = make_scheme(self._score, particles, together(replicates))
         self.replicates = ClassReplicates(scheme, self.data, replicates, self._store, inputs, score.rows)
 
     @property
@@ -195,7 +196,7 @@ class ClassRun:
         self._lost += replicates.total("nonfinite")
         self._drawn += replicates.total("drawn")
         if num > before:
-            replicates.scheme = self._make_scheme(self._score, num, replicates.num)
+            replicates.scheme = self._make_scheme(self._score, num, together(replicates.num))
         self.on_trial, self._trials = again, self._trials + 1
         if again:  # draws of its own for the next trial; no other key is folded with a number this large
             self._key = jax.random.fold_in(self._key, num)
