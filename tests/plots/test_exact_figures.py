@@ -36,7 +36,7 @@ def test_balance_leaves_out_what_is_empty_and_says_so(report, tmp_path):
 
 
 def test_complexity_and_rank_show_the_volumes_themselves(report):
-    points = plots.complexity(report).collections[0].get_offsets()
+    points = np.asarray(plots.complexity(report).collections[0].get_offsets(), float)
     assert sorted(points[:, 1]) == pytest.approx(sorted(count / 729 for count in TABLES.values()))
     ax = plots.rank(report)
     assert legend(ax)[1:] == ["hits / parameterisations"]

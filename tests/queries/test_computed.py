@@ -90,6 +90,19 @@ def test_nothing_is_unseen_where_every_class_was_hit_whatever_is_undecided():
         assert math.exp(entry.log_low) <= 1 / 8 <= math.exp(entry.log_high)
 
 
+def test_sweeps_and_checks_pass_on_that_draws_are_undecided():
+    query = volume.Query(TANH, Gaussian(2.0**-57), volume.Points(POINTS), volume.Ones())
+    result = volume.sweep({57: query}, volume.Direct(draws=4_000), "0", seed=0)
+    (row,) = result.rows
+    assert row.num_vanished == row.num_nonfinite > 200
+    assert f"57: {row.num_vanished:,} of 4,000 draws are undecided" in result.warnings[0]
+    assert "Warning: 57: " in result.summary()
+    report = volume.estimate(query, volume.Direct(draws=4_000), seed=0)
+    checked = volume.check_report(report, volume.Baseline.of(report))
+    assert checked.agree
+    assert any("draws are undecided" in note for note in checked.notes)
+
+
 @pytest.mark.parametrize(
     "method",
     [volume.Splitting(particles=8, moves=2, replicates=2), volume.Trained(runs=2), volume.Exact()],

@@ -22,7 +22,7 @@ from volume.checks.verdict import AGREES, ALPHA, CHANGED, FAILED, IDENTICAL, MAX
 from volume.common.logs import volume_text
 from volume.common.validation import check_fraction
 from volume.reports.counted import VolumeReport
-from volume.reports.counted_text import MANY_NEAR_TIES
+from volume.reports.counted_text import MANY_NEAR_TIES, undecided
 from volume.reports.facts import Report
 from volume.reports.named import EstimateReport
 
@@ -84,8 +84,8 @@ def same_seed(report: Report, baseline: Baseline, name: str) -> Checked | None:
     verdict, how, changes = answer
     if verdict == CHANGED and (how_asked := differences(baseline.method, report.method)):
         changes = [*(f"method.{line}" for line in how_asked), *changes]
-    notes = (f"Made elsewhere: {'; '.join(places)}.",) if places else ()
-    return Checked(name, verdict, how, tuple(changes[:MAX_CHANGES]), notes=notes)
+    notes = [f"Made elsewhere: {'; '.join(places)}."] if places else []
+    return Checked(name, verdict, how, tuple(changes[:MAX_CHANGES]), notes=(*notes, *_undecided(report)))
 
 
 def _same_counts(report: VolumeReport, baseline: Baseline, places: Sequence[str]) -> tuple[str, str, list[str]] | None:
@@ -145,8 +145,15 @@ def two_sample(report: Report, baseline: Baseline, alpha: float, name: str) -> C
     draws = "draws of another seed" if report.seed != baseline.seed else "draws of the same seed"
     how = f"{classes} against {draws} at the family-wise rate {alpha:g}: |z| up to {abs(rows[0].z):.2f} of {least:.2f}"
     verdict = CHANGED if beyond else AGREES
-    notes = [f"Not compared: {note}." for note in notes]
+    notes = [*(f"Not compared: {note}." for note in notes), *_undecided(report)]
     return Checked(name, verdict, how, tuple(changes[:MAX_CHANGES]), tuple(rows), number, alpha, tuple(notes))
+
+
+def _undecided(report: Report) -> list[str]:
+    """What a report warns of that a verdict on its counts does not say: agreement may be on undecided draws."""
+    if not isinstance(report, VolumeReport):
+        return []
+    return undecided(report.num_vanished, report.counts.num_possible, report.conventions)
 
 
 def _complete(report: VolumeReport, baseline: Baseline, name: str) -> Checked:

@@ -36,7 +36,7 @@ def _whole(element: Any) -> int | None:
     if not isinstance(element, (numbers.Real, np.bool_)):
         return None
     try:
-        number = int(element)
+        number = int(element)  # type: ignore[arg-type]  # every real number has a whole part
     except (ValueError, OverflowError):  # NaN, infinities
         return None
     return number if number == element and -(2**63) <= number < 2**63 else None

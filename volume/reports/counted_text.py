@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -29,13 +31,7 @@ def warn(report: CountedClasses, shown: ClassTable) -> list[str]:
         return warnings + _exact_warnings(report)
     if report.run.get("complete") is False:
         warnings.append(f"The run was stopped early, after {report.num_draws:,} draws.")
-    if report.num_vanished:
-        warnings.append(
-            f"{report.num_vanished:,} of {report.counts.num_possible:,} draws are undecided: numbers inside these "
-            f"networks vanish or overflow in {report.conventions['dtype']}. They are in no class but 'nonfinite', and "
-            "upper limits allow for all of them in each class. Change the scale of weights, biases or inputs"
-            + (", or take float64." if report.conventions["dtype"] == "float32" else ".")
-        )
+    warnings += undecided(report.num_vanished, report.counts.num_possible, report.conventions)
     if others := report.num_nonfinite - report.num_vanished:
         warnings.append(
             f"{others:,} of {report.counts.num_possible:,} networks gave NaN or inf; they are in no class but "
@@ -78,6 +74,18 @@ def warn(report: CountedClasses, shown: ClassTable) -> list[str]:
             "may decide it otherwise."
         )
     return warnings
+
+
+def undecided(vanished: int, draws: int, conventions: Mapping[str, Any]) -> list[str]:
+    """Return the warning of draws whose numbers the run's dtype does not hold; none where there are none."""
+    if not vanished:
+        return []
+    return [
+        f"{vanished:,} of {draws:,} draws are undecided: numbers inside these networks vanish or overflow in "
+        f"{conventions['dtype']}. They are in no class but 'nonfinite', and upper limits allow for all of them in each "
+        "class. Change the scale of weights, biases or inputs"
+        + (", or take float64." if conventions["dtype"] == "float32" else ".")
+    ]
 
 
 def _exact_warnings(report: CountedClasses) -> list[str]:

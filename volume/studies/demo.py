@@ -32,6 +32,7 @@ from volume.plots.data import RELIABLE_HITS, ComplexityData, complexity_data
 from volume.queries.query import Query
 from volume.reports.counted import VolumeReport
 from volume.reports.counted_entries import ClassTable
+from volume.reports.counted_text import undecided
 from volume.reports.text import Table, render
 from volume.samplers import Gaussian
 from volume.studies import demo_measures
@@ -126,6 +127,8 @@ def run(
     balance = report.group_by(Ones())
     text = paragraph(report, balance, complexity_data(report))
     say(_run_line(report))
+    for sentence in undecided(report.num_vanished, report.num_draws, report.conventions):
+        say(f"Warning: {sentence}")
     largest = report.classes(top=SHOWN)
     say(f"\nThe largest classes, chosen by the first draws and estimated from the other {largest.num_draws:,}")
     say("(T: inputs in class 1; LZ: Lempel-Ziv complexity in bits; inputs are named by their 7 digits):\n")

@@ -31,6 +31,7 @@ from volume.functions.domains import BooleanCube, Domain
 from volume.functions.table_names import table_name
 from volume.models import MLP, Model
 from volume.queries.query import Query
+from volume.reports.counted_text import undecided
 from volume.reports.loading import Stored
 from volume.reports.text import Table, render
 from volume.samplers import Prior
@@ -54,6 +55,7 @@ class SweepRow(NamedTuple):
     design_effect: float  # variance over that of independent draws; NaN when the hits are too few to tell
     num_nonfinite: int
     near_ties: int
+    num_vanished: int = 0  # of the non-finite ones: draws that the dtype leaves undecided
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,7 @@ class Sweep(Stored):
             "label": self.label,
             "name": self.name,
             "level": self.level,
+            "warnings": self.warnings,
             "rows": [
                 plain(row._asdict()) | {"log10_volume": finite(row.log_volume / LN10), "volume": linear(row.log_volume)}
                 for row in self.rows
@@ -120,7 +123,16 @@ class Sweep(Stored):
             for row in self.rows
         ]
         heads = [self.x_name, "volume", interval_name(self.level), "hits", "draws", "design effect"]
-        return render(f"Volume of {self.name}", Table(heads, rows))
+        return render(f"Volume of {self.name}", Table(heads, rows), *(f"Warning: {each}" for each in self.warnings))
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on the draws that are undecided, setting by setting."""
+        return [
+            f"{row.x}: {sentence}"
+            for row, conventions in zip(self.rows, self.conventions, strict=False)
+            for sentence in undecided(row.num_vanished, row.num_draws, conventions)
+        ]
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
         """Return the figure (`volume.plots.sweep`); written to ``path`` when one is given (.pdf, .svg or .png)."""
@@ -130,7 +142,8 @@ class Sweep(Stored):
 
 
 def _row_from_dict(record: Mapping[str, Any]) -> SweepRow:
-    known = {name: record[name] for name in SweepRow._fields}
+    older = {"num_vanished": 0}
+    known = {name: {**older, **record}[name] for name in SweepRow._fields}
     unknown_logs = {name: -math.inf for name in ("log_volume", "log_low", "log_high") if known[name] is None}
     effect = math.nan if known["design_effect"] is None else known["design_effect"]
     return SweepRow(**{**known, **unknown_logs, "design_effect": effect})
@@ -180,6 +193,7 @@ def sweep(
                 design_effect=entry.design_effect,
                 num_nonfinite=report.num_nonfinite,
                 near_ties=report.run["near_ties"],
+                num_vanished=report.num_vanished,
             )
         )
         reports.append((report.method, report.conventions, report.run))

@@ -331,7 +331,7 @@ class RaysRun:
         loss = np.nan_to_num(gap, posinf=0.0)
         columns = (came_back, ended, gap > 100 * LOSS, loss)
         one_each = [_met(*(column[:, k] for column in columns)) for k in range(loss.shape[1])]
-        return Tally(together=_met(came_back.any(axis=1), *columns[1:]), by_cutoff=tuple(one_each))
+        return Tally(together=_met(np.any(came_back, axis=1, keepdims=True), *columns[1:]), by_cutoff=tuple(one_each))
 
 
 def _met(came_back: np.ndarray, ended: np.ndarray, loose: np.ndarray, loss: np.ndarray) -> Met:
