@@ -1,7 +1,9 @@
 """What a user would write without this library: draw networks, run them, pack their truth tables, count.
 
-Every peer is a function ``(widths, inputs, draws, seed) -> keys [draws, W] uint64`` of a bias-free ReLU network with
-weights N(0, 1/fan_in), so that all of them can be timed with and without the same counting.
+Every peer is a function ``(widths, inputs, draws, seed, batch) -> keys [draws, W] uint64`` of a bias-free ReLU network
+with weights N(0, 1/fan_in), so that all of them can be timed with and without the same counting. ``draws`` is a
+multiple of ``batch``, the networks that are computed at once: which size is fastest depends on the network and on the
+machine, by factors of 2 and more, so `fastest_batch` tries them in the run that reports the peer.
 """
 
 from __future__ import annotations
@@ -14,9 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.environment import seconds
 from benchmarks.registry import missing
 
-Peer = Callable[[Sequence[int], np.ndarray, int, int], np.ndarray]
+Peer = Callable[[Sequence[int], np.ndarray, int, int, int], np.ndarray]
+
+BATCHES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)  # each divides the last
+TRIED_DRAWS = 2000  # of a batch, or the batch where that is larger
 
 
 def pack(decisions: np.ndarray) -> np.ndarray:
@@ -52,8 +58,8 @@ def _naive_jax(widths: tuple[int, ...], inputs: jax.Array, draws: int, key: jax.
     return jax.vmap(one)(jax.random.split(key, draws))
 
 
-def naive_jax(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int, batch: int = 1000) -> np.ndarray:
-    """``jax.vmap`` over whole networks, jitted; the batch is the fastest of those tried on a CPU."""
+def naive_jax(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int, batch: int) -> np.ndarray:
+    """``jax.vmap`` over whole networks, jitted."""
     key = jax.random.key(seed)
     device = jnp.asarray(inputs, jnp.float32)
     parts = [
@@ -62,7 +68,7 @@ def naive_jax(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int, 
     return pack(np.concatenate(parts))
 
 
-def numpy_loop(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int, batch: int = 500) -> np.ndarray:
+def numpy_loop(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int, batch: int) -> np.ndarray:
     """NumPy's batched matmul."""
     rng = np.random.default_rng(seed)
     parts = []
@@ -78,7 +84,7 @@ def numpy_loop(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int,
     return pack(np.concatenate(parts))
 
 
-def torch_batched(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int, batch: int = 500) -> np.ndarray:
+def torch_batched(widths: Sequence[int], inputs: np.ndarray, draws: int, seed: int, batch: int) -> np.ndarray:
     """PyTorch's batched matmul on the CPU, or on the GPU when there is one."""
     import torch  # pyright: ignore[reportMissingImports] - the bench extra
 
@@ -103,3 +109,20 @@ def available() -> dict[str, Peer]:
     """The peers that are installed here."""
     peers: dict[str, Peer] = {"naive JAX (vmap)": naive_jax, "NumPy": numpy_loop}
     return peers if missing(("torch",)) else peers | {"PyTorch": torch_batched}
+
+
+def fastest_batch(
+    peer: Peer,
+    widths: Sequence[int],
+    inputs: np.ndarray,
+    batches: Sequence[int] = BATCHES,
+    *,
+    timed: Callable[[Callable[[], object]], float] = seconds,
+) -> int:
+    """Return the batch size at which a peer draws most networks a second: the best of three turns of each."""
+    draws = {batch: -(-TRIED_DRAWS // batch) * batch for batch in batches}
+    work = {batch: partial(peer, widths, inputs, draws[batch], 0, batch) for batch in batches}
+    for warm_up in work.values():
+        warm_up()
+    turns = [{batch: draws[batch] / timed(work[batch]) for batch in batches} for _ in range(3)]
+    return max(batches, key=lambda batch: max(turn[batch] for turn in turns))

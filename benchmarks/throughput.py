@@ -2,10 +2,11 @@
 
     python benchmarks/throughput.py [--draws 4e6] [--repeats 5] [--only-pooling] [--quick] [--json FILE]
 
-Contenders run in turn (A B C A B C ...), so that a machine whose speed drifts drifts for all; the table gives medians,
-and ratios are medians of ratios within a turn, with the least and the largest. "counted" includes the full table of
-functions. Effective functions/s divide by the design effect, the variance of a class's count over that of as many
-independent draws, measured at classes of volume near .06, 1e-3 and 1e-5.
+Every peer draws in batches of the size at which it was fastest in this run. Contenders run in turn (A B C A B C ...),
+so that a machine whose speed drifts drifts for all; the table gives medians, and ratios are medians of ratios within
+a turn, with the least and the largest. "counted" includes the full table of functions. Effective functions/s divide
+by the design effect, the variance of a class's count over that of as many independent draws, measured at classes of
+volume near .06, 1e-3 and 1e-5.
 
 Pooling (``symmetry="pooled"``) on (7,40,40,1): the width of an interval from single counts over that from the orbit's,
 both of the same draws, for the classes that a report shows and for generic ones, of trivial stabiliser. Effective draws
@@ -150,17 +151,26 @@ def pooling_rows(found: dict[str, Any]) -> list[Row]:
 
 
 def measure(
-    name: str, widths: tuple[int, ...], inputs: np.ndarray, draws: int, repeats: int, *, least: int = 10_000_000
+    name: str,
+    widths: tuple[int, ...],
+    inputs: np.ndarray,
+    draws: int,
+    repeats: int,
+    *,
+    least: int = 10_000_000,
+    batches: tuple[int, ...] = peers.BATCHES,
 ) -> dict[str, Any]:
-    """Rates of all contenders; design effects from ``least`` draws or more."""
+    """Rates of all contenders, each peer at its fastest batch; design effects from ``least`` draws or more."""
     question = query(widths, inputs)
     method = volume.Direct(draws)
     plan = method.plan(question)
     few = {NAIVE: draws // 100, "NumPy": draws // 200, "PyTorch": draws // 200}
     contenders: dict[str, tuple[int, Any]] = {}
+    chosen: dict[str, int] = {}
     for peer, function in peers.available().items():
-        share = max(1000, few[peer] // 1000 * 1000)
-        contenders[peer] = (share, partial(function, widths, inputs, share, 0))
+        chosen[peer] = peers.fastest_batch(function, widths, inputs, batches)
+        share = max(1, few[peer] // batches[-1]) * batches[-1]
+        contenders[peer] = (share, partial(function, widths, inputs, share, 0, chosen[peer]))
         contenders[f"{peer}, counted"] = (share, lambda f=contenders[peer][1]: peers.count(f()))
     contenders[OURS] = (draws, lambda: draw_only(question, draws, 0))
     contenders[f"{OURS}, counted"] = (draws, lambda: volume.estimate(question, method, seed=0))
@@ -176,6 +186,7 @@ def measure(
         "draws": draws,
         "heads": plan.heads,
         "bodies": plan.bodies,
+        "batches": chosen,
         "functions_per_second": rates,
         "ratio_to_naive_counted": ratios,
         "turns": turns,
@@ -225,7 +236,7 @@ def rows_of(result: dict[str, Any], peak: dict[str, float]) -> list[Row]:
                     "matrix products": peak["matmul_flops"] / cost["flops"],
                     "normal deviates": peak["normals"] / cost["normals"],
                 },
-                facts={"blocks": block},
+                facts={"blocks": block, **{f"batch of {peer}": batch for peer, batch in result["batches"].items()}},
                 section="Functions per second",
             )
         )
@@ -247,13 +258,17 @@ def run(options: argparse.Namespace) -> Record:
     results, rows = [], []
     for name, (widths, inputs) in ({} if options.only_pooling else networks()).items():
         each = draws if widths[0] == 7 else draws // 10
-        results.append(measure(name, widths, inputs, each, repeats, least=draws if options.quick else 10_000_000))
+        few = {"least": draws, "batches": (50, 1000)} if options.quick else {}
+        results.append(measure(name, widths, inputs, each, repeats, **few))
         rows += rows_of(results[-1], peak)
         for row in rows[-5 if "effective" in results[-1] else -2 :]:
             script.say(row)
     pooled = pooling(draws)
     rows += pooling_rows(pooled)
-    notes = ["Times are medians over turns in which all contenders took part; ratios have their range over the turns."]
+    notes = [
+        "Times are medians over turns in which all contenders took part; ratios have their range over the turns. "
+        "Each peer draws in batches of the size that was fastest here of those tried."
+    ]
     return Record(
         rows,
         missing=missing(("torch", "sklearn")),

@@ -33,7 +33,8 @@ NUM_TRACED = 11
 
 
 def guess_kind(name: str) -> Kind:
-    """The kind by the last part of a name: "out.bias" and "b1" are biases, "norm.scale" a scale, others weights."""
+    """Return the kind by the last part of a name: "out.bias" and "b1" are biases, "norm.scale" a scale, others
+    weights."""
     words = _words(_last(name))
     if "bias" in words or words[:1] == ["b"] or words[-1:] in (["beta"], ["offset"]):
         return "bias"
@@ -43,7 +44,7 @@ def guess_kind(name: str) -> Kind:
 def guess_parameters(
     shapes: Mapping[str, tuple[int, ...]], fan_in: Mapping[str, int] | None = None
 ) -> tuple[Parameter, ...]:
-    """Records for named shapes, in their order.
+    """Return records for named shapes, in their order.
 
     A weight's ``fan_in`` is the one given, else the product of all its dimensions but the last, the terms of one sum in
     ``x @ weight``; a table that is looked up (named "embedding") adds nothing up: 1. A layer is the parameters of one
@@ -84,7 +85,7 @@ def check_layout(records: tuple[Parameter, ...], input_shape: tuple[int, ...]) -
 
 
 def replace_parameters(guessed: tuple[Parameter, ...], parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
-    """The guesses, with the user's own records in place of those of the same name.
+    """Return the guesses, with the user's own records in place of those of the same name.
 
     ValueError for a name that is not there or another shape, TypeError for anything but records.
     """
@@ -104,7 +105,7 @@ def replace_parameters(guessed: tuple[Parameter, ...], parameters: Iterable[Para
 
 
 def flat_names(tree: Mapping[Any, Any]) -> dict[str, Any]:
-    """A nested mapping as a flat one, names joined by dots: "conv1.kernel". Flat already: returned as it is.
+    """Return a nested mapping as a flat one, names joined by dots: "conv1.kernel". Flat already: returned as it is.
 
     ValueError when two paths make one name.
     """
@@ -124,7 +125,7 @@ def flat_names(tree: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def checked_shape(what: str, shape: Any) -> tuple[int, ...]:
-    """A shape as a tuple of ints of at least 1; an int n is (n,), and of an array the shape is taken."""
+    """Return a shape as a tuple of ints of at least 1; an int n is (n,), and of an array the shape is taken."""
     shape = getattr(shape, "shape", shape)
     sizes = (shape,) if isinstance(shape, numbers.Integral) else shape
     if (
@@ -137,7 +138,7 @@ def checked_shape(what: str, shape: Any) -> tuple[int, ...]:
 
 
 def checked_num_outputs(num_outputs: Any) -> int:
-    """A whole number of at least 1, or ValueError."""
+    """Return a whole number of at least 1, or ValueError."""
     if isinstance(num_outputs, bool) or not isinstance(num_outputs, numbers.Integral) or num_outputs < 1:
         raise ValueError(f"num_outputs is {num_outputs!r}; give a whole number of at least 1.")
     return int(num_outputs)
@@ -146,13 +147,13 @@ def checked_num_outputs(num_outputs: Any) -> int:
 def abstract_arguments(
     parameters: Iterable[Parameter], input_shape: tuple[int, ...], num_inputs: int = NUM_TRACED
 ) -> tuple[dict[str, jax.ShapeDtypeStruct], jax.ShapeDtypeStruct]:
-    """Parameters and inputs [N, *input_shape] as shapes without numbers, float32."""
+    """Return parameters and inputs [N, *input_shape] as shapes without numbers, float32."""
     params = {p.name: jax.ShapeDtypeStruct(p.shape, jnp.float32) for p in parameters}
     return params, jax.ShapeDtypeStruct((num_inputs, *input_shape), jnp.float32)
 
 
 def failure(what: str, inputs: jax.ShapeDtypeStruct, error: Exception) -> ValueError:
-    """The sentence for a user's code that raised on inputs of the declared shape."""
+    """Return the sentence for a user's code that raised on inputs of the declared shape."""
     message = str(error).strip().splitlines() or [""]
     return ValueError(
         f"{what} failed on parameters and inputs {inputs.shape} of {inputs.dtype}, "
@@ -161,7 +162,8 @@ def failure(what: str, inputs: jax.ShapeDtypeStruct, error: Exception) -> ValueE
 
 
 def checked_outputs(what: str, outputs: Any, num_inputs: int, num_outputs: int | None) -> int:
-    """C, read off the outputs of ``num_inputs`` inputs; ValueError unless they are floats [N, C], or [N] with C = 1."""
+    """Return C, read off the outputs of ``num_inputs`` inputs; ValueError unless they are floats [N, C], or [N] with C
+    = 1."""
     wanted = "C" if num_outputs is None else str(num_outputs)
     expected = f"({num_inputs}, {wanted})"
     if num_outputs in (None, 1):
@@ -205,7 +207,8 @@ def check_outputs(model: Model) -> None:
 
 
 def with_symmetry(model: AnyModel, symmetry: Symmetry | Sequence[UnitSymmetry] | None) -> AnyModel:
-    """The model with these parameter symmetries declared (None: with none). ValueError where they do not hold."""
+    """Return the model with these parameter symmetries declared (None: with none). ValueError where they do not
+    hold."""
     if symmetry is None:
         return model
     declared = Symmetry.of(symmetry)
@@ -219,7 +222,7 @@ def as_columns(outputs: Array) -> Array:
 
 
 def describe_adapter(name: str, wrapped: str, model: Model) -> dict[str, Any]:
-    """A JSON-able record of a network that cannot be made again from it."""
+    """Return a JSON-able record of a network that cannot be made again from it."""
     head = model.head
     return {
         "name": name,

@@ -12,10 +12,13 @@ from .polynomial import Polynomial
 
 
 def from_description(description: Mapping[str, Any]) -> Model | None:
-    """The model that ``describe()`` described, or None for a user's own network, which no record can make again."""
+    """Return the model that ``describe()`` described, or None for a user's own network, which no record can make
+    again."""
     name = description.get("name")
     if name == "mlp":
-        return MLP(tuple(description["widths"]), description["activation"], description["bias"])
+        widths = tuple(description["widths"])
+        # Older versions took an activation where nothing has one.
+        return MLP(widths, description["activation"] if len(widths) > 2 else "relu", description["bias"])
     if name == "perceptron":
         return Perceptron(description["n"], description["bias"])
     if name == "polynomial":

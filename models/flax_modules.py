@@ -61,7 +61,7 @@ class FlaxModel:
     symmetry: Symmetry | None = None
 
     def features(self, params: Params, inputs: Array) -> Array:
-        """Activations below the head, [N, F]. ValueError if the module has no head."""
+        """Return activations below the head, [N, F]. ValueError if the module has no head."""
         if self.head is None:
             raise ValueError("This model has no head: its module does not end in a plain dense layer.")
         marker = jnp.zeros((inputs.shape[0], self.num_outputs), inputs.dtype)
@@ -69,11 +69,11 @@ class FlaxModel:
         return taken[0]
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Outputs [N, C] for inputs [N, *input_shape]."""
+        """Return outputs [N, C] for inputs [N, *input_shape]."""
         return as_columns(self.network.run(params, inputs))
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able; the module itself is only named."""
+        """Return a JSON-able record; the module itself is only named."""
         return describe_adapter(self.network.kind, self.network.wrapped, self)
 
 
@@ -86,7 +86,7 @@ def from_nnx(
     parameters: Sequence[Parameter] = (),
     symmetry: Symmetry | Sequence[UnitSymmetry] | None = None,
 ) -> FlaxModel:
-    """A model from a Flax nnx module, called as ``module(inputs [N, *input_shape]) -> [N] or [N, C]``.
+    """Make a model from a Flax nnx module, called as ``module(inputs [N, *input_shape]) -> [N] or [N, C]``.
 
     Args:
         module: an instance, in evaluation mode (``module.eval()``) where it has dropout or batch normalisation. An
@@ -127,7 +127,7 @@ def from_linen(
     constants: Mapping[str, Any] | None = None,
     symmetry: Symmetry | Sequence[UnitSymmetry] | None = None,
 ) -> FlaxModel:
-    """A model from a Flax linen module, called as ``module.apply(variables, inputs, **kwargs) -> [N] or [N, C]``.
+    """Make a model from a Flax linen module, called as ``module.apply(variables, inputs, **kwargs) -> [N] or [N, C]``.
 
     Args:
         module: the unbound module. Its "params" collection holds the parameters, named by path ("Dense_0.kernel").

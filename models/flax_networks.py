@@ -69,7 +69,7 @@ class ByKey:
 
 
 def hashable(value: Any) -> Any:
-    """The value itself where it can be hashed; else something equal to nothing but itself."""
+    """Return the value itself where it can be hashed; else something equal to nothing but itself."""
     try:
         hash(value)
     except TypeError:
@@ -96,10 +96,10 @@ def content(array: Any) -> Any:
 
 
 def as_floats(constant: Any, dtype: Any) -> Any:
-    """Constants follow the run's precision, so that a float64 run is one throughout."""
+    """Make constants follow the run's precision, so that a float64 run is one throughout."""
     return constant.astype(dtype) if jnp.issubdtype(constant.dtype, jnp.floating) else constant
 
 
 def text_of(path: Path) -> str:
-    """A path as a name: "blocks.0.kernel"."""
+    """Return a path as a name: "blocks.0.kernel"."""
     return ".".join(str(part) for part in path)

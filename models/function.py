@@ -54,17 +54,18 @@ class FunctionModel:
     symmetry: Symmetry | None = None
 
     def features(self, params: Params, inputs: Array) -> Array:
-        """Activations below the head, [N, F]. ValueError if the model was made without ``features`` and ``head``."""
+        """Return activations below the head, [N, F]. ValueError if the model was made without ``features`` and
+        ``head``."""
         if self.body is None:
             raise ValueError("This model has no head: from_function got no features= and head=.")
         return self.body(params, inputs)
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Outputs [N, C] for inputs [N, *input_shape]."""
+        """Return outputs [N, C] for inputs [N, *input_shape]."""
         return as_columns(self.function(params, inputs))
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able; the function itself is only named."""
+        """Return a JSON-able record; the function itself is only named."""
         return describe_adapter("function", qualified_name(self.function), self)
 
 
@@ -78,7 +79,7 @@ def from_function(
     head: Head | str | tuple[str, str | None] | None = None,
     symmetry: Symmetry | Sequence[UnitSymmetry] | None = None,
 ) -> FunctionModel:
-    """A model from a pure function ``apply(params, inputs)``.
+    """Make a model from a pure function ``apply(params, inputs)``.
 
     ``params`` is a flat dict, ``inputs`` is [N, *input_shape], and the outputs are [N] or [N, C].
 

@@ -102,13 +102,13 @@ class Interpolants(OneNumber):
         raise TypeError("Interpolants has no linear last layer.")
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Values [N, 1] for inputs [N, 1]."""
+        """Return values [N, 1] for inputs [N, 1]."""
         powers = jnp.vander(inputs[:, 0], self.degree + 1, increasing=True)
         fixed, free = (jnp.asarray(part, inputs.dtype) for part in self._basis)
         return (powers @ fixed)[:, None] + (powers @ free) @ params["0.weight"]
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able; ``from_description`` reads it back."""
+        """Return a JSON-able record; ``from_description`` reads it back."""
         return {
             "name": "interpolants",
             "degree": self.degree,

@@ -80,7 +80,7 @@ class LinenNetwork(ByKey):
 def wrap_linen(
     module: Any, input_shape: tuple[int, ...], kwargs: dict[str, Any], constants: dict[str, Any]
 ) -> tuple[LinenNetwork, dict[str, Layer]]:
-    """The module, and its parameters by name. Initialised on shapes alone, without numbers."""
+    """Return the module, and its parameters by name. Initialised on shapes alone, without numbers."""
     if isinstance(module, type) or not isinstance(module, linen.Module):
         hint = " (from_nnx takes nnx modules)" if isinstance(module, nnx.Module) else ""
         raise TypeError(f"from_linen got {module!r}; give an instance of a flax linen module{hint}.")

@@ -66,7 +66,8 @@ class MLP:
 
     Raises:
         TypeError: widths that are not whole numbers, a ``bias`` that is not a bool.
-        ValueError: fewer than two widths, a width below 1, an unknown activation.
+        ValueError: fewer than two widths, a width below 1, an unknown activation, or one of a network that has no
+            hidden layer.
     """
 
     widths: tuple[int, ...]
@@ -79,6 +80,11 @@ class MLP:
         activation = spelled(self.activation, ACTIVATIONS)  # "ReLU", "GELU" and "Tanh" are names of layers elsewhere
         if activation is None:
             raise ValueError(unknown("activation", self.activation, ACTIVATIONS))
+        if len(self.widths) == 2 and activation not in ("relu", "linear"):
+            raise ValueError(
+                f"activation={self.activation!r} would be ignored: a network of widths {self.widths} has no hidden "
+                "layer. Leave it out, or give hidden widths."
+            )
         object.__setattr__(self, "activation", activation)
         if not isinstance(self.bias, bool):
             raise TypeError(f"bias is {self.bias!r}; give True or False (every layer has biases, or none).")
@@ -119,18 +125,18 @@ class MLP:
         return _symmetry(self)
 
     def features(self, params: Params, inputs: Array) -> Array:
-        """Activations below the last layer, [N, F]; the inputs themselves where there is no hidden layer."""
+        """Return activations below the last layer, [N, F]; the inputs themselves where there is no hidden layer."""
         activation = ACTIVATIONS[self.activation]
         for layer in range(self.num_layers - 1):
             inputs = activation(self._layer(params, inputs, layer))
         return inputs
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Outputs [N, C] for inputs [N, n]."""
+        """Return outputs [N, C] for inputs [N, n]."""
         return self._layer(params, self.features(params, inputs), self.num_layers - 1)
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able; ``from_description`` reads it back."""
+        """Return a JSON-able record; ``from_description`` reads it back."""
         return {
             "name": "mlp",
             "widths": list(self.widths),
@@ -205,15 +211,15 @@ class Perceptron:
         return Symmetry()
 
     def features(self, params: Params, inputs: Array) -> Array:
-        """The inputs, [N, n]."""
+        """Return the inputs, [N, n]."""
         return self._network.features(params, inputs)
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Outputs [N, 1] for inputs [N, n]."""
+        """Return outputs [N, 1] for inputs [N, n]."""
         return self._network.apply(params, inputs)
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able; ``from_description`` reads it back."""
+        """Return a JSON-able record; ``from_description`` reads it back."""
         return {"name": "perceptron", "n": self.n, "bias": self.bias}
 
 

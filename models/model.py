@@ -67,18 +67,19 @@ class Model(Protocol):
         ...
 
     def features(self, params: Params, inputs: Array) -> Array:
-        """Activations below the head, [N, F]; reads only the parameters outside it. Raises if ``head`` is None."""
+        """Return activations below the head, [N, F]; reads only the parameters outside it. Raises if ``head`` is
+        None."""
         ...
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Outputs [N, C] for inputs [N, *input_shape]."""
+        """Return outputs [N, C] for inputs [N, *input_shape]."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record, {"name": ..., one entry per setting}."""
+        """Return a JSON-able record, {"name": ..., one entry per setting}."""
         ...
 
 
 def num_parameters(model: Model) -> int:
-    """How many numbers one network is."""
+    """Say how many numbers one network is."""
     return sum(math.prod(parameter.shape) for parameter in model.parameters)

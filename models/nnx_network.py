@@ -105,7 +105,7 @@ def _child(module: Any, part: Any) -> Any:
 
 
 def wrap_nnx(module: Any) -> tuple[NnxNetwork, dict[str, Layer]]:
-    """The module taken apart, and its parameters by name. Nothing is run."""
+    """Return the module taken apart, and its parameters by name. Nothing is run."""
     if isinstance(module, type) or not isinstance(module, nnx.Module):
         hint = " (from_linen takes linen modules)" if isinstance(module, linen.Module) else ""
         raise TypeError(f"from_nnx got {module!r}; give an instance of a flax nnx module{hint}.")

@@ -62,13 +62,13 @@ class Polynomial(OneNumber):
         return Head("0.weight", None, self.num_free)
 
     def features(self, params: Params, inputs: Array) -> Array:
-        """The powers x^0..x^degree, [N, F], of inputs [N, 1]."""
+        """Return the powers x^0..x^degree, [N, F], of inputs [N, 1]."""
         return jnp.vander(inputs[:, 0], self.degree + 1, increasing=True)
 
     def apply(self, params: Params, inputs: Array) -> Array:
-        """Values [N, 1] for inputs [N, 1]."""
+        """Return values [N, 1] for inputs [N, 1]."""
         return self.features(params, inputs) @ params["0.weight"]
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able; ``from_description`` reads it back."""
+        """Return a JSON-able record; ``from_description`` reads it back."""
         return {"name": "polynomial", "degree": self.degree}

@@ -179,7 +179,8 @@ def _alike(first: tuple[Any, Any], second: tuple[Any, Any], unit: UnitSymmetry, 
 
 
 def unresolved(units: Units, params: Arrays) -> tuple[str, ...]:
-    """Names of the sets of units that these parameters do not tell apart; () proves that only the identity fixes them.
+    """Return names of the sets of units that these parameters do not tell apart; () proves that only the identity fixes
+    them.
 
     A set is told apart when its units differ, also up to sign, in parameters that otherwise belong to sets told apart
     before: in a network layer after layer, from either end. No element is tried, so the sets may be of any size.

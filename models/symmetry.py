@@ -57,7 +57,7 @@ class Symmetry:
 
     @classmethod
     def of(cls, value: Symmetry | Sequence[UnitSymmetry]) -> Symmetry:
-        """A group as it is, or of a list of its sets of units."""
+        """Return a group as it is, or of a list of its sets of units."""
         return value if isinstance(value, Symmetry) else cls(tuple(value))
 
     @cached_property
@@ -87,7 +87,7 @@ class Symmetry:
         return act(self.units, params, element, leading=leading)
 
     def element(self, index: Any, xp: Any = np) -> Element:
-        """The element of this number, from 0, the identity, to ``order - 1``."""
+        """Return the element of this number, from 0, the identity, to ``order - 1``."""
         element = []
         for unit in self.units:
             index, own = xp.divmod(index, unit.order) if len(self.units) > 1 else (index, index)
@@ -95,7 +95,7 @@ class Symmetry:
         return tuple(element)
 
     def random_element(self, rng: np.random.Generator | int) -> Element:
-        """An element drawn uniformly; ``rng`` is a NumPy generator or the seed of one."""
+        """Return an element drawn uniformly; ``rng`` is a NumPy generator or the seed of one."""
         rng = np.random.default_rng(rng)
         element = []
         for unit in self.units:
@@ -125,8 +125,8 @@ class Symmetry:
         return stabiliser.stabiliser_sizes(self.units, params)
 
     def unresolved(self, params: Arrays) -> tuple[str, ...]:
-        """Names of the sets of units that these parameters do not tell apart: () where the stabiliser is shown to be
-        trivial, for groups of any order."""
+        """Return names of the sets of units that these parameters do not tell apart: () where the stabiliser is shown
+        to be trivial, for groups of any order."""
         return stabiliser.unresolved(self.units, params)
 
     def check(self, model: Model) -> None:
@@ -158,7 +158,7 @@ class Symmetry:
                     )
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able: the sets of units, and the group's order."""
+        """Return a JSON-able record: the sets of units, and the group's order."""
         sets = [
             {"name": u.name, "size": u.size, "axes": [list(axis) for axis in u.axes], "flips": list(u.flips)}
             for u in self.units

@@ -89,8 +89,8 @@ class UnitSymmetry:
         return math.factorial(self.size) << (self.size if self.flips else 0)
 
     def element(self, index: Any, xp: Any = np) -> Moved:
-        """The element of this number, from 0, the identity, to ``order - 1``; ``xp`` is NumPy, or JAX's for a traced
-        index."""
+        """Return the element of this number, from 0, the identity, to ``order - 1``; ``xp`` is NumPy, or JAX's for a
+        traced index."""
         position = xp.arange(self.size)
         permutation = position
         for last in range(self.size - 1, 0, -1):  # Fisher and Yates, the draws read off the number
@@ -102,7 +102,7 @@ class UnitSymmetry:
         return Moved(permutation, (1 - 2 * bits).astype(xp.int8))
 
     def generators(self) -> tuple[tuple[str, Moved], ...]:
-        """Elements, with their names, of which every other one is a product."""
+        """Return elements, with their names, of which every other one is a product."""
         still, plus = np.arange(self.size), np.ones(self.size, np.int8)
         elements = []
         if self.size > 1:

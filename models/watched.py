@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .model import Params
-from .ranges import COMPARISONS, PRODUCTS, SAME, SUMS, called
+from .size_walk import COMPARISONS, PRODUCTS, SAME, SUMS, called
 
 
 class Watched(NamedTuple):

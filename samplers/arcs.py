@@ -54,7 +54,7 @@ class Arcs:
 
 
 def arcs(model: Model, prior: Prior, *, body_points: int, head_points: int) -> Arcs:
-    """The windows that suit a network: where all of it is the head, or nothing is, the other side has one point.
+    """Return the windows that suit a network: where all of it is the head, or nothing is, the other side has one point.
 
     A network that cannot be split is moved as a whole, with the body's number of points.
     """
@@ -94,7 +94,7 @@ class Window:
         return self.body_at * self.arcs.head_points + self.head_at
 
     def outputs(self, inputs: Array) -> Array:
-        """Outputs [Gb, Gh, N, C] of the networks at all points."""
+        """Return outputs [Gb, Gh, N, C] of the networks at all points."""
         model, prior = self.arcs.model, self.arcs.prior
         names = self.arcs.head_names
         body = tuple(p for p in model.parameters if p.name not in names)
@@ -116,7 +116,7 @@ class Window:
         return outputs if head.bias is None else outputs + theta[head.bias][None, :, None, :]
 
     def point(self, index: Array) -> Params:
-        """The state at one of the Gb * Gh points."""
+        """Return the state at one of the Gb * Gh points."""
         body, head = jnp.divmod(index, self.arcs.head_points)
         names = self.arcs.head_names
         rest = [name for name in self.z if name not in names]

@@ -50,7 +50,7 @@ NEAR_TIE_ROUNDINGS = 4.0
 
 
 def can_share_heads(model: Model, prior: Prior) -> bool:
-    """Whether bodies and heads may be drawn apart: a linear last layer, and a prior that treats it on its own."""
+    """Say whether bodies and heads may be drawn apart: a linear last layer, and a prior that treats it on its own."""
     if model.head is None or not prior.separable:
         return False
     in_head = [p for p in model.parameters if p.name in (model.head.weight, model.head.bias)]
@@ -61,7 +61,8 @@ def can_share_heads(model: Model, prior: Prior) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def can_reflect_heads(model: Model, prior: Prior) -> bool:
-    """Whether a head may be reflected: negating its weights and biases at random gives another draw of the same law.
+    """Say whether a head may be reflected: negating its weights and biases at random gives another draw of the same
+    law.
 
     That is claimed by ``prior.sign_symmetric`` and true of weights and biases only: a scale has its law around 1.
 
@@ -103,7 +104,7 @@ def draw_block(
     weigh: Callable[[Params], Array] | None = None,
     faint: tuple[str, ...] | None = None,
 ) -> Block:
-    """Outputs of ``bodies * heads`` networks on ``inputs`` [N, ...]; the key is consumed.
+    """Draw the outputs of ``bodies * heads`` networks on ``inputs`` [N, ...]; the key is consumed.
 
     With ``heads == 1`` the networks are independent draws of all parameters, evaluated ``batch`` at a time; ``weigh``,
     from parameters [D, *shape] to int32 [D], is then kept of each. ValueError for it with more heads. ``faint``

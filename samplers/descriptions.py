@@ -23,7 +23,7 @@ _PRIORS = {
 
 
 def from_description(description: Mapping[str, Any]) -> Prior:
-    """The prior whose ``describe()`` is ``description``, equal to the original.
+    """Return the prior whose ``describe()`` is ``description``, equal to the original.
 
     ValueError for an unknown name or setting, and for an ``Initializer`` of a module or function, of which only a text
     was kept.

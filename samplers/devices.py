@@ -15,14 +15,15 @@ BLOCKS = "blocks"
 
 
 def block_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """A one-dimensional mesh over ``devices`` (default: all local ones)."""
+    """Return a one-dimensional mesh over ``devices`` (default: all local ones)."""
     devices = local_devices() if devices is None else list(devices)
     # Auto: shard_map refuses plain arrays on the Explicit axes that jax.make_mesh makes by default.
     return Mesh(np.array(devices), (BLOCKS,), axis_types=(AxisType.Auto,))
 
 
 def first_devices(devices: Sequence[Any] | None, most: int) -> Mesh:
-    """A mesh over the first ``most`` of ``devices`` (default: of all local ones), fewer where there are fewer."""
+    """Return a mesh over the first ``most`` of ``devices`` (default: of all local ones), fewer where there are
+    fewer."""
     return block_mesh((local_devices() if devices is None else list(devices))[:most])
 
 
@@ -57,6 +58,6 @@ def over_blocks(function: Callable[..., Any], mesh: Mesh, in_sharded: Sequence[b
 
 
 def replicated(tree: Any, mesh: Mesh) -> Any:
-    """The arrays of a traced function, whole on every device; what follows them is not divided."""
+    """Return the arrays of a traced function, whole on every device; what follows them is not divided."""
     everywhere = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, everywhere), tree)

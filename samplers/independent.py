@@ -35,7 +35,7 @@ class Independent(PushForward):
 
     @staticmethod
     def unit(z: Array) -> Array:
-        """The law at size 1, as an odd function of a standard normal."""
+        """Return the law at size 1, as an odd function of a standard normal."""
         raise NotImplementedError
 
     def __post_init__(self):
@@ -48,7 +48,7 @@ class Independent(PushForward):
             )
 
     def transform(self, z: Params, parameters: tuple[Parameter, ...]) -> Params:
-        """Parameters made of standard normals ``z``, each tensor on its own."""
+        """Return parameters made of standard normals ``z``, each tensor on its own."""
         return {p.name: self._size(p) * self.unit(z[p.name]) + (1.0 if p.kind == "scale" else 0.0) for p in parameters}
 
     def check(self, parameters: tuple[Parameter, ...]) -> None:
@@ -63,11 +63,11 @@ class Independent(PushForward):
             )
 
     def sizes(self, parameters: tuple[Parameter, ...]) -> dict[str, float]:
-        """A typical absolute value of every parameter, for `scaled`."""
+        """Return a typical absolute value of every parameter, for `scaled`."""
         return {p.name: max(self._size(p), 1.0 if p.kind == "scale" else 0.0) for p in parameters}
 
     def rescaled(self, parameters: tuple[Parameter, ...], powers: Mapping[str, int]) -> Independent | None:
-        """This law with every parameter times 2^power; None where sizes by layer cannot say that."""
+        """Return this law with every parameter times 2^power; None where sizes by layer cannot say that."""
         found: dict[tuple[str, int], set[int]] = {}
         for p in parameters:
             found.setdefault((p.kind, p.layer), set()).add(powers.get(p.name, 0))

@@ -100,7 +100,7 @@ class Initializer:
         )
 
     def draw(self, key: Array, parameters: tuple[Parameter, ...], dtype: DTypeLike = jnp.float32) -> Params:
-        """One draw, cast to ``dtype``; the key is consumed. ``check`` has seen to it that the names agree."""
+        """Draw once, cast to ``dtype``; the key is consumed. ``check`` has seen to it that the names agree."""
         if isinstance(self.source, str):
             keys = jax.random.split(key, len(parameters))
             return {p.name: self._by_name(k, p, dtype) for k, p in zip(keys, parameters, strict=True)}

@@ -54,12 +54,12 @@ class Lattice:
 
     @classmethod
     def binary(cls) -> Lattice:
-        """Weights and biases -1 or 1."""
+        """Return weights and biases -1 or 1."""
         return cls((-1, 1))
 
     @classmethod
     def ternary(cls) -> Lattice:
-        """Weights and biases -1, 0 or 1."""
+        """Return weights and biases -1, 0 or 1."""
         return cls((-1, 0, 1))
 
     @property
@@ -76,7 +76,7 @@ class Lattice:
         )
 
     def draw(self, key: Array, parameters: tuple[Parameter, ...], dtype: DTypeLike = jnp.float32) -> Params:
-        """One draw of the parameters; the key is consumed."""
+        """Draw the parameters once; the key is consumed."""
         drawn = {}
         for p, levels, key_p in zip(
             parameters, self.levels_of(parameters), jax.random.split(key, max(len(parameters), 1)), strict=False
@@ -86,18 +86,19 @@ class Lattice:
         return drawn
 
     def levels_of(self, parameters: tuple[Parameter, ...]) -> tuple[tuple[float, ...], ...]:
-        """The levels of every parameter, ascending, in the order of ``parameters``; those of a scale are (1,)."""
+        """Return the levels of every parameter, ascending, in the order of ``parameters``; those of a scale are
+        (1,)."""
         biases = self.weight_levels if self.bias_levels is None else self.bias_levels
         settings = {"weight": self.weight_levels, "bias": biases}
         return tuple(_at_layer(settings[p.kind], p.layer) if p.kind in settings else (1.0,) for p in parameters)
 
     def sizes(self, parameters: tuple[Parameter, ...]) -> dict[str, float]:
-        """The largest absolute value of every parameter, for `scaled`."""
+        """Return the largest absolute value of every parameter, for `scaled`."""
         levels = zip(parameters, self.levels_of(parameters), strict=True)
         return {p.name: max(map(abs, each)) for p, each in levels}
 
     def num_points(self, parameters: tuple[Parameter, ...]) -> int:
-        """M, the number of parameterisations, all of probability 1/M: an exact integer."""
+        """Return M, the number of parameterisations, all of probability 1/M: an exact integer."""
         pairs = zip(parameters, self.levels_of(parameters), strict=True)
         return math.prod(len(levels) ** math.prod(p.shape) for p, levels in pairs)
 

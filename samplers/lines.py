@@ -62,7 +62,7 @@ class Lines:
         return jnp.concatenate([z[p.name].ravel() for p in self.model.parameters])
 
     def params(self, flat: Array) -> Params:
-        """The inverse of :meth:`flat`."""
+        """Return the inverse of :meth:`flat`."""
         params, start = {}, 0
         for p in self.model.parameters:
             size = math.prod(p.shape)
@@ -72,7 +72,8 @@ class Lines:
 
 
 def lines(model: Model, prior: Prior) -> Lines | None:
-    """Moves along lines for a network of one output that is all head under a Gaussian prior; None for any other."""
+    """Return moves along lines for a network of one output that is all head under a Gaussian prior; None for any
+    other."""
     head = model.head
     if head is None or model.num_outputs != 1 or not isinstance(prior, Gaussian):
         return None
@@ -90,7 +91,7 @@ class Directions(NamedTuple):
 
 
 def directions(rows: Array) -> Directions:
-    """The directions that suit these rows [N, D], none of them 0."""
+    """Return the directions that suit these rows [N, D], none of them 0."""
     combine, sizes, space = jnp.linalg.svd(rows, full_matrices=False)
     inverse = jnp.where(sizes > RANK_TOLERANCE * sizes[0], 1 / sizes, 0)
     own = (combine * inverse) @ space  # [N, D], the columns of the pseudo-inverse

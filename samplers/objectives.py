@@ -62,7 +62,7 @@ class Objective(Protocol):
         ...
 
     def start(self, num_examples: int, dtype: Any) -> Rollout:
-        """The rollout before the first step."""
+        """Return the rollout before the first step."""
         ...
 
     def act(self, key: Array, outputs: Array, labels: Array, weight: Array, rollout: Rollout) -> Rollout:
@@ -70,7 +70,7 @@ class Objective(Protocol):
         ...
 
     def values(self, outputs: Array, labels: Array, rollout: Rollout) -> Array:
-        """What is lowered, [B], of outputs [B, C]."""
+        """Return what is lowered, [B], of outputs [B, C]."""
         ...
 
     def describe(self) -> dict[str, Any]: ...
@@ -90,7 +90,7 @@ class Loss:
     samples = False
 
     def start(self, num_examples: int, dtype: Any) -> Rollout:
-        """Empty."""
+        """Return an empty one."""
         del num_examples
         empty = jnp.zeros(0, dtype)
         return Rollout(jnp.zeros(0, jnp.int32), empty, empty, jnp.zeros((), dtype))
@@ -100,7 +100,7 @@ class Loss:
         return rollout
 
     def values(self, outputs: Array, labels: Array, rollout: Rollout) -> Array:
-        """The losses [B] of outputs [B, C] and labels [B]; see the file's table."""
+        """Return the losses [B] of outputs [B, C] and labels [B]; see the file's table."""
         one = outputs.shape[1] == 1
         if self.name == "cross-entropy":
             return -log_policy(outputs, labels)
@@ -115,7 +115,7 @@ class Loss:
         return jnp.maximum(0, 1 + rival - jnp.sum(jnp.where(right, outputs, 0), axis=1))
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Return a JSON-able record."""
         return {"name": self.name}
 
 
@@ -150,7 +150,7 @@ class Reinforce:
         return Rollout(jnp.zeros(num_examples, jnp.int32), empty, empty, jnp.zeros((), dtype))
 
     def act(self, key: Array, outputs: Array, labels: Array, weight: Array, rollout: Rollout) -> Rollout:
-        """Actions [B] from the policy, with their advantages; examples of ``weight`` 0 count in no average."""
+        """Return actions [B] from the policy, with their advantages; examples of ``weight`` 0 count in no average."""
         if outputs.shape[1] == 1:
             actions = jax.random.bernoulli(key, jax.nn.sigmoid(outputs[:, 0])).astype(jnp.int32)
         else:
@@ -170,7 +170,7 @@ class Reinforce:
         return -rollout.advantage * log_policy(outputs, rollout.actions)
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Return a JSON-able record."""
         return {"name": "reinforce", "baseline": self.baseline}
 
 
@@ -208,13 +208,13 @@ class PPO(Reinforce):
         return self.steps
 
     def values(self, outputs: Array, labels: Array, rollout: Rollout) -> Array:
-        """The clipped surrogate [B], negated."""
+        """Return the clipped surrogate [B], negated."""
         ratio = jnp.exp(log_policy(outputs, rollout.actions) - rollout.log_old)
         clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
         return -jnp.minimum(ratio * rollout.advantage, clipped * rollout.advantage)
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Return a JSON-able record."""
         return {"name": "ppo", "baseline": self.baseline, "clip": self.clip, "steps": self.steps}
 
 
@@ -226,7 +226,8 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def objective(loss: Any) -> Objective:
-    """The objective of a name in `OBJECTIVES`, or ``given`` itself where it is one; ValueError or TypeError else."""
+    """Return the objective of a name in `OBJECTIVES`, or ``given`` itself where it is one; ValueError or TypeError
+    else."""
     if isinstance(loss, str):
         if loss not in OBJECTIVES:
             raise ValueError(unknown("loss", loss, OBJECTIVES))

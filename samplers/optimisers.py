@@ -119,12 +119,12 @@ class Optimiser:
             )
 
     def transformation(self, num_steps: int) -> optax.GradientTransformation:
-        """The optax transformation; schedules reach their end after ``num_steps`` steps."""
+        """Return the optax transformation; schedules reach their end after ``num_steps`` steps."""
         _, preset = OPTIMISERS[self.name]
         return self._function()(self._rate(num_steps), **{**preset, **dict(self.options)})
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Return a JSON-able record."""
         _, preset = OPTIMISERS[self.name]
         options = {**preset, **dict(self.options)}
         return {

@@ -34,7 +34,7 @@ class Preconditioner(NamedTuple):
         return scaled if self.basis is None else self.basis @ scaled
 
     def transposed(self, y: Array) -> Array:
-        """P' y, [D]."""
+        """Return P' y, [D]."""
         return self.scale * (y if self.basis is None else self.basis.T @ y)
 
 
@@ -51,7 +51,7 @@ class Curvature(NamedTuple):
 
 
 def eigen(matrix: np.ndarray) -> Curvature:
-    """The curvature of a symmetric matrix [D, D]; negative eigenvalues, rounding or a saddle's, count as 0."""
+    """Return the curvature of a symmetric matrix [D, D]; negative eigenvalues, rounding or a saddle's, count as 0."""
     values, basis = np.linalg.eigh(np.asarray(matrix))
     return Curvature(np.maximum(values.astype(np.float64), 0), basis)
 
@@ -60,7 +60,7 @@ def eigen(matrix: np.ndarray) -> Curvature:
 def columns(
     product: Callable[[Array, Any, Array], Array], at: Array, data: Any, numbers: Array, batch: int = 32
 ) -> Array:
-    """Columns ``numbers`` [S] of the matrix of v -> ``product(at, data, v)``, as rows [S, D]."""
+    """Return columns ``numbers`` [S] of the matrix of v -> ``product(at, data, v)``, as rows [S, D]."""
 
     def column(index: Array) -> Array:
         return product(at, data, jnp.zeros_like(at).at[index].set(1))
@@ -70,7 +70,8 @@ def columns(
 
 @program(static_argnames=("product", "probes"))
 def diagonal(product: Callable[[Array, Any, Array], Array], at: Array, data: Any, key: Array, probes: int) -> Array:
-    """Hutchinson's estimate [D] of the diagonal of v -> ``product(at, data, v)``: the mean of z * (H z) over signs z.
+    """Return Hutchinson's estimate [D] of the diagonal of v -> ``product(at, data, v)``: the mean of z * (H z) over
+    signs z.
 
     Unbiased; its error comes from what stands off the diagonal (Bekas, Kokiopoulou and Saad 2007).
     """
@@ -86,7 +87,8 @@ def diagonal(product: Callable[[Array, Any, Array], Array], at: Array, data: Any
 def squares(
     pull: Callable[[Array, Any, Array], Array], at: Array, data: Any, key: Array, shape: tuple[int, ...], probes: int
 ) -> Array:
-    """The diagonal [D] of a Gauss-Newton matrix A A', from gradients alone: the mean of (A z)^2 over random signs z.
+    """Return the diagonal [D] of a Gauss-Newton matrix A A', from gradients alone: the mean of (A z)^2 over random
+    signs z.
 
     ``pull(at, data, z)`` gives A z [D] for z of ``shape``. Never negative, with relative error sqrt(2 / probes) or less
     whatever stands off the diagonal: where A is known this is the better estimate.

@@ -48,11 +48,12 @@ class Prior(Protocol):
         ...
 
     def transform(self, z: Params, parameters: tuple[Parameter, ...]) -> Params:
-        """Parameters made of iid standard normals ``z`` of the same names, shapes and dtype. Pure and jittable."""
+        """Return parameters made of iid standard normals ``z`` of the same names, shapes and dtype. Pure and
+        jittable."""
         ...
 
     def draw(self, key: Array, parameters: tuple[Parameter, ...], dtype: DTypeLike = jnp.float32) -> Params:
-        """One draw of the parameters; the key is consumed."""
+        """Draw the parameters once; the key is consumed."""
         ...
 
     def check(self, parameters: tuple[Parameter, ...]) -> None:
@@ -60,7 +61,7 @@ class Prior(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record, {"name": ..., one entry per setting}; ``from_description`` reads it back."""
+        """Return a JSON-able record, {"name": ..., one entry per setting}; ``from_description`` reads it back."""
         ...
 
 
@@ -99,7 +100,7 @@ class PushForward:
         raise NotImplementedError
 
     def draw(self, key: Array, parameters: tuple[Parameter, ...], dtype: DTypeLike = jnp.float32) -> Params:
-        """One draw of the parameters: ``transform(standard_normal(key, parameters, dtype), parameters)``."""
+        """Draw the parameters once: ``transform(standard_normal(key, parameters, dtype), parameters)``."""
         return self.transform(standard_normal(key, parameters, dtype), parameters)
 
 
@@ -145,7 +146,7 @@ def check_length(name: str, value: PerLayer, parameters: tuple[Parameter, ...]) 
 
 
 def at_layer(value: PerLayer, layer: int) -> float:
-    """The value that ``value`` holds for a layer."""
+    """Return the value that ``value`` holds for a layer."""
     return value[layer] if isinstance(value, Sequence) else value
 
 

@@ -55,7 +55,7 @@ def log_radial_centred(dim: int, a: ArrayLike) -> np.ndarray:
 
 
 def mode_radius(dim: int, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Where r^dim exp(-a r^2/2 + b r) is largest, without cancellation for b < 0."""
+    """Return where r^dim exp(-a r^2/2 + b r) is largest, without cancellation for b < 0."""
     root = np.sqrt(b**2 + 4 * a * dim)
     return np.where(b > 0, (b + root) / (2 * a), 2 * dim / (root - b))
 

@@ -65,7 +65,8 @@ class RayPrior(NamedTuple):
 
 
 def ray_prior(prior: Prior, parameters: tuple[Parameter, ...]) -> RayPrior:
-    """The prior in the order of ``parameters``. ValueError for one whose density along a ray is not known here."""
+    """Return the prior in the order of ``parameters``. ValueError for one whose density along a ray is not known
+    here."""
     if not isinstance(prior, (Gaussian, Uniform)):
         raise ValueError(
             f"The mass along rays is known for independent normal or uniform parameters, and {prior!r} is neither: ask "
@@ -132,8 +133,8 @@ def shoot(
     search: Search,
     batch: int,
 ) -> Rays:
-    """Rays ``numbers`` [S], each keyed by (key, number); ``low`` and ``high`` [S, K] bracket radii known before (0 and
-    inf: nothing is known).
+    """Return rays ``numbers`` [S], each keyed by (key, number); ``low`` and ``high`` [S, K] bracket radii known before
+    (0 and inf: nothing is known).
 
     ``divergence(x, data)`` of a row [P]; static. Radii are for ``thresholds`` [K], ascending. At most ``batch`` rays
     are held at once: P (or the activations of one network) times that is the memory taken.

@@ -45,7 +45,7 @@ class Scaled:
         return self._moved(self.prior.draw(key, parameters, dtype))
 
     def levels_of(self, parameters: tuple[Parameter, ...]) -> tuple[tuple[float, ...], ...]:
-        """The levels of a `Lattice`, rescaled likewise."""
+        """Return the levels of a `Lattice`, rescaled likewise."""
         powers = dict(self.powers)
         levels = zip(parameters, self.prior.levels_of(parameters), strict=True)
         return tuple(tuple(math.ldexp(level, powers.get(p.name, 0)) for level in each) for p, each in levels)
@@ -58,7 +58,7 @@ class Scaled:
 
 
 def rescaled(prior: Prior, parameters: tuple[Parameter, ...], powers: Mapping[str, int]) -> Prior:
-    """The prior with these parameters multiplied by 2^power, where it can by another prior of its kind."""
+    """Return the prior with these parameters multiplied by 2^power, where it can by another prior of its kind."""
     powers = {name: power for name, power in powers.items() if power}
     if not powers:
         return prior
@@ -69,7 +69,7 @@ def rescaled(prior: Prior, parameters: tuple[Parameter, ...], powers: Mapping[st
 
 
 def log_sizes(prior: Prior, parameters: tuple[Parameter, ...]) -> dict[str, float]:
-    """The log2 of a typical absolute value of every parameter; -inf where it is always 0."""
+    """Return the log2 of a typical absolute value of every parameter; -inf where it is always 0."""
     own = getattr(prior, "sizes", None)
     sizes = _seen_sizes(prior, parameters) if own is None else own(parameters)
     return {name: math.log2(size) if size > 0 else -math.inf for name, size in sizes.items()}

@@ -67,7 +67,7 @@ class Sphere(PushForward):
             )
 
     def sizes(self, parameters: tuple[Parameter, ...]) -> dict[str, float]:
-        """A typical absolute value of every parameter, for `scaled`."""
+        """Return a typical absolute value of every parameter, for `scaled`."""
         entries: dict[int, int] = {}
         for p in parameters:
             if p.kind != "scale":
@@ -80,7 +80,8 @@ class Sphere(PushForward):
         }
 
     def rescaled(self, parameters: tuple[Parameter, ...], powers: Mapping[str, int]) -> Scaled | None:
-        """This law with every parameter times 2^power, drawn on a sphere of radius about 1; None where it is one."""
+        """Return this law with every parameter times 2^power, drawn on a sphere of radius about 1; None where it is
+        one."""
         radii = self.radius if isinstance(self.radius, Sequence) else (self.radius,) * num_layers(parameters)
         lifts = [-math.frexp(radius)[1] for radius in radii]
         if not any(lifts):

@@ -118,7 +118,8 @@ class Networks(NamedTuple):
 
 
 def decisions(outputs: Array) -> Array:
-    """Class numbers int32 [m] of outputs [m, C]: 1 iff the only output is > 0; the argmax, ties to the lowest index."""
+    """Return class numbers int32 [m] of outputs [m, C]: 1 iff the only output is > 0; the argmax, ties to the lowest
+    index."""
     first = outputs[:, 0]
     if outputs.shape[1] == 1:
         return (first > 0).astype(jnp.int32)
@@ -130,7 +131,7 @@ def decisions(outputs: Array) -> Array:
 
 
 def network_key(key: Array, number: Array) -> Array:
-    """The key of everything random about one network."""
+    """Return the key of everything random about one network."""
     return jax.random.fold_in(key, number)
 
 
@@ -157,7 +158,7 @@ def begin(training: Training, data: Data, number: Array) -> Networks:
 
 
 def empty_pool(training: Training, data: Data, groups: int) -> Networks:
-    """A pool of empty slots, [G, R, ...]."""
+    """Return a pool of empty slots, [G, R, ...]."""
     shapes = jax.eval_shape(lambda number: begin(training, data, number), jnp.zeros((), jnp.uint32))
     return jax.tree.map(lambda leaf: jnp.zeros((groups, training.group, *leaf.shape), leaf.dtype), shapes)
 
@@ -180,7 +181,7 @@ def fill_pool(training: Training, data: Data, pool: Networks, slots: Array, numb
 
 
 def reorder_pool(pool: Networks, order: Array) -> Networks:
-    """The pool with the network of slot order[s] in slot s, [G R]; the pool itself where every slot stays.
+    """Return the pool with the network of slot order[s] in slot s, [G R]; the pool itself where every slot stays.
 
     With the last networks side by side, groups that have none cost nothing.
     """

@@ -35,7 +35,8 @@ def log_mass(low: Array, high: Array) -> Array:
 
 
 def quantile(share: Array, low: Array, high: Array) -> Array:
-    """The point of [low, high] below which ``share`` of the interval's mass lies: a draw for a uniform ``share``.
+    """Return the point of [low, high] below which ``share`` of the interval's mass lies: a draw for a uniform
+    ``share``.
 
     A share of 0, which a float32 uniform takes once in 2^23 times, stands for the middle of its step.
     """

@@ -12,7 +12,7 @@ class Miscompiled(RuntimeError):
 
 
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:
-    """The sentence for a name nobody knows, with the nearest one that somebody does."""
+    """Return the sentence for a name nobody knows, with the nearest one that somebody does."""
     known = list(known)
     near = nearest(given, known)
     hint = f" Did you mean {near!r}?" if near else ""

@@ -17,6 +17,7 @@ from volume.common.program_cache import keep_programs
 from volume.common.programs import make_room
 from volume.common.progress import Progress, rich_progress
 from volume.common.provenance import commit, versions
+from volume.common.record_reading import check_replaceable
 from volume.common.records import plain
 from volume.common.seeds import to_key
 from volume.common.validation import check_level
@@ -30,6 +31,8 @@ from volume.reports.loading import load
 from volume.reports.pooled import as_asked
 from volume.runs.config import read_config
 from volume.runs.directory import RunDirectory
+from volume.runs.ownership import clear
+from volume.runs.report_files import check_own_counts, paths
 
 logger = logging.getLogger(__name__)
 
@@ -92,18 +95,22 @@ def run(
     resume: bool,
     command: list[str] | None = None,
     draw: bool = True,
+    replace: bool = False,
 ) -> R_co:
     """Do what `estimate` does, for the command line, whose words ``command`` the run directory keeps.
 
-    With draw=False, report what ``out`` holds and draw nothing.
+    With draw=False, report what ``out`` holds and draw nothing. With replace=True, remove the run that ``out`` holds
+    as soon as nothing more can be wrong with this one.
     """
     if resume and out is None:
         raise ValueError("resume=True goes on with the run in a folder: name it with out=.")
     with ExitStack() as stack:
         stack.enter_context(interrupts.stoppable())
         driver = Driver(query, method, seed, level, kept=out is not None)
-        if out is not None and (stored := driver.open(stack, checked_path(out), resume, command)) is not None:
-            return stored
+        if out is not None:
+            stored = driver.open(stack, checked_path(out), resume, command, replace=replace)
+            if stored is not None:
+                return stored
         show = stack.enter_context(rich_progress(progress))
         try:
             while draw and not driver.run.done:
@@ -175,8 +182,12 @@ class Driver:
         self._resumable: Any = None  # the run, where it goes on from checkpoints
 
     @fixed_settings()
-    def open(self, stack: ExitStack, out: Path, resume: bool, command: list[str] | None) -> Any:
+    def open(
+        self, stack: ExitStack, out: Path, resume: bool, command: list[str] | None, *, replace: bool = False
+    ) -> Any:
         """Keep the run in a folder from now on, until the stack is closed.
+
+        With replace=True, what the folder holds is removed first: the last thing that is done before this run begins.
 
         Returns:
             The report where the folder holds a finished one of a run without checkpoints; else None.
@@ -185,9 +196,19 @@ class Driver:
         run: Any = self.run
         if begun and hasattr(run, "as_begun"):
             run.as_begun(read_config(out).get("constants", {}))
-        directory = self._directory = stack.enter_context(RunDirectory(out, self.config(command), resume=resume))
+        if not replace:  # else `clear` looks at all that is there
+            record, counts = paths(out)
+            check_replaceable(record)
+            check_own_counts(counts)
+        config = self.config(command)
         if is_resumable(self.run):
             self._resumable = self.run
+        if replace:
+            if hasattr(run, "check_room"):  # beside the run that is there: it goes only where this one can begin
+                run.check_room(out)
+            clear(out)
+        directory = self._directory = stack.enter_context(RunDirectory(out, config, resume=resume))
+        if self._resumable is not None:
             parts = directory.parts()
             logger.debug("%d parts found in %s", len(parts), out)
             self._resumable.restore(parts)

@@ -64,6 +64,13 @@ def stored(tmp_path_factory) -> Path:
         ("estimate --model mlp:2-3-1 --draws 5 --classifier fits:labels=012?", "labels run from 0 to 1"),
         ("estimate --model mlp:64-3-1 --draws 5", "name them with --domain"),
         ("estimate --model perceptron:2 --draws 50 --prior sphere --heads 5", "the prior ties all layers"),
+        ("estimate --model mlp:2-3-1 --draws 5 --force", "--force replaces what is in --out, which is not given"),
+        (
+            "sweep --model mlp:2-3-1 --draws 5 --over width --values 1 --label zeros --force",
+            "--force replaces what is in --out, which is not given",
+        ),
+        ("estimate --model mlp:2-1 --activation tanh --draws 5", "no hidden layer. Leave it out"),
+        ("show nowhere --label 0111 --top 2", "leave one out"),
         ("sweep --model mlp:2-3-1 --draws 5 --over widht --values 1 --label zeros", "Did you mean 'width'?"),
         ("sweep --model mlp:2-3-1 --draws 5 --over width --values 1.5 --label zeros", "whole number"),
         ("sweep --model mlp:2-3-1 --draws 5 --over coding --values 0,1/1 --label zeros", "two different numbers"),

@@ -44,6 +44,9 @@ def test_what_does_not_agree_is_refused(capsys, tmp_path):
         (["--resume", folder, "--out", tmp_path / "b"], "goes on in its own folder"),
         (["--resume", tmp_path], "holds no run that could go on"),
         (["--resume"], "expected one argument"),
+        (["--resume", folder / "report.json"], "is a file: name the folder of the run"),
+        (["--resume", ""], "is empty"),
+        (["--resume", "a\0b"], "NUL character"),
     ):
         code, _, err = run(capsys, "estimate", *words)
         assert code == 2, err

@@ -9,7 +9,10 @@ import pytest
 from scipy.special import ndtr
 
 from volume import models
-from volume.models import MLP, Head, Parameter, Perceptron
+from volume.functions.domains import BooleanCube
+from volume.models import MLP, Head, Parameter, Perceptron, from_description
+from volume.samplers import Gaussian
+from volume.studies.sweep import sweep_queries
 
 REFERENCE = {
     "linear": lambda a: a,
@@ -60,7 +63,7 @@ def test_every_activation_has_a_reference():
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("widths", [(3, 1), (3, 4), (3, 5, 1), (3, 5, 4, 2)])
 def test_features_and_head_make_apply(widths, bias):
-    model = MLP(widths, "tanh", bias)
+    model = MLP(widths, "tanh" if len(widths) > 2 else "relu", bias)
     params = {name: jnp.asarray(value) for name, value in random_params(model).items()}
     head = model.head
     in_head = (head.weight, head.bias)
@@ -211,3 +214,18 @@ def test_bad_perceptrons_have_their_sentence():
         Perceptron(2.0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="bias is 1; give True or False"):
         Perceptron(2, 1)  # type: ignore[arg-type]
+
+
+def test_an_activation_that_nothing_has_is_refused():
+    for activation in ("tanh", "sine", "Sign"):
+        with pytest.raises(ValueError, match=r"would be ignored.*\(2, 1\) has no hidden layer"):
+            MLP((2, 1), activation)
+    assert MLP((2, 1)).activation == MLP((2, 1), "relu").activation
+    older = {"name": "mlp", "widths": [2, 1], "activation": "tanh", "bias": True}  # stored before it was refused
+    assert from_description(older) == MLP((2, 1))
+
+
+def test_a_sweep_over_depth_reaches_a_network_without_hidden_layers():
+    model = MLP((2, 3, 1), "tanh")
+    queries = sweep_queries(model, Gaussian(1.0), BooleanCube(2), over="depth", values=[0, 1])
+    assert [query.model for query in queries.values()] == [MLP((2, 1)), model]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import matplotlib
@@ -221,8 +222,18 @@ def test_balance_marks_upper_limits_of_what_was_never_drawn(report):
     assert 16 in missing
     marks = line(ax, "never drawn")
     assert marks.get_xdata().tolist() == missing.tolist()
-    assert (marks.get_ydata() >= data.high[missing] - 1e-15).all()
+    assert marks.get_ydata() == pytest.approx(data.high[missing])
+    assert ax.get_ylim()[0] < data.high[missing].min()
     assert len(ax.texts) == len(missing)  # one arrow each
+
+
+def test_a_limit_far_below_the_points_stands_where_it_is():
+    labels = [f"{2**t - 1:04b}" for t in range(4)]  # every number of ones but 4, a quarter each
+    report = report_of(labels, np.full((4, UNITS), UNIT_SIZE // 4))
+    report = replace(report, counts=replace(report.counts, independent=True))
+    (height,) = line(plots.balance(report), "never drawn").get_ydata()
+    assert height == pytest.approx(report.group_by(volume.Ones())["4"].high)
+    assert height < 1e-3
 
 
 def test_balance_of_the_perceptron_line(report):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from checkout import ROOT
@@ -99,3 +101,15 @@ def test_a_run_killed_again_and_again_ends_as_if_never_stopped(num_kills, tmp_pa
     assert all(sha256(folder / line["file"]) == line["sha256"] for line in listed)
     ranges = sorted((line["facts"]["first"], line["facts"]["stop"]) for line in listed)
     assert [first for first, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])]  # no block twice, none missing
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+def test_runs_of_every_method_end_as_if_never_killed():
+    """A tenth of the kills of docs/reliability.md, in a process in which nothing of JAX has run before it forks."""
+    script = Path(__file__).parents[1] / "helpers" / "random_kills.py"
+    line = [sys.executable, str(script), "--kills", "13", "--seed", "1"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    kills = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert (len(kills), set(kills.values())) == (13, {1})

@@ -70,12 +70,24 @@ def test_where_nothing_can_be_rescaled_draws_are_counted_as_undecided():
     for entry in report.classes():
         assert math.exp(entry.log_low) <= 1 / 8 <= math.exp(entry.log_high)
         assert math.exp(entry.log_high) > 0.9
-    assert report.unseen.high > 0.9
+    assert report.num_classes == 4  # of 8: those never hit hold a half
+    assert report.unseen.low <= 1 / 2 <= 0.9 < report.unseen.high
     assert any("vanish or overflow in float32" in sentence for sentence in report.warnings)
     again = volume.merge([report, volume.estimate(query, volume.Direct(draws=4_000), seed=1, level=1 - 1e-7)])
     assert again.run["vanished"] > 7_000
     with pytest.raises(ValueError, match="cannot be compared"):
         volume.compare(report, dataclasses.replace(report, seed=1, run={**report.run, "vanished": 0}))
+
+
+def test_nothing_is_unseen_where_every_class_was_hit_whatever_is_undecided():
+    # At 2^-57 the limits above hold again, and all 8 numbers of ones were hit: what is undecided is one of them.
+    query = volume.Query(TANH, Gaussian(2.0**-57), volume.Points(POINTS), volume.Ones())
+    report = volume.estimate(query, volume.Direct(draws=4_000), seed=0, level=1 - 1e-7)
+    assert report.run["vanished"] > 200
+    assert report.unseen_estimate.high > 0.01
+    assert (report.unseen.low, report.unseen.mass, report.unseen.high) == (0, 0, 0)
+    for entry in report.classes():
+        assert math.exp(entry.log_low) <= 1 / 8 <= math.exp(entry.log_high)
 
 
 @pytest.mark.parametrize(

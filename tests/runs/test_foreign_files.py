@@ -90,6 +90,20 @@ def test_any_name_in_utf_8(name, tmp_path, monkeypatch):
     assert sorted(file.name for file in tmp_path.iterdir()) == [name]
 
 
+def test_a_name_that_begins_with_a_dash(begun, tmp_path, monkeypatch, capsys):
+    """It stands behind --, as everywhere."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("-dash", "--json", "-1"):
+        shutil.copytree(begun, name)
+    plain = run(capsys, "show", "./-dash")
+    assert plain[0] == 0
+    for name in ("-dash", "--json", "-1"):
+        assert run(capsys, "show", "--", name) == plain
+    assert run(capsys, "compare", "--json", "--", "-dash", "-1")[0] == 5  # the same draws
+    code, _, err = run(capsys, "merge", "--out=-both", "--", "-dash", "-1")
+    assert (code, "no part of the run" in err) == (4, True)
+
+
 def test_a_pattern_names_no_other_run(tmp_path):
     """Two runs kept on disk, and the names of classes that must be added up anew."""
     stored = STORED / "finished" / "direct-disk"

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volume.common.atomic_files import write_text
-from volume.common.record_reading import read_sealed, seal
+from volume.common.paths import checked_path
+from volume.common.record_reading import check_replaceable, read_sealed, seal
 from volume.common.records import plain, short
 from volume.common.version import __version__
+from volume.reports.stored_numbers import check_numbers
 
 if TYPE_CHECKING:
     from volume.reports.facts import Report
@@ -56,7 +58,7 @@ class Baseline:
     def of(
         cls, report: Report, *, command: Sequence[str] | None = None, programs: Mapping[str, Any] | None = None
     ) -> Baseline:
-        """The baseline of a report that was made in this process.
+        """Return the baseline of a report that was made in this process.
 
         Args:
             report: of any method.
@@ -93,18 +95,19 @@ class Baseline:
 
     @staticmethod
     def read(path: str | Path) -> Baseline:
-        """The baseline in a file that :meth:`write` wrote; nothing in it is executed.
+        """Return the baseline in a file that :meth:`write` wrote; nothing in it is executed.
 
         Raises:
             FileNotFoundError: there is none.
             ValueError: it is damaged, edited, of another format version, or no baseline.
         """
         body = read_record(path, FORMAT, VERSION)
-        command = body.pop("command")
         try:
+            check_numbers(body)
+            command = body.pop("command")
             return Baseline(**body, command=None if command is None else tuple(command))
-        except TypeError as error:
-            raise ValueError(f"{path} lacks something that a baseline has ({error}): make it again.") from None
+        except (KeyError, TypeError, ValueError) as error:  # its checksum is right: it was forged
+            raise ValueError(f"{path} does not hold what a baseline holds ({error}): make it again.") from None
 
     def write(self, path: str | Path) -> Path:
         """Write the file, and the folder where there is none; gives back its path."""
@@ -118,7 +121,7 @@ class Baseline:
         return elsewhere(self.made)
 
     def summary(self) -> str:
-        """What is in it, in a few lines."""
+        """Return what is in it, in a few lines."""
         if self.kind == COUNTS:
             listed, total = len(self.answer["classes"]), self.answer["num_classes"]
             held = f"counts of {total:,} classes" + (f", {listed:,} of them listed" if listed < total else "")
@@ -133,18 +136,18 @@ class Baseline:
         return "\n".join(lines)
 
     def fresh_seed(self) -> int:
-        """A seed whose draws have nothing to do with the baseline's, the same whenever it is asked for."""
+        """Return a seed whose draws have nothing to do with the baseline's, the same whenever it is asked for."""
         text = json.dumps(["volume check", self.seed])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def question_of(report: Report) -> dict[str, Any]:
-    """What a report answers, as strict JSON without arrays: two that agree in it answer the same question."""
+    """Return what a report answers, as strict JSON without arrays: two that agree in it answer the same question."""
     return plain({"query": short(report.description), "conventions": short(report.conventions)})
 
 
 def made_by(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Where numbers were computed, by the ``run`` of a report that this process made."""
+    """Return where numbers were computed, by the ``run`` of a report that this process made."""
     versions = {name: version for name in PACKAGES if (version := _version(name, run.get("versions") or {}))}
     # Not their number: counts do not depend on it.
     device = {name: value for name, value in (run.get("device") or {}).items() if name != "count"}
@@ -152,7 +155,7 @@ def made_by(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def here(made: Mapping[str, Any]) -> dict[str, Any]:
-    """The same record for this process, on devices of the kind that JAX would use now."""
+    """Return the same record for this process, on devices of the kind that JAX would use now."""
     device = {name: made["platform"].get(name) for name in ("platform", "kind")}
     if device["kind"] != "numpy":  # else plain NumPy computed it, here too
         import jax
@@ -163,7 +166,7 @@ def here(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def elsewhere(made: Mapping[str, Any], now: Mapping[str, Any] | None = None) -> list[str]:
-    """What differs between two places, ``now`` by default here."""
+    """Return what differs between two places, ``now`` by default here."""
     now = here(made) if now is None else now
     reasons = []
     for part in ("versions", "platform"):
@@ -207,7 +210,7 @@ def _cpu() -> tuple[tuple[str, Any], ...]:
 
 
 def differences(before: Any, after: Any, where: str = "") -> list[str]:
-    """Where two plain values differ: "prior.weight_std: was 1.0, is 2.0"."""
+    """Return where two plain values differ: "prior.weight_std: was 1.0, is 2.0"."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         names = dict.fromkeys([*before, *after])
         return [
@@ -222,8 +225,13 @@ def differences(before: Any, after: Any, where: str = "") -> list[str]:
 
 
 def write_record(path: str | Path, kind: str, version: int, body: Mapping[str, Any]) -> Path:
-    """A strict JSON record with its own SHA-256, written beside its place and renamed."""
-    path = Path(path)
+    """Write a strict JSON record with its own SHA-256, beside its place, and rename it.
+
+    Raises:
+        FileExistsError: there is a file that this program did not write.
+    """
+    path = checked_path(path)
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(seal(kind, version, body), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, re.sub(r"\[\n[^\[\]{}]*\n\s*\]", _on_one_line, text) + "\n")
@@ -236,7 +244,7 @@ def _on_one_line(match: re.Match[str]) -> str:
 
 
 def read_record(path: str | Path, kind: str, version: int) -> dict[str, Any]:
-    """The body of a record, checked. FileNotFoundError, ValueError as in :meth:`Baseline.read`."""
+    """Return the body of a record, checked. FileNotFoundError, ValueError as in :meth:`Baseline.read`."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no baseline at {path}.")

@@ -46,7 +46,7 @@ class CountedAnswer:
 
     @classmethod
     def of(cls, report: VolumeReport) -> CountedAnswer:
-        """The answer of a report. ValueError where its counts are not in memory (volume.reports.on_disk)."""
+        """Return the answer of a report. ValueError where its counts are not in memory (volume.reports.on_disk)."""
         if not isinstance(report.counts, Counts):
             raise ValueError(
                 "The counts of this report stay on disk, and a baseline is made of counts in memory: make it of a "
@@ -55,7 +55,7 @@ class CountedAnswer:
         report = counted(report)
         counts, tally = report.counts, report.counts.tally()
         order = np.argsort(-tally.count, kind="stable")[:MAX_LISTED]  # ties stay in the order of keys
-        unseen = report.unseen
+        unseen = report.unseen_estimate
         return cls(
             labels=tuple(report.bound.labels(counts.keys[order])) if len(order) else (),
             tally=Tally(*(column[order] for column in tally)),
@@ -114,7 +114,7 @@ class CountedAnswer:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], method: Mapping[str, Any]) -> CountedAnswer:
-        """The answer that wrote this record with :meth:`to_dict`."""
+        """Return the answer that wrote this record with :meth:`to_dict`."""
         layout = ("num_units", "unit_size", "independent", "complete", "copies")
         same = ("alone", "alone_variance", "num_classes", "often", "sha256", "facts")
         return cls(
@@ -130,7 +130,7 @@ class CountedAnswer:
 
 
 def counted(report: VolumeReport) -> VolumeReport:
-    """The report whose classes are counted: of pooled ones that of their orbits."""
+    """Return the report whose classes are counted: of pooled ones that of their orbits."""
     return report.orbits if isinstance(report, PooledReport) else report
 
 
@@ -156,7 +156,7 @@ def rest_of(counts: Counts, listed: np.ndarray) -> Tally:
 
 
 def digest(counts: Counts) -> str:
-    """SHA-256 of the whole matrix of hits, whatever integers hold it."""
+    """Return the SHA-256 of the whole matrix of hits, whatever integers hold it."""
     sha256 = hashlib.sha256(repr((counts.num_units, counts.unit_size, counts.keys.shape[1])).encode())
     columns = (counts.keys, counts.offsets, counts.unit, counts.hits, counts.nonfinite)
     for column, kind in zip(columns, ("<u8", "<i8", "<i8", "<i8", "<i8"), strict=True):

@@ -57,7 +57,7 @@ def check_report(
 
 
 def asked_otherwise(report: Report, baseline: Baseline, name: str) -> Checked | None:
-    """The verdict where the two answer different questions, or in different kinds; None where they do not."""
+    """Return the verdict where the two answer different questions, or in different kinds; None where they do not."""
     kind = COUNTS if isinstance(report, VolumeReport) else "estimates"
     changes = differences(baseline.question, question_of(report))
     if kind != baseline.kind:
@@ -69,7 +69,7 @@ def asked_otherwise(report: Report, baseline: Baseline, name: str) -> Checked | 
 
 
 def same_seed(report: Report, baseline: Baseline, name: str) -> Checked | None:
-    """The verdict of a report of the baseline's seed; None where only a two-sample test can give one."""
+    """Return the verdict of a report of the baseline's seed; None where only a two-sample test can give one."""
     places = elsewhere(baseline.made, made_by(report.run))
     try:
         if isinstance(report, VolumeReport):
@@ -120,7 +120,7 @@ def _same_entries(
 
 
 def two_sample(report: Report, baseline: Baseline, alpha: float, name: str) -> Checked:
-    """The verdict of a two-sample test at the family-wise rate ``alpha``."""
+    """Return the verdict of a two-sample test at the family-wise rate ``alpha``."""
     notes: list[str] = []
     try:
         if isinstance(report, VolumeReport):

@@ -75,7 +75,7 @@ class Differences:
 
 
 def exact_differences(base: CountedAnswer, report: VolumeReport) -> Differences:
-    """What differs in whole numbers; the report is meant to be of the baseline's seed.
+    """Return what differs in whole numbers; the report is meant to be of the baseline's seed.
 
     ValueError as :func:`keys_of`.
     """
@@ -112,7 +112,7 @@ def exact_differences(base: CountedAnswer, report: VolumeReport) -> Differences:
 
 
 def keys_of(base: CountedAnswer, report: VolumeReport) -> np.ndarray:
-    """Keys [K, W] of the classes that the baseline lists. ValueError for one that the report cannot have."""
+    """Return keys [K, W] of the classes that the baseline lists. ValueError for one that the report cannot have."""
     words = report.counts.keys.shape[1]
     try:
         return np.array([report.bound.key(label) for label in base.labels], np.uint64).reshape(-1, words)
@@ -197,7 +197,7 @@ def _others(base: CountedAnswer, report: VolumeReport, *, alike: bool) -> _Group
     before = [_clustered(base.facts[name], 0, base.counts, base.largest_cluster) for name in names]
     after = [_clustered(facts[name], 0, counts, report.largest_cluster) for name in names]
     if alike and base.counts.num_units == counts.num_units:  # else there was more, or less, time to see classes
-        unseen = report.unseen
+        unseen = report.unseen_estimate
         names.append(UNSEEN)
         before.append(_clustered(base.alone, base.alone_variance, base.counts))
         after.append(_clustered(unseen.alone, (unseen.standard_error * unseen.draws) ** 2, counts))
@@ -257,7 +257,8 @@ def _rows(group: _Group, base: CountedAnswer, report: VolumeReport, least: float
 
 
 def smallest_factors(x: np.ndarray, m: np.ndarray, least: float, units: int) -> tuple[np.ndarray, np.ndarray]:
-    """The factors nearest 1, above and below, [K] each, by which a volume must change to be caught; nan: by none.
+    """Return the factors nearest 1, above and below, [K] each, by which a volume must change to be caught; nan: by
+    none.
 
     ``x``, ``m`` [2, K]: effective hits and draws; ``least``: the critical |z|; ``units``: independent units behind the
     variances of both, 0 where these are known.
@@ -268,7 +269,7 @@ def smallest_factors(x: np.ndarray, m: np.ndarray, least: float, units: int) -> 
     q = float(special.ndtri(PLANNED))
 
     def short(log_factor: np.ndarray) -> np.ndarray:
-        """Whether a change by exp(log_factor) [2, K] would be missed too often."""
+        """Say whether a change by exp(log_factor) [2, K] would be missed too often."""
         before, after = np.broadcast_to((m * rate)[0], log_factor.shape), (m * rate)[1] * np.exp(log_factor)
         expected = np.stack([before, after])
         root = np.abs(signed_root(expected, f))

@@ -43,7 +43,7 @@ class EntryDifference(NamedTuple):
 
 
 def exact_differences(base: Sequence[ClassEstimate], report: EstimateReport, tolerance: float) -> list[EntryDifference]:
-    """Entries whose log volumes, limits or replicates differ by more than ``tolerance`` (1 + |log volume|)."""
+    """Return entries whose log volumes, limits or replicates differ by more than ``tolerance`` (1 + |log volume|)."""
     after = {entry.label: entry for entry in report.entries}
     before = {entry.label: entry for entry in base}
     differing = []
@@ -83,7 +83,7 @@ def two_sample(
 
 
 def entries_of(records: Sequence[dict]) -> list[ClassEstimate]:
-    """The entries of a baseline."""
+    """Return the entries of a baseline."""
     return [entry_from_dict(record) for record in records]
 
 

@@ -40,12 +40,12 @@ class Program:
     traces: int | None = None  # programs that a run compiled of this function; None: no run was watched
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able record."""
+        """Return a JSON-able record."""
         return asdict(self)
 
 
 def measure(jitted: Any, *args: Any, during: Callable[[], Any] | None = None, **options: Any) -> Program:
-    """What ``jitted`` costs for arguments like these.
+    """Return what ``jitted`` costs for arguments like these.
 
     Args:
         jitted: a function that `jax.jit` made.
@@ -94,7 +94,7 @@ def counted(jitted: Sequence[Any]):
 def changes(
     before: Mapping[str, Any], after: Program, places: Sequence[str], factor: float = FACTOR, name: str = ""
 ) -> list[str]:
-    """What a program costs otherwise than in a baseline's record, one line each.
+    """Return what a program costs otherwise than in a baseline's record, one line each.
 
     ``places``: what differs between where the baseline was made and here; where nothing does, every number must be the
     same. Else operations, bytes and temporary memory may differ by ``factor`` either way, and the rest is not compared:

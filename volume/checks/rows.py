@@ -33,7 +33,7 @@ class TriedClass(NamedTuple):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> TriedClass:
-        """The row that wrote this record with :meth:`to_dict`."""
+        """Return the row that wrote this record with :meth:`to_dict`."""
         logs = ("log_volume_before", "log_volume_after")
         before, after = (-math.inf if record[name] is None else record[name] for name in logs)
         z = math.copysign(math.inf, before - after) if record["z"] is None else record["z"]
@@ -48,11 +48,12 @@ class TriedClass(NamedTuple):
 
 
 def critical(alpha: float, number: int) -> float:
-    """The |z| beyond which one of ``number`` tests speaks, at a family-wise rate of ``alpha`` (Bonferroni)."""
+    """Return the |z| beyond which one of ``number`` tests speaks, at a family-wise rate of ``alpha`` (Bonferroni)."""
     return -float(special.ndtri(alpha / max(number, 1) / 2))
 
 
 def smallest_changes(rows: Iterable[TriedClass]) -> tuple[TriedClass, TriedClass] | None:
-    """The classes of which the smallest, and of which only the largest change is caught; None where there is none."""
+    """Return the classes of which the smallest, and of which only the largest change is caught; None where there is
+    none."""
     known = sorted((row for row in rows if not math.isnan(row.up + row.down)), key=lambda row: row.smallest)
     return (known[0], known[-1]) if known else None

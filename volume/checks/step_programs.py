@@ -28,7 +28,7 @@ def calls(method: Method[Any], query: Query) -> dict[str, Call]:
 
 
 def watched(method: Method[Any], query: Query, run: Callable[[], Any]) -> tuple[Any, dict[str, Program]]:
-    """What ``run()`` gives back, and the programs of the steps that it takes with their traces."""
+    """Return what ``run()`` gives back, and the programs of the steps that it takes with their traces."""
     steps = calls(method, query)
     with counted([step.jitted for step in steps.values()]) as traces:
         result = run()
@@ -36,7 +36,7 @@ def watched(method: Method[Any], query: Query, run: Callable[[], Any]) -> tuple[
 
 
 def programs(steps: Mapping[str, Call], traces: Mapping[str, int]) -> dict[str, Program]:
-    """What these steps cost."""
+    """Return what these steps cost."""
     measured = {}
     for name, step in steps.items():
         with jax.enable_x64(step.x64):

@@ -58,7 +58,7 @@ class Checked(Stored):
         return smallest_changes(self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """A strict JSON record."""
+        """Return a strict JSON record."""
         ends = self.smallest
         return {
             "name": self.name,
@@ -94,7 +94,7 @@ class Checked(Stored):
         return cls(**known, changes=tuple(record["changes"]), rows=rows, notes=tuple(record["notes"]))
 
     def summary(self) -> str:
-        """The verdict, what changed, and the smallest change that would have been seen."""
+        """Return the verdict, what changed, and the smallest change that would have been seen."""
         verdict = self.verdict if self.agree else self.verdict.upper()
         lines = [f"{self.name or 'baseline'}: {verdict}: {self.how.rstrip('.')}."]
         lines += [f"  {change}" for change in self.changes[:SHOWN]]
@@ -132,7 +132,7 @@ def table(checked: Sequence[Checked], alpha: float) -> str:
 
 
 def percent(factor: float) -> str:
-    """A factor as a change in words: +12 %, -8 %, x3.1, /3.1, to nothing, none."""
+    """Return a factor as a change in words: +12 %, -8 %, x3.1, /3.1, to nothing, none."""
     if math.isnan(factor):
         return "none"
     if factor >= 2:

@@ -135,6 +135,11 @@ class BoundClassifier(ByContent, ABC):
     def num_classes(self) -> int | None:
         """Number of classes; None when every table is its own."""
 
+    @property
+    def total_classes(self) -> int | None:
+        """How many classes there are, whether they are numbered or not; None where that is not known."""
+        return self.num_classes
+
     def classify(self, decisions: Any) -> Any:
         """Return the class numbers [...] of decisions [N, ...]: int32 for JAX arrays, traced or not, else int64."""
         raise TypeError(f"{self.classifier} cannot classify decisions alone.")

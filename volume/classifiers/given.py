@@ -199,6 +199,12 @@ class BoundGiven(Conditional):
 class BoundGivenTables(SingleFunctions, Conditional):
     """The single functions in one class of ``within``."""
 
+    @property
+    def total_classes(self) -> int | None:
+        if (required := self.within.required_labels(self.wanted)) is None:
+            return None
+        return max(self.num_outputs, 2) ** (self.num_inputs - len(required[0])) + 1
+
     @cached_property
     def outside_key(self) -> np.ndarray:
         """The key [W] of "outside": that of a function outside the class, under which all of them are counted.

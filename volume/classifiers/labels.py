@@ -18,6 +18,7 @@ from volume.classifiers.base import MAX_DEVICE_CLASSES, BoundClassifier, Classif
 from volume.classifiers.class_numbers import as_index, in_range, look_up, select
 from volume.classifiers.graded import Graded
 from volume.common.content import frozen
+from volume.common.whole_numbers import whole_numbers
 from volume.errors import whole
 from volume.functions import tables
 from volume.functions.domains import Domain, Points, as_inputs, first_rows
@@ -28,18 +29,18 @@ _SLACK = 1e-9  # accuracies k/m and bin edges closer than this are one number wr
 
 def _as_labels(labels: ArrayLike | str, num_rows: int, what: str) -> np.ndarray:
     """Return labels as read-only int64 [m]; ValueError for a wrong length or anything but class numbers 0, 1, ..."""
-    if isinstance(labels, str):
-        array = np.array([tables.DIGITS.find(character) for character in labels], np.int64)
-    else:
-        array = np.asarray(labels)
-    if array.ndim != 1 or len(array) != num_rows:
-        raise ValueError(f"{what} needs one label per input: got {num_rows} inputs and labels of shape {array.shape}.")
-    numeric = array.dtype.kind in "biuf"
-    bad = ~(np.isfinite(array) & (array >= 0) & (array == np.floor(array))) if numeric else np.ones(num_rows, bool)
-    if bad.any():
+    given = np.array(list(labels)) if isinstance(labels, str) else np.asarray(labels)
+    if given.ndim != 1 or len(given) != num_rows:
+        raise ValueError(f"{what} needs one label per input: got {num_rows} inputs and labels of shape {given.shape}.")
+    digits = [tables.DIGITS.find(character) for character in labels] if isinstance(labels, str) else given
+    array, bad = whole_numbers(digits)
+    if (bad := bad | (array < 0)).any():
         at = int(np.argmax(bad))
-        label = labels[at] if isinstance(labels, str) else array[at].item()
-        raise ValueError(f"{what} takes class numbers 0, 1, ... as labels; label {at} (counted from 0) is {label!r}.")
+        label = given[at].item() if isinstance(given[at], np.generic) else given[at]
+        hint = ": turn text into numbers first" if isinstance(label, str) and not isinstance(labels, str) else ""
+        raise ValueError(
+            f"{what} takes class numbers 0, 1, ... as labels; label {at} (counted from 0) is {label!r}{hint}."
+        )
     return frozen(array, np.int64)
 
 

@@ -44,6 +44,10 @@ class SingleFunctions(BoundClassifier):
 
 @dataclass(frozen=True, eq=False)
 class BoundTruthTable(SingleFunctions):
+    @property
+    def total_classes(self) -> int:
+        return max(self.num_outputs, 2) ** self.num_inputs
+
     def classify(self, decisions: Any) -> Any:
         raise TypeError(
             "TruthTable numbers no classes, every table is one: group by Ones, LempelZiv, Fits, ... instead."

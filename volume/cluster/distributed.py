@@ -24,6 +24,7 @@ from volume.estimation import Driver, Interrupted
 from volume.method import Method, R_co, is_resumable
 from volume.queries.query import Query
 from volume.runs.directory import RunDirectory
+from volume.runs.ownership import clear
 
 
 def estimate_distributed(
@@ -77,8 +78,12 @@ def share(
     progress: bool | Callable[[Progress], None] | None,
     resume: bool,
     command: list[str] | None,
+    replace: bool = False,
 ) -> R_co | None:
-    """Do what `estimate_distributed` does, for the command line, whose words ``command`` the run directory keeps."""
+    """Do what `estimate_distributed` does, for the command line, whose words ``command`` the run directory keeps.
+
+    With replace=True, process 0 removes the run that ``out`` holds when all have met.
+    """
     out = Path(out)
     if not isinstance(hosts, Hosts):
         raise TypeError(f"hosts={hosts!r} is no place among processes: make one with volume.Hosts.join().")
@@ -86,7 +91,8 @@ def share(
         raise NotADirectoryError(f"{out} is a file; a run is kept in a folder.")
     options: dict[str, Any] = {"seed": seed, "level": level}
     with stoppable():
-        _together(Driver(query, method, **options, kept=True), method, hosts, out, progress, resume, command)
+        driver = Driver(query, method, **options, kept=True)
+        _together(driver, method, hosts, out, progress, resume, command, replace)
         if hosts.process_id:
             return None
         # What this process held is gone by now, and is taken in once more with the parts of the others.
@@ -102,6 +108,7 @@ def _together(
     progress: bool | Callable[[Progress], None] | None,
     resume: bool,
     command: list[str] | None,
+    replace: bool,
 ) -> None:
     """Do this process's share, and wait until all have done theirs."""
     run: Any = driver.run
@@ -120,6 +127,10 @@ def _together(
             with group:
                 group.join()
                 if first:
+                    if replace:
+                        if hasattr(run, "check_room"):
+                            run.check_room(out)
+                        clear(out, met=True)
                     with RunDirectory(out, config, resume=resume):
                         pass  # alone there it begins the run, or looks through all parts and moves damaged ones away
                 group.barrier("opened")

@@ -87,7 +87,7 @@ class Asked:
     level: float
 
     def estimate(self, seed: int | None = None, *, programs: bool = False) -> tuple[Report, dict[str, Program]]:
-        """The report, by default of its own seed, and what the compiled steps cost."""
+        """Return the report, by default of its own seed, and what the compiled steps cost."""
         from volume.checks.step_programs import watched as measured
         from volume.estimation import estimate
 
@@ -116,7 +116,7 @@ def understood(words: Sequence[str]) -> argparse.Namespace:
 
 
 def asked(args: argparse.Namespace) -> Asked:
-    """The question and the method; UsageError when they do not fit each other."""
+    """Return the question and the method; UsageError when they do not fit each other."""
     query = build_query(args)
     return Asked(query, build_method(args, query), args.seed, args.level)
 
@@ -132,16 +132,14 @@ def _add(args: argparse.Namespace, words: Sequence[str]) -> int:
     if not words:
         raise UsageError("Give the words of `volume estimate` behind --: --add FILE -- --model mlp:2-3-1 --draws 1e5.")
     question = asked(understood(words))
-    from volume.checks.baseline import Baseline
-
     report, steps = question.estimate(programs=not args.no_programs)
     baseline = _baseline(report, words, steps)
-    baseline.write(path)
-    logger.info("wrote %s", path)
-    if args.json:
-        print(to_json({"path": str(path), "kind": baseline.kind, "made": baseline.made, "programs": baseline.programs}))
-    else:
-        print(Baseline.read(path).summary())
+    record = {"path": str(path), "kind": baseline.kind, "made": baseline.made, "programs": baseline.programs}
+    try:
+        print(to_json(record) if args.json else baseline.summary(), flush=True)
+    finally:
+        baseline.write(path)
+        logger.info("wrote %s", path)
     return Exit.DONE
 
 

@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 
-from volume.commands.shared import check_out, print_report, to_json
+from volume.commands.shared import check_study, print_report, to_json
 from volume.commands.usage import Exit
 
 logger = logging.getLogger(__name__)
@@ -14,10 +14,13 @@ logger = logging.getLogger(__name__)
 
 def run(args: argparse.Namespace) -> int:
     """The tour that ``make demo`` runs; it replaces an earlier one in the same folder."""
-    check_out(args.out, force=True)
+    check_study(args.out, force=True, names=())
     from rich.console import Console
 
+    from volume.studies.demo import files
     from volume.studies.demo import run as tour
+
+    check_study(args.out, force=True, names=files())
 
     # With --json the tables go to stderr, like every message.
     console = Console(file=sys.stderr if args.json else sys.stdout, highlight=False, force_jupyter=False)

@@ -57,7 +57,7 @@ class Examination:
         return {"healthy": self.healthy, **asdict(self)}
 
     def summary(self) -> str:
-        """The findings as text."""
+        """Return the findings as text."""
         lines = [f"{name:<16} {version}" for name, version in self.versions.items()]
         lines += [f"{'device':<16} {device}" for device in self.devices]
         lines.append(f"{'matrix products':<16} {self.matmul_precision} by default; this library asks for highest")
@@ -110,7 +110,7 @@ def examine() -> Examination:
 
 
 def perceptron_check(seed: int = 0) -> tuple[float, int]:
-    """The largest |z| over T = 0..2^n - 1, and the number of draws with T = 2^n, which has volume 0."""
+    """Return the largest |z| over T = 0..2^n - 1, and the number of draws with T = 2^n, which has volume 0."""
     import volume
     from volume import models, samplers
 

@@ -13,12 +13,10 @@ from volume.commands.shared import (
     build_query,
     check_question,
     check_run,
-    clear_run,
     finish,
     print_report,
     run_options,
 )
-from volume.commands.usage import usage
 
 if TYPE_CHECKING:
     from volume.reports.facts import Report
@@ -39,12 +37,13 @@ def run(args: argparse.Namespace) -> int:
     hosts = distributed.join(args) if args.distributed else None
     query = build_query(args)
     method = build_method(args, query)
-    if args.force and folder is not None and (hosts is None or hosts.process_id == 0):
-        usage(clear_run, folder)
     options = run_options(args) | {"out": folder, "resume": resume, "command": args.begun}
+    replace = args.force and folder is not None
 
     def estimate() -> Report | None:
-        return estimation.run(query, method, **options) if hosts is None else share(query, method, hosts, **options)
+        if hosts is None:
+            return estimation.run(query, method, **options, replace=replace)
+        return share(query, method, hosts, **options, replace=replace)
 
     report, code = finish(estimate, "estimate")
     if report is not None:  # else process 0 has it

@@ -14,7 +14,7 @@ RAYS = ("rays", "preconditioner", "fit")
 
 
 def parse_cutoffs(text: str) -> tuple[float, ...]:
-    """One divergence or several: "1e-2" or "1e-3,1e-2,1e-1"."""
+    """Return one divergence or several: "1e-2" or "1e-3,1e-2,1e-1"."""
     values = tuple(parse_float(part) for part in text.split(","))
     if any(value < 0 for value in values):
         raise UsageError(f"expected divergences of 0 or more, got {text!r}")
@@ -22,7 +22,7 @@ def parse_cutoffs(text: str) -> tuple[float, ...]:
 
 
 def parse_preconditioner(text: str) -> str | Path:
-    """One of the words, or a file: what is there, has an ending or lies in a folder."""
+    """Return one of the words, or a file: what is there, has an ending or lies in a folder."""
     if text not in PRECONDITIONERS and (Path(text).exists() or "." in text or "/" in text):
         return Path(text)
     return one_of("preconditioner", PRECONDITIONERS)(text)

@@ -50,7 +50,7 @@ def parse_target(text: str) -> TargetWord:
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
-    """Numbers of labels, "8,16,32"."""
+    """Return numbers of labels, "8,16,32"."""
     return tuple(parse_whole(part) for part in text.split(","))
 
 
@@ -140,7 +140,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def destination(name: str) -> str:
-    """Where the value of a training option goes: apart from ``--method trained``, no method of the volume."""
+    """Return where the value of a training option goes: apart from ``--method trained``, no method of the volume."""
     return f"train_{name}"
 
 

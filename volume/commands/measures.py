@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from volume.commands import measure_options as options
 from volume.commands import methods as method_options
 from volume.commands import specs
-from volume.commands.shared import check_network, check_out, prior_options, run_options, to_json
+from volume.commands.shared import check_network, check_study, prior_options, run_options, tell_and_save, to_json
 from volume.commands.tasks import TaskWord
 from volume.commands.usage import Exit, UsageError, usage
 
@@ -32,12 +32,12 @@ ESSAY, ESSAY_TRAIN, ESSAY_ACCURACY = (10, 4), 992, 0.5
 
 
 def build_method(args: argparse.Namespace) -> Method[Any] | None:
-    """The method asked for, None for the automatic choice."""
+    """Return the method asked for, None for the automatic choice."""
     return None if args.method == options.AUTO else method_options.build(args)
 
 
 def build_training(args: argparse.Namespace) -> tuple[Trained, ...]:
-    """The trainings asked for; ValueError for one that makes no sense, or two that nothing tells apart."""
+    """Return the trainings asked for; ValueError for one that makes no sense, or two that nothing tells apart."""
     if not args.optimisers:
         return ()
     from volume.estimators.trained.trained import Trained
@@ -53,7 +53,7 @@ def build_training(args: argparse.Namespace) -> tuple[Trained, ...]:
 
 
 def addition(args: argparse.Namespace) -> Addition | None:
-    """The addition that the target names."""
+    """Return the addition that the target names."""
     if args.target.addition is None:
         return None
     from volume.studies.addition import Addition
@@ -62,7 +62,7 @@ def addition(args: argparse.Namespace) -> Addition | None:
 
 
 def build_query(args: argparse.Namespace, prior: Any) -> Query:
-    """The query; ValueError or UsageError when its parts do not fit each other."""
+    """Return the query; ValueError or UsageError when its parts do not fit each other."""
     from volume.functions.domains import BooleanCube
     from volume.queries.query import Query
     from volume.studies.measures import accuracy_edges
@@ -95,7 +95,7 @@ def build_query(args: argparse.Namespace, prior: Any) -> Query:
 
 
 def labels(args: argparse.Namespace) -> Any:
-    """The target's label of every input, [N]."""
+    """Return the target's label of every input, [N]."""
     task = addition(args)
     if task is not None:
         return task.labels
@@ -133,7 +133,11 @@ def run(args: argparse.Namespace) -> int:
     if args.model is not None:
         check_network(args, prior)
     options.check(args)
-    check_out(args.out, force=args.force, name="measures.json")
+    names = ["measures.json", "measures.pdf", "report.json", "counts.parquet"]
+    names += ["labels.json", "labels.pdf"] if args.curve else []
+    if args.out:
+        names += [str(file.relative_to(args.out)) for file in sorted(Path(args.out).glob("training-*/report.json"))]
+    check_study(args.out, force=args.force, names=names)
     from volume.estimation import Interrupted
     from volume.studies.label_curve import labels_curve
     from volume.studies.measures import Measures, measure
@@ -155,19 +159,22 @@ def run(args: argparse.Namespace) -> int:
         of = (query.model, query.prior, query.domain, labels(args), args.curve)
         curve = usage(labels_curve, *of, method, name=args.target.word, split_seed=args.split_seed, **settings)
     text, counted = counts(args)
-    if args.out:
-        folder = Path(args.out)
-        assert table.report is not None  # only a loaded table has none
-        saved = [table.report.save(folder), *table.save_training(folder), table.save(folder), folder / "measures.pdf"]
-        table.plot(saved[-1])
-        if curve is not None:
-            saved += [curve.save(folder), folder / "labels.pdf"]
-            curve.plot(saved[-1])
-        logger.info("saved %s", ", ".join(map(str, saved)))
     if args.json:
         record = table.to_dict() | ({"counts": counted} if counted else {})
-        print(to_json(record | ({} if curve is None else {"curve": curve.to_dict()})))
+        text = to_json(record | ({} if curve is None else {"curve": curve.to_dict()}))
     else:
         parts = [table.summary(), text, "" if curve is None else curve.summary()]
-        print("\n\n".join(part for part in parts if part))
+        text = "\n\n".join(part for part in parts if part)
+
+    def write(folder: Path) -> None:
+        assert table.report is not None  # only a loaded table has none
+        table.report.save(folder)
+        table.save_training(folder)
+        table.save(folder)
+        table.plot(folder / "measures.pdf")
+        if curve is not None:
+            curve.save(folder)
+            curve.plot(folder / "labels.pdf")
+
+    tell_and_save(text, args.out, write)
     return code

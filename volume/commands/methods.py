@@ -156,7 +156,8 @@ def check(args: argparse.Namespace) -> None:
 
 
 def build(args: argparse.Namespace, query: Query | None = None) -> Method[Any]:
-    """The method that the options ask for, of a query whose domain they may name. Errors are the method's own."""
+    """Return the method that the options ask for, of a query whose domain they may name. Errors are the method's
+    own."""
     options: dict[str, Any] = {
         option.argument or option.name: tuple(value) if option.many else value
         for option in OPTIONS

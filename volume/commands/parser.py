@@ -27,7 +27,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if command == "check" and "--" in argv:  # what stands behind it are the words of another command
         at = argv.index("--")
         argv, words = argv[:at], argv[at + 1 :]
-    argv = _join_negative(argv)
+    at = argv.index("--") if "--" in argv else len(argv)
+    argv, names = _join_negative(argv[:at]), argv[at:]  # behind -- stand no options, whatever they begin with
     # Before argparse, which would first complain of a required option where one was merely mistyped.
     here = commands.get(command or "", parser)
     known = [option for action in here._actions for option in action.option_strings]
@@ -44,7 +45,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
             args = resumed(argv, here, parser.parse_args)
         except UsageError as error:
             here.error(str(error))
-    args = args or parser.parse_args(argv)
+    args = args or parser.parse_args([*argv, *names])
     if args.command is None:
         parser.error(f"give a command: {', '.join(commands)}.")
     if kept and not hasattr(args, "begun"):

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from volume.commands.usage import UsageError, flag
-from volume.common.record_reading import parse_object
+from volume.commands.usage import UsageError, flag, usage
+from volume.common.paths import checked_path
+from volume.common.record_reading import parse_object, read_file
 
 # What may be another than when the run was begun: where the answer goes, what is shown of it, how many work on it.
 FREE = ("resume", "out", "force", "json", "top", "progress", "quiet", "verbose", "debug", "trust", "no_cache")
@@ -21,7 +22,7 @@ FREE += ("memory", "distributed", "coordinator", "num_processes", "process_id", 
 
 
 def own_words(argv: list[str], parser: argparse.ArgumentParser) -> list[str]:
-    """The words of a command without its `FREE` options."""
+    """Return the words of a command without its `FREE` options."""
     free = {option: action for action in parser._actions if action.dest in FREE for option in action.option_strings}
     kept, skip = [], False
     for word in argv:
@@ -37,7 +38,7 @@ def own_words(argv: list[str], parser: argparse.ArgumentParser) -> list[str]:
 def resumed(
     argv: list[str], parser: argparse.ArgumentParser, parse: Callable[[list[str]], argparse.Namespace]
 ) -> argparse.Namespace | None:
-    """The arguments of the run in the folder behind ``--resume``, with the `FREE` ones as they are typed now.
+    """Return the arguments of the run in the folder behind ``--resume``, with the `FREE` ones as they are typed now.
 
     None when the run was not begun on the command line: then all words have to be typed.
 
@@ -47,9 +48,11 @@ def resumed(
     folder = _value(argv, "--resume")
     if folder is None:
         return None
-    file = Path(folder) / "config.json"
+    file = usage(checked_path, folder) / "config.json"
+    if Path(folder).is_file():
+        raise UsageError(f"--resume {folder} is a file: name the folder of the run.")
     try:
-        command = parse_object(file.read_bytes())["command"]
+        command = parse_object(read_file(file))["command"]
     except FileNotFoundError:
         raise UsageError(f"{folder} holds no run that could go on: begin one with --out {folder}.") from None
     except (ValueError, KeyError):

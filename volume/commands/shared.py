@@ -10,14 +10,16 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from volume.commands import methods as method_options
 from volume.commands import specs
 from volume.commands.usage import Exit, Stopped, UsageError, flag, usage
+from volume.common.atomic_files import filling
 from volume.common.paths import checked_path
+from volume.common.record_reading import check_replaceable
 
 if TYPE_CHECKING:
     from volume.method import Method
@@ -59,7 +61,7 @@ def check_question(args: argparse.Namespace) -> None:
 
 
 def build_query(args: argparse.Namespace) -> Query:
-    """The question the options ask; UsageError when its parts do not fit each other."""
+    """Return the question the options ask; UsageError when its parts do not fit each other."""
     from volume.queries.query import Query
 
     def build() -> Query:
@@ -82,7 +84,7 @@ def build_query(args: argparse.Namespace) -> Query:
 
 
 def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
-    """How to answer this query; UsageError when it cannot be answered so."""
+    """Return the method that answers this query; UsageError when it cannot be answered so."""
     from volume.estimators.direct.direct import Direct
     from volume.estimators.direct.plan import check_memory
 
@@ -98,47 +100,85 @@ def build_method(args: argparse.Namespace, query: Query) -> Method[Any]:
     return method
 
 
-def check_out(out: str | None, *, force: bool, name: str = "report.json") -> None:
-    """Make the folder, or say why a run could not be saved there, before hours are spent on it."""
+def check_out(out: str | None, *, force: bool, names: Iterable[str] = ("report.json",)) -> None:
+    """Make the folder, or say why files of these names could not be saved there, before hours are spent on them."""
     if out is None:
+        if force:
+            raise UsageError("--force replaces what is in --out, which is not given: name a folder, or leave it out.")
         return
     folder = usage(checked_path, out)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {out} is a file; give a folder.")
-    if (folder / name).exists() and not force:
-        raise UsageError(f"{folder / name} exists: name another folder, or replace it with --force.")
+    for file in (folder / name for name in names):
+        if file.exists() and not force:
+            raise UsageError(f"{file} exists: name another folder, or replace it with --force.")
+        usage(check_own, file)
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
         raise UsageError(f"--out {out} is not writable.")
 
 
-def check_run(args: argparse.Namespace) -> tuple[str | None, bool]:
-    """The folder in which `volume estimate` keeps its run, and whether it goes on with one that is there."""
+def check_study(out: str | None, *, force: bool, names: Iterable[str]) -> None:
+    """Do what `check_out` does, for a folder in which no run may be kept: half of it would be replaced."""
+    if out is not None and (Path(out) / "config.json").exists():
+        raise UsageError(f"{out} holds a run, of which this would replace the report: name another folder.")
+    check_out(out, force=force, names=names)
+
+
+def check_own(file: Path) -> None:
+    """Raise FileExistsError where a file stands that this program did not write."""
+    if file.suffix in (".json", ".parquet"):
+        from volume.runs.report_files import check_own_counts
+
+        (check_replaceable if file.suffix == ".json" else check_own_counts)(file)
+    else:
+        from volume.plots.marks import check_own_figure
+
+        check_own_figure(file)
+
+
+def tell_and_save(text: str, out: str | None, write: Callable[[Path], object]) -> None:
+    """Print an answer, and then save it: neither a full disk nor a closed pipe takes both.
+
+    Args:
+        text: the answer.
+        out: the folder, None for nowhere.
+        write: puts the files into an empty folder, from where they move to ``out`` when all are whole.
+
+    Raises:
+        FileExistsError: in the meantime somebody has put a file of their own in the place of one.
+        OSError: they could not be written; then none is.
+    """
+    try:
+        print(text, flush=True)
+    finally:
+        if out is not None:
+            with filling(out) as beside:
+                write(beside)
+                places = [Path(out) / file.relative_to(beside) for file in sorted(beside.rglob("*")) if file.is_file()]
+                for place in places:
+                    check_own(place)
+            logger.info("saved in %s", ", ".join(map(str, [out, *places])))
+
+
+def check_run(args: argparse.Namespace, *names: str) -> tuple[str | None, bool]:
+    """Return the folder in which `volume estimate` keeps its run, and whether it goes on with one that is there;
+    ``names`` are those of figures beside it."""
     if args.resume is None:
         if args.out is not None and not args.force and (Path(args.out) / "config.json").exists():
             raise UsageError(f"{args.out} holds a run: go on with --resume {args.out}, or replace it with --force.")
-        check_out(args.out, force=args.force)
+        check_out(args.out, force=args.force, names=("report.json", *names))
         return args.out, False
     if args.force:
         raise UsageError("--force replaces a run and --resume goes on with one: leave one of them out.")
     if args.out is not None and Path(args.out) != Path(args.resume):
         raise UsageError(f"--resume {args.resume} goes on in its own folder: leave --out out.")
-    check_out(args.resume, force=True)
+    check_out(args.resume, force=True, names=names)
     return args.resume, True
 
 
-def clear_run(folder: str) -> None:
-    """Remove the run that ``--force`` replaces."""
-    from volume.runs.ownership import clear
-
-    try:
-        clear(folder)
-    except BlockingIOError as error:
-        raise UsageError(str(error)) from error
-
-
 def load_report(path: str) -> Report:
-    """The report in a folder or a file; ValueError when a study was saved there."""
+    """Return the report in a folder or a file; ValueError when a study was saved there."""
     from volume.reports.facts import Report
     from volume.studies.loading import load
 
@@ -155,7 +195,7 @@ def run_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def watched() -> bool:
-    """Whether somebody sees progress and wants to: stderr is a terminal, and --quiet was not given."""
+    """Say whether somebody sees progress and wants to: stderr is a terminal, and --quiet was not given."""
     return sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
 
 

@@ -15,6 +15,8 @@ def run(args: argparse.Namespace) -> int:
     from volume.reports.facts import Report
     from volume.studies.loading import load
 
+    if args.label and args.top:
+        raise UsageError("--top cuts the list of all classes, and --label shows the named ones alone: leave one out.")
     report = load(args.path)
     if not isinstance(report, Report):
         if args.group_by or args.label or args.top:

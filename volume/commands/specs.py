@@ -54,7 +54,7 @@ class ModelWord:
     attribute: str = ""
 
     def build(self, *, activation: str | None = None, bias: bool = True) -> Model:
-        """The model; an imported attribute may be the model or a function of no arguments that returns it."""
+        """Return the model; an imported attribute may be the model or a function of no arguments that returns it."""
         if self.kind == "import":
             if not bias:
                 raise UsageError("--no-bias does not apply to an imported model: it brings its own parameters.")
@@ -90,9 +90,10 @@ def parse_model(text: str) -> ModelWord:
 
 
 def _imported(module: str, attribute: str) -> Any:
-    # The installed command does not have the user's folder on the path, as `python -m` does.
+    # The installed command does not have the user's folder on the path. It goes last: a json.py that lies there is not
+    # taken for Python's.
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())
     try:
         value: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -146,7 +147,7 @@ def parse_prior(text: str) -> str:
 
 
 def parse_levels(text: str) -> Levels:
-    """The levels of a lattice: "-1,1", or one list per layer, "-1,1/-1,0,1"."""
+    """Return the levels of a lattice: "-1,1", or one list per layer, "-1,1/-1,0,1"."""
     layers = tuple(tuple(parse_float(level) for level in part.split(",")) for part in text.split("/"))
     for levels in layers:
         if len(set(levels)) < len(levels):
@@ -160,7 +161,7 @@ def prior_family(word: str) -> str:
 
 
 def check_prior(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given (not None), all of which must belong to this prior."""
+    """Return the options that were given (not None), all of which must belong to this prior."""
     chosen = {key: value for key, value in options.items() if value is not None}
     for key in chosen:
         if key not in PRIOR_OPTIONS[prior_family(name)]:
@@ -173,7 +174,7 @@ def check_prior(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def build_prior(name: str, options: dict[str, Any]) -> Prior:
-    """The prior; an option that is None keeps its default, which for biases is 0."""
+    """Return the prior; an option that is None keeps its default, which for biases is 0."""
     chosen = check_prior(name, options)
     from volume import samplers
 
@@ -200,7 +201,7 @@ class DomainWord:
     digits: tuple[int, ...] = ()
 
     def build(self, *, coding: tuple[float, float] | None = None, shape: tuple[int, ...] = ()) -> BooleanCube | Points:
-        """The domain; flat rows take the model's input ``shape`` where the sizes agree."""
+        """Return the domain; flat rows take the model's input ``shape`` where the sizes agree."""
         from volume.functions import domains
 
         if self.kind == "boolean":
@@ -251,7 +252,7 @@ class ClassifierWord:
     parts: tuple[tuple[ClassifierWord, ...], ...] = ()  # of "|": what splits, and what is given
 
     def build(self, domain: Domain | None, shape: tuple[int, ...] = ()) -> Classifier:
-        """The classifier; ``labels=`` needs the domain whose inputs it goes through in order."""
+        """Return the classifier; ``labels=`` needs the domain whose inputs it goes through in order."""
         import volume
 
         if self.task is not None:
@@ -289,21 +290,46 @@ class ClassifierWord:
 
 def parse_classifier(text: str) -> tuple[ClassifierWord, ...]:
     """Read a classifier's word: one factor, several joined by ``*``, or ``SPLIT | FITS``, read "split, given fits"."""
-    divides, bar, within = text.partition("|")
-    factors = tuple(_parse_factor(part) for part in divides.split("*"))
-    if not bar:
+    divides, *within = _joined(text)
+    factors = tuple(map(_parse_factor, divides))
+    if not within:
         return factors
-    condition = tuple(_parse_factor(part) for part in within.split("*"))
-    if len(condition) != 1 or condition[0].kind != "fits" or "|" in within:
+    condition = tuple(map(_parse_factor, within[0]))
+    if len(condition) != 1 or condition[0].kind != "fits" or len(within) > 1:
         raise UsageError(f"expected one fits:... after the |, as in 'ones | {EXAMPLE['fits']}', got {text!r}")
     path = next((word.path for word in (*factors, *condition) if word.path), "")  # whose inputs may serve as the domain
     return (ClassifierWord("|", path=path, parts=(factors, condition)),)
 
 
+def _joined(text: str) -> list[list[str]]:
+    """Split at | and then at *, but not in the name of a file: what follows there is no classifier's word."""
+    split: list[list[str]] = [[]]
+    before, sign = "", "*"
+    for piece in re.split(r"([*|])", text):
+        if piece in ("*", "|"):
+            sign = piece
+            continue
+        word = spelled(piece.strip().partition(":")[0], CLASSIFIERS)
+        in_name = re.match(r"\s*(fits|accuracy):(?!labels=|target=)", before, re.IGNORECASE)
+        if word is None and in_name and (not _ends_a_name(before) or _ends_a_name(piece)):
+            before += sign + piece
+            split[-1][-1] = before
+            continue
+        if sign == "|":
+            split.append([])
+        before = piece
+        split[-1].append(piece)
+    return split
+
+
+def _ends_a_name(text: str) -> bool:
+    return re.search(r"\.(npy|csv)\s*(:[^:]*)?$", text, re.IGNORECASE) is not None
+
+
 def build_classifier(
     words: tuple[ClassifierWord, ...], domain: Domain | None, shape: tuple[int, ...] = ()
 ) -> Classifier:
-    """The classifier that the words name; several make their product."""
+    """Return the classifier that the words name; several make their product."""
     factors = [word.build(domain, shape) for word in words]
     if len(factors) == 1:
         return factors[0]
@@ -324,7 +350,7 @@ def _parse_factor(text: str) -> ClassifierWord:
             raise UsageError(f"{kind} takes nothing after it, got {text!r}")
         return ClassifierWord(kind)
     bins: int | tuple[float, ...] | None = None
-    if kind == "accuracy":
+    if kind == "accuracy" and not re.search(r"\.(npy|csv)$", rest, re.IGNORECASE):  # else bins do not end it
         source, colon, tail = rest.rpartition(":")
         if colon and tail:
             rest, bins = source, parse_bins(tail.replace(",", "/"))

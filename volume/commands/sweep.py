@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from volume.commands.shared import build_method, build_query, check_out, check_question, run_options, to_json
+from volume.commands.shared import (
+    build_method,
+    build_query,
+    check_question,
+    check_study,
+    run_options,
+    tell_and_save,
+    to_json,
+)
 from volume.commands.usage import Exit, UsageError, usage
 from volume.commands.values import parse_coding, parse_float, parse_whole
-
-logger = logging.getLogger(__name__)
 
 
 def parse_values(over: str, text: str) -> list[Any]:
@@ -32,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     over = args.over.replace("-", "_")
     values = parse_values(over, args.values)
     check_question(args)
-    check_out(args.out, force=args.force, name="sweep.json")
+    check_study(args.out, force=args.force, names=("sweep.json", "sweep.pdf"))
     from volume.studies.sweep import sweep, sweep_queries
 
     query = build_query(args)
@@ -40,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
     queries = usage(sweep_queries, query.model, query.prior, query.domain, query.classifier, over=over, values=values)
     label = query.bound.labels(usage(query.bound.key, args.label)[None])[0]
     result = sweep(queries, method, label, **run_options(args), x_name=over.replace("_", " "))
-    if args.out:
-        folder = Path(args.out)
-        saved = result.save(folder)
+
+    def write(folder: Path) -> None:
+        result.save(folder)
         result.plot(folder / "sweep.pdf")
-        logger.info("saved %s and %s", saved, folder / "sweep.pdf")
-    print(to_json(result.to_dict()) if args.json else result.summary())
+
+    tell_and_save(to_json(result.to_dict()) if args.json else result.summary(), args.out, write)
     return Exit.DONE

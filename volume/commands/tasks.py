@@ -54,7 +54,7 @@ class TaskWord:
     trigger: str = ""
 
     def build(self, domain: Domain | None) -> Classifier:
-        """The classifier on this Boolean cube."""
+        """Return the classifier on this Boolean cube."""
         import numpy as np
 
         from volume import Accuracy, BooleanCube, Defects, Fits, Given, split, target
@@ -121,7 +121,7 @@ def parse_bins(text: str) -> int | tuple[float, ...]:
 
 
 def check_target(word: str) -> str:
-    """The word of a target or trigger as it is; UsageError for one that nobody knows."""
+    """Return the word of a target or trigger as it is; UsageError for one that nobody knows."""
     from volume.functions.targets import check_word
 
     try:

@@ -65,7 +65,7 @@ def usage(build: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return build(*args, **options)
     except UsageError:
         raise
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, FileExistsError) as error:
         raise UsageError(str(error.args[0] if error.args else error)) from error
 
 
@@ -75,7 +75,7 @@ def flag(name: str) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """What an error says to somebody who reads no traceback."""
+    """Return what an error says to somebody who reads no traceback."""
     if isinstance(error, KeyError) and error.args:  # str() of a KeyError is the repr of its message
         return str(error.args[0])
     if isinstance(error, OSError) and error.strerror:

@@ -12,7 +12,7 @@ from volume.errors import unknown
 
 
 def parse_whole(text: str, *, least: int = 1) -> int:
-    """A whole number of ``least`` or more; "1e7" and "10_000_000" count as whole."""
+    """Return a whole number of ``least`` or more; "1e7" and "10_000_000" count as whole."""
     try:
         value = Decimal(text)
     except InvalidOperation:
@@ -26,7 +26,7 @@ def parse_whole(text: str, *, least: int = 1) -> int:
 
 
 def parse_seed(text: str) -> int:
-    """A whole number in [0, 2^64)."""
+    """Return a whole number in [0, 2^64)."""
     value = parse_whole(text, least=0)
     if value >= 2**64:
         raise UsageError(f"expected a whole number below 2^64, got {text!r}")
@@ -34,7 +34,7 @@ def parse_seed(text: str) -> int:
 
 
 def parse_float(text: str) -> float:
-    """A finite number."""
+    """Return a finite number."""
     try:
         value = float(text)
     except ValueError:
@@ -45,7 +45,7 @@ def parse_float(text: str) -> float:
 
 
 def parse_level(text: str) -> float:
-    """A confidence level, strictly between 0 and 1."""
+    """Return a confidence level, strictly between 0 and 1."""
     value = parse_float(text)
     if not 0 < value < 1:
         raise UsageError(f"expected a level between 0 and 1, such as 0.95, got {text!r}")
@@ -53,13 +53,13 @@ def parse_level(text: str) -> float:
 
 
 def parse_per_layer(text: str) -> float | tuple[float, ...]:
-    """One number, or one per layer: "1" or "1,1.4,1"."""
+    """Return one number, or one per layer: "1" or "1,1.4,1"."""
     values = tuple(parse_float(part) for part in text.split(","))
     return values[0] if len(values) == 1 else values
 
 
 def parse_coding(text: str) -> tuple[float, float]:
-    """The two values that stand for the digits 0 and 1: "0,1" or "-1,1"."""
+    """Return the two values that stand for the digits 0 and 1: "0,1" or "-1,1"."""
     values = tuple(parse_float(part) for part in text.split(","))
     if len(values) != 2 or values[0] == values[1]:
         raise UsageError(f"expected two different numbers such as 0,1 or -1,1, got {text!r}")
@@ -68,7 +68,7 @@ def parse_coding(text: str) -> tuple[float, float]:
 
 
 def one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
-    """A parser of words from a list, whatever their case; UsageError with the nearest one."""
+    """Return a parser of words from a list, whatever their case; UsageError with the nearest one."""
 
     def parse(text: str) -> str:
         word = spelled(text, known)

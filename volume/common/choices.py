@@ -120,12 +120,13 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 
 
 def folded(word: str) -> str:
-    """A word as words are compared: in lower case, with hyphens."""
+    """Return a word as words are compared: in lower case, with hyphens."""
     return word.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def spelled(given: object, known: Iterable[str]) -> str | None:
-    """The one of the known words that was given, whatever its case and its hyphens; None where it is none of them."""
+    """Return the one of the known words that was given, whatever its case and its hyphens; None where it is none of
+    them."""
     if not isinstance(given, str):
         return None
     return next((word for word in known if word == given), None) or next(
@@ -134,7 +135,8 @@ def spelled(given: object, known: Iterable[str]) -> str | None:
 
 
 def nearest(given: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known word that was probably meant: the same in another spelling, a synonym, or one with like letters."""
+    """Return the known word that was probably meant: the same in another spelling, a synonym, or one with like
+    letters."""
     known = list(known)
     bare = str(given).lstrip("-")
     words = {folded(word.lstrip("-")): word for word in reversed(known)}

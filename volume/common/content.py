@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike
 
 
 def digest(array: np.ndarray) -> str:
-    """SHA-256 of an array's bytes in row-major order."""
+    """Return the SHA-256 of an array's bytes in row-major order."""
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def frozen(array: ArrayLike, dtype: Any) -> np.ndarray:
-    """A read-only copy; adding zero turns -0.0 into 0.0, so that equal rows have equal bytes."""
+    """Return a read-only copy; adding zero turns -0.0 into 0.0, so that equal rows have equal bytes."""
     copy = np.array(array, dtype, order="C") + np.zeros((), dtype)
     copy.setflags(write=False)
     return copy

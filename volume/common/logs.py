@@ -10,7 +10,7 @@ SMALLEST_LINEAR = 1e-300
 
 
 def finite(value: float) -> float | None:
-    """The number, or None where JSON has no number for it."""
+    """Return the number, or None where JSON has no number for it."""
     return float(value) if math.isfinite(value) else None
 
 
@@ -23,14 +23,15 @@ def linear(log_value: float) -> float | None:
 
 
 def logarithm(stored: float | None, linear: float | None) -> float:
-    """A logarithm that a record holds beside its exponential: None is -inf where that is 0, else undefined (nan)."""
+    """Return a logarithm that a record holds beside its exponential: None is -inf where that is 0, else undefined
+    (nan)."""
     if stored is not None:
         return stored
     return -math.inf if linear == 0 else math.nan
 
 
 def volume_text(log_value: float, digits: int = 4) -> str:
-    """A volume to so many digits from its logarithm: 0.08333, 3.210e-1000, 0."""
+    """Return a volume to so many digits from its logarithm: 0.08333, 3.210e-1000, 0."""
     if log_value == -math.inf:
         return "0"
     if log_value > math.log(1e-3):
@@ -43,7 +44,8 @@ def volume_text(log_value: float, digits: int = 4) -> str:
 
 
 def share_text(log_share: float, digits: int = 3) -> str:
-    """A share to so many digits from its logarithm: 0.910, 4.51e-12, or 10^-4266.60 where a float would underflow."""
+    """Return a share to so many digits from its logarithm: 0.910, 4.51e-12, or 10^-4266.60 where a float would
+    underflow."""
     if -math.inf < log_share < -300 * LN10:
         return f"10^{log_share / LN10:.{digits - 1}f}"
     near_one = -0.015 < log_share < -5e-5  # 0.9987 rather than 1.0
@@ -56,12 +58,13 @@ def interval_text(log_low: float, log_high: float, digits: int = 4) -> str:
 
 
 def interval_name(level: float) -> str:
-    """What an interval of this level is called, in a heading and in a sentence: 95% interval."""
+    """Return what an interval of this level is called, in a heading and in a sentence: 95% interval."""
     return f"{100 * level:g}% interval"
 
 
 def power_text(log_value: float) -> str:
-    """A number of any size to two digits from its natural logarithm, with thousands below 1e6: 4,096, 3.4e+38."""
+    """Return a number of any size to two digits from its natural logarithm, with thousands below 1e6: 4,096,
+    3.4e+38."""
     log10 = log_value / LN10
     if 0 <= log10 < 6:
         return f"{math.exp(log_value):,.0f}"

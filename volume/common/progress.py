@@ -45,7 +45,8 @@ class Progress:
 def rich_progress(
     progress: bool | Callable[[Progress], None] | None,
 ) -> Iterator[Callable[[Progress], None] | None]:
-    """The ``progress`` argument of `volume.estimate` as a function to call after each step, or None for silence."""
+    """Return the ``progress`` argument of `volume.estimate` as a function to call after each step, or None for
+    silence."""
     if not progress:
         yield None
         return

@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """The checkout's commit, with a ``+`` when tracked files differ from it; None outside a checkout."""
+    """Return the checkout's commit, with a ``+`` when tracked files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -39,7 +39,7 @@ def commit() -> str | None:
 
 
 def device_record(devices: list[Any] | None) -> dict[str, Any]:
-    """What computed: JAX devices of one kind, or None for plain NumPy."""
+    """Return what computed: JAX devices of one kind, or None for plain NumPy."""
     if devices is None:
         return {"platform": "cpu", "kind": "numpy", "count": 1}
     return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}

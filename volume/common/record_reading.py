@@ -24,7 +24,7 @@ def seal(kind: str, version: int, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sha256_of(body: Mapping[str, Any]) -> str:
-    """The SHA-256 of a body, whatever the order of its names."""
+    """Return the SHA-256 of a body, whatever the order of its names."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 
 
@@ -62,7 +62,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def is_record(path: Path) -> bool:
-    """Whether this program wrote the file."""
+    """Say whether this program wrote the file."""
     return kind_of(path) is not None
 
 
@@ -107,7 +107,7 @@ def check_seal(path: Path, sha256: Any, body: Mapping[str, Any]) -> None:
 def read_sealed(
     path: Path, kinds: Container[str], version: int, *, other: str, remedy: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """The format and the checked body of a record that `seal` made; arguments and errors as of `read_json`."""
+    """Return the format and the checked body of a record that `seal` made; arguments and errors as of `read_json`."""
     record = read_json(path, kinds, version, other=other, remedy=remedy)
     body = {name: value for name, value in record.items() if name not in SEAL}
     check_seal(path, record.get("sha256"), body)

@@ -35,7 +35,7 @@ def plain(value: Any, where: str = "value") -> Any:
 
 
 def short(value: Any) -> Any:
-    """A description without the arrays whose SHA-256 stands beside them; run files keep them."""
+    """Return a description without the arrays whose SHA-256 stands beside them; run files keep them."""
     if isinstance(value, dict):
         left_out = {"inputs"} if "sha256" in value else set()
         return {name: short(entry) for name, entry in value.items() if name not in left_out}

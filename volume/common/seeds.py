@@ -55,7 +55,7 @@ def _number_of(key: Array) -> np.ndarray:
 
 
 def to_key(seed: Any) -> tuple[Array, int | list[int]]:
-    """A threefry key for ``seed`` and the record of it that a report keeps.
+    """Return a threefry key for ``seed`` and the record of it that a report keeps.
 
     Args:
         seed: a whole number in [0, 2^64) or a JAX key (typed or raw).
@@ -93,18 +93,19 @@ def to_key(seed: Any) -> tuple[Array, int | list[int]]:
 
 
 def seed_words(seed: int | list[int]) -> tuple[int, ...]:
-    """A report's seed as the words of its key: the seeds 5 and [0, 5] make the same draws."""
+    """Return a report's seed as the words of its key: the seeds 5 and [0, 5] make the same draws."""
     return (0, seed) if isinstance(seed, int) and seed <= _WORD else (seed,) if isinstance(seed, int) else tuple(seed)
 
 
 def seeds_of(report: Any) -> set[tuple[int, ...]]:
-    """The `seed_words` of all runs behind a report, which may be merged (volume.reports.merging)."""
+    """Return the `seed_words` of all runs behind a report, which may be merged (volume.reports.merging)."""
     merged = (getattr(report, "run", None) or {}).get("merged")
     return {seed_words(seed) for seed in ([report.seed] if merged is None else [part["seed"] for part in merged])}
 
 
 def block_key(key: Array, words: Array) -> Array:
-    """The key of one block; its 64-bit index comes in two 32-bit ``words`` [2] because ``fold_in`` takes 32 bits."""
+    """Return the key of one block; its 64-bit index comes in two 32-bit ``words`` [2] because ``fold_in`` takes 32
+    bits."""
     return jax.random.fold_in(jax.random.fold_in(key, words[1]), words[0])
 
 

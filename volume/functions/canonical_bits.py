@@ -51,15 +51,15 @@ class Layout:
         return ALL if size >= WORD else np.uint64(((1 << size) - 1) << (WORD - size))
 
     def stride(self, digit: int) -> int:
-        """The distance of two inputs that differ in this digit alone."""
+        """Return the distance of two inputs that differ in this digit alone."""
         return 1 << (self.digits - 1 - digit)
 
     def ones(self, digit: int) -> np.uint64:
-        """The bits of a word whose input has this digit 1; for a digit that varies inside words only."""
+        """Return the bits of a word whose input has this digit 1; for a digit that varies inside words only."""
         return _RUNS[self.digits - 1 - digit] & self.used
 
     def word_has_one(self, digit: int, word: int) -> bool:
-        """Whether the inputs of this word have digit 1; for a digit that is constant inside words."""
+        """Say whether the inputs of this word have digit 1; for a digit that is constant inside words."""
         return bool(word & (self.stride(digit) // WORD))
 
     def inside(self, digit: int) -> bool:
@@ -124,7 +124,7 @@ def negate(of: Layout, words: np.ndarray, digit: int, where: np.ndarray | None =
 
 
 def half(of: Layout, words: np.ndarray, digit: int, value: int) -> list[np.ndarray]:
-    """The words with only the inputs kept whose digit has this value, the others 0."""
+    """Return the words with only the inputs kept whose digit has this value, the others 0."""
     if of.inside(digit):
         ones = of.ones(digit)
         kept = ones if value else of.used & ~ones
@@ -134,7 +134,7 @@ def half(of: Layout, words: np.ndarray, digit: int, value: int) -> list[np.ndarr
 
 
 def signature(of: Layout, words: list[np.ndarray], first: int) -> np.ndarray:
-    """A hash [K] of the numbers of ones in the 2^first blocks that the first digits make, in their order.
+    """Return a hash [K] of the numbers of ones in the 2^first blocks that the first digits make, in their order.
 
     Equal counts give equal hashes; the reverse fails by chance alone.
     """
@@ -157,7 +157,7 @@ def signature(of: Layout, words: list[np.ndarray], first: int) -> np.ndarray:
 
 
 def mix(values: np.ndarray) -> np.ndarray:
-    """A hash [K] below 2^58 of each number."""
+    """Return a hash [K] below 2^58 of each number."""
     mixed = (values + _ODD) * _ODD
     mixed ^= mixed >> np.uint64(29)
     mixed *= _MIX
@@ -167,17 +167,17 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 def num_ones(words: np.ndarray) -> np.ndarray:
-    """Bits set, int64 [K]."""
+    """Count the bits set, int64 [K]."""
     return np.bitwise_count(words).sum(axis=0, dtype=np.int64)
 
 
 def as_mask(condition: np.ndarray) -> np.ndarray:
-    """Booleans [K] as words of all zeros or all ones."""
+    """Return Booleans [K] as words of all zeros or all ones."""
     return np.negative(condition.astype(np.uint64))
 
 
 def precedes(words: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether ``other`` comes before ``words`` in the order of labels, [K] bool."""
+    """Say whether ``other`` comes before ``words`` in the order of labels, [K] bool."""
     before = np.zeros(words.shape[1], bool)
     for mine, theirs in zip(words[::-1], other[::-1], strict=True):
         before = (theirs < mine) | ((theirs == mine) & before)

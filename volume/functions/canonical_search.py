@@ -62,7 +62,7 @@ class Nodes:
 
 
 def start(of: Layout, words: np.ndarray, table: np.ndarray, negations: bool) -> Nodes:
-    """A node for each of these tables [W, K], nothing placed."""
+    """Return a node for each of these tables [W, K], nothing placed."""
     count = words.shape[1]
     return Nodes(
         words.copy(),
@@ -75,7 +75,7 @@ def start(of: Layout, words: np.ndarray, table: np.ndarray, negations: bool) -> 
 
 
 def search(of: Layout, nodes: Nodes) -> list[Nodes]:
-    """The finished nodes of all tables, in any order."""
+    """Return the finished nodes of all tables, in any order."""
     finished: list[Nodes] = []
     waiting = [nodes]
     while waiting:

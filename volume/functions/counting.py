@@ -82,7 +82,7 @@ class FunctionCount:
         return f"{mantissa}e{power}"
 
     def to_dict(self, digits: int = 5) -> dict[str, Any]:
-        """JSON-able; "exact" is a string of digits, or None when there are more than 1,000 of them."""
+        """Return a JSON-able record; "exact" is a string of digits, or None when there are more than 1,000 of them."""
         mantissa, power = self.parts(digits)
         return {
             "base": self.base,
@@ -99,7 +99,7 @@ class FunctionCount:
 
 
 def count_functions(num_inputs: int, num_outputs: int = 1, *, fixed: int = 0) -> FunctionCount:
-    """The number of functions of ``num_inputs`` inputs that agree with ``fixed`` given labels: C^(N - fixed).
+    """Return the number of functions of ``num_inputs`` inputs that agree with ``fixed`` given labels: C^(N - fixed).
 
     Args:
         num_inputs: N, the rows of the table.
@@ -118,7 +118,7 @@ def count_functions(num_inputs: int, num_outputs: int = 1, *, fixed: int = 0) ->
 
 
 def log_fraction_fitting(fixed: int, num_outputs: int = 1) -> float:
-    """The log of the fraction of all functions that agree with ``fixed`` given labels, C^-fixed.
+    """Return the log of the fraction of all functions that agree with ``fixed`` given labels, C^-fixed.
 
     TypeError or ValueError unless both are whole numbers, fixed >= 0 and C >= 1.
     """
@@ -128,7 +128,8 @@ def log_fraction_fitting(fixed: int, num_outputs: int = 1) -> float:
 
 
 def log_share_right(num_free: int, at_least: int, num_outputs: int = 1) -> float:
-    """The log of the share of functions that are right on ``at_least`` of ``num_free`` inputs whose label is not fixed.
+    """Return the log of the share of functions that are right on ``at_least`` of ``num_free`` inputs whose label is not
+    fixed.
 
     P(Binomial(M, 1/C) >= k), M = num_free, k = at_least: the first term from log-factorials of 23 decimals, the
     others by their ratios, so that the relative error is 1e-11 or less however rare the event.
@@ -202,7 +203,8 @@ class Counting:
         return None if self.at_least is None else log_share_right(self.num_free, self.at_least, self.num_outputs)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able. Shares as every result gives one: logs always, the number itself where it is 1e-300 or more."""
+        """Return a JSON-able record. Shares as every result gives one: logs always, the number itself where it is
+        1e-300 or more."""
         record: dict[str, Any] = {
             "num_inputs": self.num_inputs,
             "num_outputs": self.num_outputs,
@@ -216,7 +218,7 @@ class Counting:
         return record
 
     def summary(self) -> str:
-        """The same as text."""
+        """Return the same as text."""
         rows = [("functions", self._text(self.functions))]
         if self.fixed:
             rows.append((f"that agree with {self.fixed:,} fixed labels", self._text(self.fitting)))

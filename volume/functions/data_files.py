@@ -22,17 +22,16 @@ def read_rows(path: str) -> np.ndarray:
     """
     import numpy as np
 
+    from volume.common.array_files import read_npy
+
     suffix = Path(path).suffix.lower()
     if suffix not in (".npy", ".csv"):
         raise ValueError(f"{path}: expected a .npy or .csv file.")
     try:
-        # Not by suffix alone: numpy.load reads .npz archives and pickles too, and speaks of them in its errors.
-        rows = np.load(path, allow_pickle=False) if suffix == ".npy" else _read_csv(path)
-    except (ValueError, EOFError):
-        rows = None
-    if not isinstance(rows, np.ndarray):
+        rows = read_npy(Path(path)) if suffix == ".npy" else _read_csv(path)
+    except ValueError:
         flaw = "expected one array of numbers, as numpy.save writes it" if suffix == ".npy" else _flaw(path)
-        raise ValueError(f"{path} is not a table of numbers: {flaw}.")
+        raise ValueError(f"{path} is not a table of numbers: {flaw}.") from None
     if not rows.size:
         raise ValueError(f"{path} holds no rows: give one row of numbers for each input.")
     if rows.ndim < 2 or not (np.issubdtype(rows.dtype, np.number) or rows.dtype == bool) or np.iscomplexobj(rows):

@@ -36,16 +36,16 @@ class Domain(Hashable, Protocol):
     def input_shape(self) -> tuple[int, ...]: ...
 
     def index_of(self, rows: ArrayLike) -> np.ndarray:
-        """Positions [m] of rows [m, *input_shape]; ValueError names the first row that is not in the domain."""
+        """Return positions [m] of rows [m, *input_shape]; ValueError names the first row that is not in the domain."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """A JSON-able record from which :func:`from_description` makes an equal domain."""
+        """Return a JSON-able record from which :func:`from_description` makes an equal domain."""
         ...
 
 
 def as_inputs(inputs: ArrayLike, what: str) -> np.ndarray:
-    """Inputs as a read-only float64 array [m, ...]; ValueError when it is none, is empty or holds NaN or inf."""
+    """Return inputs as a read-only float64 array [m, ...]; ValueError when it is none, is empty or holds NaN or inf."""
     try:
         array = np.asarray(inputs)
         if array.dtype.kind not in "biufV":  # "V": the extension floats such as bfloat16
@@ -67,12 +67,12 @@ def as_inputs(inputs: ArrayLike, what: str) -> np.ndarray:
 
 
 def row_keys(inputs: np.ndarray) -> list[bytes]:
-    """One bytes object per row of an array from :func:`as_inputs`, equal exactly where the rows are."""
+    """Return one bytes object per row of an array from :func:`as_inputs`, equal exactly where the rows are."""
     return [row.tobytes() for row in inputs]
 
 
 def first_rows(inputs: np.ndarray) -> np.ndarray:
-    """Positions [m] of the first row that is equal to each row of an array from :func:`as_inputs`."""
+    """Return positions [m] of the first row that is equal to each row of an array from :func:`as_inputs`."""
     first: dict[bytes, int] = {}
     return np.array([first.setdefault(key, position) for position, key in enumerate(row_keys(inputs))], np.int64)
 
@@ -211,7 +211,7 @@ class Points(ByContent):
 
 
 def from_description(description: Mapping[str, Any]) -> Domain:
-    """The domain that ``describe()`` recorded; ValueError when the record is damaged or names no domain."""
+    """Return the domain that ``describe()`` recorded; ValueError when the record is damaged or names no domain."""
     name = description.get("name")
     if name == "boolean-cube":
         return BooleanCube(description["n"], tuple(description["coding"]))

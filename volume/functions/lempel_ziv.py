@@ -43,6 +43,8 @@ def num_words(tables_or_keys: np.ndarray, num_inputs: int) -> np.ndarray:
             f"got {keys.shape}."
         )
     if not is_keys:
+        if not ((keys == 0) | (keys == 1)).all():
+            raise ValueError("Lempel-Ziv complexity is of strings of 0 and 1; these decisions hold something else.")
         keys = tables.pack(keys.astype(bool), 1)
     large = max(_SMALL, _LARGE_WORDS // (2 * keys.shape[1]))
     result = np.empty(len(keys), np.int64)

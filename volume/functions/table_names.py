@@ -25,7 +25,7 @@ def _input_name(position: int, num_inputs: int) -> str:
 
 
 def table_name(label: str) -> str:
-    """A name of at most about 40 characters for a truth table's label.
+    """Return a name of at most about 40 characters for a truth table's label.
 
     ``"all 0"``, ``"all 1 except x = 0"``, ``"1 only at 0000100"``, ``"x3"`` (the third digit of the input),
     otherwise the label itself when it is short, or hexadecimal, first input most significant. Inputs are named by

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from volume.common.whole_numbers import whole_numbers
+
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CHUNK_BITS = 1 << 26  # bits unpacked at a time, one byte each
 
@@ -23,7 +25,7 @@ def bits_per_input(num_outputs: int) -> int:
 
 
 def num_words(num_inputs: int, num_outputs: int) -> int:
-    """W, the 64-bit words of one key."""
+    """Return W, the 64-bit words of one key."""
     return -(-num_inputs * bits_per_input(num_outputs) // 64)
 
 
@@ -33,7 +35,7 @@ def decision_dtype(num_outputs: int) -> type[np.unsignedinteger]:
 
 
 def pack(decisions: np.ndarray, num_outputs: int) -> np.ndarray:
-    """Keys uint64 [K, W] of decisions [K, N], each in 0..max(C, 2) - 1 (not checked: this is an inner loop)."""
+    """Return keys uint64 [K, W] of decisions [K, N], each in 0..max(C, 2) - 1 (not checked: this is an inner loop)."""
     decisions = np.asarray(decisions)
     count, num_inputs = decisions.shape
     bits = bits_per_input(num_outputs)
@@ -52,7 +54,7 @@ def pack(decisions: np.ndarray, num_outputs: int) -> np.ndarray:
 
 
 def unpack(keys: np.ndarray, num_inputs: int, num_outputs: int) -> np.ndarray:
-    """Decisions [K, N], uint8 up to 256 outputs, of keys [K, W]."""
+    """Return decisions [K, N], uint8 up to 256 outputs, of keys [K, W]."""
     keys = np.asarray(keys, np.uint64)
     bits = bits_per_input(num_outputs)
     if keys.ndim != 2 or keys.shape[1] != num_words(num_inputs, num_outputs):
@@ -77,13 +79,13 @@ def unpack(keys: np.ndarray, num_inputs: int, num_outputs: int) -> np.ndarray:
 
 
 def chunks(count: int, bits_per_row: int, chunk: int | None = None) -> Iterator[slice]:
-    """Slices of 0..count, ``chunk`` rows each (default: as many as unpack into 64 MiB)."""
+    """Return slices of 0..count, ``chunk`` rows each (default: as many as unpack into 64 MiB)."""
     step = chunk or max(1, _CHUNK_BITS // max(1, bits_per_row))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def label(decisions: np.ndarray, num_outputs: int = 1) -> str:
-    """The label of one table [N]: a digit per input, 0-9a-z up to 36 outputs, else decimals joined by dots.
+    """Return the label of one table [N]: a digit per input, 0-9a-z up to 36 outputs, else decimals joined by dots.
 
     Decimals are padded to equal length, so that labels sort as their keys do.
     """
@@ -95,7 +97,7 @@ def label(decisions: np.ndarray, num_outputs: int = 1) -> str:
 
 
 def labels(keys: np.ndarray, num_inputs: int, num_outputs: int) -> list[str]:
-    """The labels of keys [K, W]."""
+    """Return the labels of keys [K, W]."""
     decisions = unpack(keys, num_inputs, num_outputs)
     if num_outputs > len(DIGITS):
         return [label(row, num_outputs) for row in decisions]
@@ -108,7 +110,7 @@ CONSTANT = {"zeros": "0", "ones": "1"}
 
 
 def parse_label(text: str, num_inputs: int, num_outputs: int) -> np.ndarray:
-    """Decisions [N] of a label; ValueError says what is wrong with it."""
+    """Return decisions [N] of a label; ValueError says what is wrong with it."""
     highest = max(num_outputs, 2) - 1
     if num_outputs <= len(DIGITS):
         values = [DIGITS.find(character) for character in text]
@@ -127,7 +129,8 @@ def parse_label(text: str, num_inputs: int, num_outputs: int) -> np.ndarray:
 
 
 def read_label(label: object, num_inputs: int, num_outputs: int) -> np.ndarray:
-    """Decisions [N] of a label, "zeros" or "ones", or of the decisions themselves as a sequence of whole numbers.
+    """Return decisions [N] of a label, "zeros" or "ones", or of the decisions themselves as a sequence of whole
+    numbers.
 
     ValueError for what is none.
     """
@@ -136,9 +139,8 @@ def read_label(label: object, num_inputs: int, num_outputs: int) -> np.ndarray:
             return np.full(num_inputs, int(CONSTANT[label]), decision_dtype(num_outputs))
         return parse_label(label, num_inputs, num_outputs)
     highest = max(num_outputs, 2) - 1
-    values = np.asarray(label)
-    integral = values.dtype.kind in "biu" and values.shape == (num_inputs,)
-    if not (integral and (values >= 0).all() and (values <= highest).all()):
+    values, bad = whole_numbers(label)
+    if values.shape != (num_inputs,) or (bad | (values < 0) | (values > highest)).any():
         raise ValueError(
             f"A table of {num_inputs} inputs is named by a string of {num_inputs} digits or as many numbers from 0 to "
             f"{highest}; got {label!r}."

@@ -37,7 +37,7 @@ def parity(n: int) -> np.ndarray:
 
 
 def constant(n: int, label: int = 0) -> np.ndarray:
-    """The same label, 0 or 1, everywhere."""
+    """Return the same label, 0 or 1, everywhere."""
     if label not in (0, 1):
         raise ValueError(f"The label of a constant target is 0 or 1; got {label!r}.")
     return np.full(2 ** _size(n), label, np.uint8)
@@ -83,7 +83,8 @@ TARGETS: dict[str, tuple[Callable[..., np.ndarray], str, bool]] = {
 
 
 def check_word(word: str) -> tuple[str, tuple[Any, ...]]:
-    """A target's word as its name and arguments: "leading:3", "random:7", "0011"; ValueError for what is none."""
+    """Return a target's word as its name and arguments: "leading:3", "random:7", "0011"; ValueError for what is
+    none."""
     name, colon, rest = word.partition(":")
     if not colon and name and not set(name) - {"0", "1"}:
         return "pattern", (name,)
@@ -102,7 +103,7 @@ def check_word(word: str) -> tuple[str, tuple[Any, ...]]:
 
 
 def target(word: str, n: int) -> np.ndarray:
-    """The labels, uint8 [2^n], of a target on ``BooleanCube(n)``.
+    """Return the labels, uint8 [2^n], of a target on ``BooleanCube(n)``.
 
     Args:
         word: "first-bit"; "majority" (ties are 0); "parity"; "constant" or "constant:1"; "random" or "random:SEED";

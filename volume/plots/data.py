@@ -83,12 +83,12 @@ class ClassColumns(Protocol):
 
 
 def of_tables(report: Counted) -> bool:
-    """Whether every truth table is a class of its own."""
+    """Say whether every truth table is a class of its own."""
     return report.classifier.single_functions
 
 
 def thin(size: int, dense: int = 50, per_decade: int = 60) -> np.ndarray:
-    """Indices [P] of a few hundred of ``size`` ranks: the first ``dense`` all, the others evenly in log rank."""
+    """Return indices [P] of a few hundred of ``size`` ranks: the first ``dense`` all, the others evenly in log rank."""
     if size <= dense:
         return np.arange(size)
     decades = math.log10(size / dense)
@@ -108,7 +108,8 @@ class RankData(NamedTuple):
 
 
 def rank_data(report: Counted) -> RankData:
-    """The curve of :func:`volume.plots.rank`. Intervals are pointwise, for the class at that rank by its count."""
+    """Return the curve of :func:`volume.plots.rank`. Intervals are pointwise, for the class at that rank by its
+    count."""
     kept = thin(report.num_classes)
     if isinstance(report.counts, Counts):
         tally = report.counts.tally()
@@ -146,7 +147,7 @@ class VolumeData(NamedTuple):
 
 
 def volume_data(entries: Sequence[Entry]) -> VolumeData:
-    """The points of :func:`volume.plots.volumes`, in the order of ``entries``."""
+    """Return the points of :func:`volume.plots.volumes`, in the order of ``entries``."""
     columns = np.array([(entry.log_volume, *entry.limits) for entry in entries]).reshape(-1, 3).T / LN10
     return VolumeData(*columns)
 
@@ -165,7 +166,8 @@ class ComplexityData(NamedTuple):
 def complexity_data(
     report: Counted, *, singletons: int = 1500, max_points: int = 150_000, seed: int = 0
 ) -> ComplexityData:
-    """The points of :func:`volume.plots.complexity`: every class, or a random sample of the classes with as few hits.
+    """Return the points of :func:`volume.plots.complexity`: every class, or a random sample of the classes with as few
+    hits.
 
     Args:
         report: of the truth tables of one output.
@@ -231,7 +233,7 @@ class BalanceData(NamedTuple):
 
 
 def balance_data(report: Counted) -> BalanceData:
-    """The curve of :func:`volume.plots.balance`."""
+    """Return the curve of :func:`volume.plots.balance`."""
     if report.num_outputs != 1:
         raise ValueError(f"Class balance is that of one output; this report's network has {report.num_outputs}.")
     domain, size = report.domain, report.domain.num_inputs

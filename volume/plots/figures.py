@@ -2,7 +2,8 @@
 
 Every function takes a result, draws on ``ax`` (or on a new figure of its own; pyplot and its global state are never
 touched), writes ``path`` when one is given (vector .pdf or .svg, or .png at 200 dots per inch, by suffix) and
-returns the Axes; its folder is made. ValueError for another suffix. What is drawn is computed in volume.plots.data.
+returns the Axes; its folder is made. ValueError for another suffix, FileExistsError for a file that this program did
+not write. What is drawn is computed in volume.plots.data.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from volume.common.atomic_files import replacing
+from volume.common.paths import checked_path
 from volume.errors import unknown
 from volume.plots.data import (
     RELIABLE_HITS,
@@ -35,6 +37,7 @@ from volume.plots.data import (
     rank_data,
     volume_data,
 )
+from volume.plots.marks import check_own_figure, marked
 
 # Okabe and Ito's palette: told apart with every common colour blindness, and in grey print by lightness.
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#767676"
@@ -91,22 +94,26 @@ def new_axes(ax: Axes | None = None, size: tuple[float, float] = SIZE, *, labels
 
 
 def check_path(path: str | Path) -> Path:
-    """The path of a figure, refused early when its suffix names no format that is written here."""
-    path = Path(path)
+    """Return the path of a figure, refused early: ValueError when its suffix names no format that is written here,
+    FileExistsError where something stands there that this program did not write."""
+    path = checked_path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(unknown("figure format", path.suffix or path.name, SUFFIXES))
+    check_own_figure(path)
     return path
 
 
 def write(ax: Axes, path: str | Path | None) -> Axes:
     """Write the figure of ``ax`` where a path is given; its folder is made. Returns ``ax``."""
     if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)  # as a report does when it is saved
+        path = check_path(path)  # once more: drawing takes its time
+        path.parent.mkdir(parents=True, exist_ok=True)  # as a report does when it is saved
         # Embedded TrueType: journals refuse matplotlib's default Type 3 fonts.
         with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none"}):
             figure: Any = ax.figure.get_figure(root=True)
             with replacing(path) as beside:
-                figure.savefig(beside, dpi=200, format=Path(path).suffix[1:])
+                figure.savefig(beside, dpi=200, format=path.suffix[1:])
+                beside.write_bytes(marked(beside.read_bytes(), path.suffix.lower()))
     return ax
 
 
@@ -139,6 +146,10 @@ def _percent(level: float) -> str:
     return f"{100 * level:g} %"
 
 
+def _shares(report: Counted) -> str:
+    return "hits / parameterisations" if report.complete else "hits / draws"
+
+
 def rank(report: Counted, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
     """Volume against rank, both on log scales, beside the Zipf line 1/(r ln M) of M possible functions.
 
@@ -157,13 +168,13 @@ def rank(report: Counted, *, ax: Axes | None = None, path: str | Path | None = N
         name = rf"Zipf: $1/(r\,\ln {base[0]}^{{{base[1]}}})$"
         ax.plot(ends, 1 / (ends * log_functions), color=VERMILLION, ls="--", lw=1.2, label=name, zorder=2)
     reliable = data.rank <= max(data.num_reliable, 1)
-    ax.plot(data.rank[reliable], data.volume[reliable], color=BLUE, lw=1.2, label="hits / draws", zorder=3)
+    ax.plot(data.rank[reliable], data.volume[reliable], color=BLUE, lw=1.2, label=_shares(report), zorder=3)
     tail = data.rank >= max(data.num_reliable, 1)
     ax.plot(data.rank[tail], data.volume[tail], color=BLUE, lw=0.7, alpha=0.7, zorder=3)
     head = data.rank <= min(50, max(data.num_reliable, 1))
     ax.plot(data.rank[head], data.volume[head], color=BLUE, ls="none", marker="o", ms=2.6, zorder=4)
     inside = np.isfinite(data.low)
-    if inside.any():
+    if inside.any() and not report.complete:
         name = f"{_percent(report.level)} interval, pointwise"
         band = (data.rank[inside], data.low[inside], data.high[inside])
         ax.fill_between(*band, color=BLUE, alpha=0.3, lw=0, label=name, zorder=2.5)
@@ -188,8 +199,8 @@ def complexity(
     """Volume against Lempel-Ziv complexity, coloured by class balance, which confounds it.
 
     Volumes are hits over draws; points are shifted at random, sideways by less than half a step of the complexity
-    and upwards by less than half a hit, so that equal ones can be told apart. The legend says how many classes one
-    point stands for.
+    and upwards by less than half a hit, so that equal ones can be told apart; those of complete counts keep their
+    height. The legend says how many classes one point stands for.
 
     Raises:
         ValueError: the report's classes are not truth tables.
@@ -201,7 +212,8 @@ def complexity(
     # Complexities are multiples of log2(N)/2.
     step = math.log2(num_inputs) / 2 if num_inputs > 1 else 1.0
     x = data.complexity + generator.uniform(-0.42, 0.42, len(data.complexity)) * step
-    y = report.volumes(data.count + generator.uniform(-0.45, 0.45, len(data.count)) * (data.count < 30))
+    up = generator.uniform(-0.45, 0.45, len(data.count)) * (data.count < 30)
+    y = report.volumes(data.count if report.complete else data.count + up)
     # The fewer, the larger and the less transparent, so that none hide the rest.
     area = np.where(data.count >= 100, 14.0, np.where(data.count >= RELIABLE_HITS, 6.0, 3.0))
     sizes = np.array([drawn for _, _, drawn in data.strata], int)
@@ -229,7 +241,7 @@ def complexity(
             share = members / drawn
             text += f" (1 point = {share:,.0f})" if share >= 9.5 else f" (1 point = {share:.1f})"
         handles.append(Line2D([], [], color=GREY, ls="none", marker="o", ms=3, label=text))
-    if (data.count == 1).any():
+    if (data.count == 1).any() and not report.complete:
         # A class seen once was lucky: nearly all such classes have volumes far below one over the draws.
         band = ax.axhspan(*report.volumes(np.array([0.5, 1.5])), color=GREY, alpha=0.2, lw=0, zorder=0)
         band.set_label("1 hit: volumes read too high")
@@ -248,14 +260,13 @@ def complexity(
     return write(ax, path)
 
 
-def _interval_bars(ax: Axes, x, volume, low, high, *, label: str, size: float, lift: bool = False) -> None:
-    """Points with their intervals on a log axis; a class that was never hit is an arrow down from its upper limit.
+def _interval_bars(ax: Axes, x, volume, low, high, *, label: str, size: float) -> None:
+    """Draw points with their intervals on a log axis, and a class never hit as an arrow down from its upper limit.
 
-    ``lift``: an upper limit far below everything else is drawn at the foot of the axis (the legend has its value), so
-    that it does not squeeze the points.
+    Classes known to be empty, whose upper limit is 0, have no place on the axis: the legend says how many.
     """
     x, volume, low, high = (np.asarray(a, float) for a in (x, volume, low, high))
-    hit = volume > 0
+    hit, bounded = volume > 0, (volume <= 0) & (high > 0)
     ends = np.maximum(low, volume / 30)[hit]  # where a bar shall end in sight, even if its lower limit is 0
     ax.set_yscale("log")
     if hit.any():
@@ -269,14 +280,18 @@ def _interval_bars(ax: Axes, x, volume, low, high, *, label: str, size: float, l
             "ms": size,
         }
         ax.errorbar(x[hit], volume[hit], yerr=bars, label=label, zorder=3, **style)
-    if not hit.all():
-        limit = np.maximum(high[~hit], ends.min() / 2) if lift and hit.any() else high[~hit]
+    if bounded.any():
+        limit = high[bounded]
         ends = np.r_[ends, limit / 1.5]  # room for the arrows
-        name = f"never drawn: below {_scientific(high[~hit].max())}"
-        ax.plot(x[~hit], limit, color=BLUE, ls="none", marker="_", ms=6, label=name, zorder=3)
+        name = f"never drawn: below {_scientific(limit.max())}"
+        ax.plot(x[bounded], limit, color=BLUE, ls="none", marker="_", ms=6, label=name, zorder=3)
         arrow = {"arrowstyle": "<-", "color": BLUE, "lw": 0.9, "shrinkA": 0, "shrinkB": 0}
-        for position, height in zip(x[~hit], limit, strict=True):
+        for position, height in zip(x[bounded], limit, strict=True):
             ax.annotate("", (position, height), (0, -13), textcoords="offset points", arrowprops=arrow)
+    if empty := int((~hit & ~bounded).sum()):
+        ax.plot([], [], ls="none", label=f"empty, not shown: {empty:,}")
+    if not len(ends):
+        return
     bottom, top = ends.min(), high.max()
     pad = max(1.1, (top / bottom) ** 0.08)
     ax.set_ylim(bottom / pad, top * pad)
@@ -295,8 +310,8 @@ def balance(report: Counted, *, ax: Axes | None = None, path: str | Path | None 
     path = None if path is None else check_path(path)
     data = balance_data(report)
     ax = new_axes(ax)
-    name = f"this network, {_percent(report.level)} intervals"
-    _interval_bars(ax, data.ones, data.volume, data.low, data.high, label=name, size=2.4, lift=True)
+    name = f"this network, {_shares(report) if report.complete else f'{_percent(report.level)} intervals'}"
+    _interval_bars(ax, data.ones, data.volume, data.low, data.high, label=name, size=2.4)
     if data.perceptron is not None:
         n = round(-math.log2(data.perceptron))
         ends = [0, len(data.ones) - 2]
@@ -312,7 +327,7 @@ def balance(report: Counted, *, ax: Axes | None = None, path: str | Path | None 
 def volumes(
     entries: Sequence[Entry], names: Sequence[str], *, ax: Axes | None = None, path: str | Path | None = None
 ) -> Axes:
-    """Volumes of named classes with their intervals on a logarithmic axis, one class below the other.
+    """Draw the volumes of named classes with their intervals on a logarithmic axis, one class below the other.
 
     Where only a lower or an upper limit is known, an arrow points away from it and an open circle marks the mean.
     """
@@ -357,7 +372,8 @@ def volumes(
 
 
 def sweep(result: SweepRows, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
-    """One class's volume along a sweep, with intervals; arrows mark upper limits of settings where it was never drawn.
+    """Draw one class's volume along a sweep, with intervals; arrows mark upper limits of settings where it was never
+    drawn.
 
     Numbers are placed by value (on a log axis when the positive ones span a factor of 8), names side by side.
     """

@@ -102,11 +102,11 @@ class Pooled:
         return cls(outputs=word == "pooled")
 
     def check(self, query: Question) -> None:
-        """ValueError, with the reason, where a map does not leave volumes as they are."""
+        """Raise ValueError, with the reason, where a map does not leave volumes as they are."""
         pooling(query, self)
 
     def conventions(self, query: Question) -> dict[str, Any]:
-        """What a report states: the maps, and the bound on ties."""
+        """Return what a report states: the maps, and the bound on ties."""
         allowed = pooling(query, self)
         kinds = (
             ("permutations", "permuting inputs"),
@@ -133,7 +133,8 @@ class Pooling:
 
 @lru_cache(maxsize=64)
 def pooling(query: Question, pooled: Pooled) -> Pooling:
-    """The maps that leave the volumes of this query as they are, of those asked for. ValueError with the reason."""
+    """Return the maps that leave the volumes of this query as they are, of those asked for. ValueError with the
+    reason."""
     if not query.classifier.single_functions:
         raise ValueError(
             f"symmetry='pooled' pools truth tables, and {type(query.classifier).__name__} puts them into classes of "
@@ -157,8 +158,8 @@ def pooling(query: Question, pooled: Pooled) -> Pooling:
 
 
 def group_on(domain: Domain, kinds: Mapping[str, Any]) -> TableGroup | PointGroup:
-    """The maps of tables on a domain, from the kinds and fixed inputs that a report records. ValueError where there are
-    none."""
+    """Return the maps of tables on a domain, from the kinds and fixed inputs that a report records. ValueError where
+    there are none."""
     parts = {name: kinds[name] for name in ("permutations", "negations", "outputs")}
     fixed = tuple(kinds["fixed"])
     if isinstance(domain, BooleanCube):

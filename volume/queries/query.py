@@ -107,7 +107,7 @@ class Query:
             raise ValueError(f"{what} is of prior mass: ask with symmetry='none', not {self.weighting.name!r}.")
 
     def describe(self) -> dict[str, Any]:
-        """JSON-able record of the question but its symmetry, which the conventions hold."""
+        """Return a JSON-able record of the question but its symmetry, which the conventions hold."""
         return {
             "model": self.model.describe(),
             "prior": self.prior.describe(),
@@ -116,7 +116,7 @@ class Query:
         }
 
     def conventions(self, *, dtype: str, precision: str) -> dict[str, Any]:
-        """The choices that change the numbers, for every result to state."""
+        """Return the choices that change the numbers, for every result to state."""
         domain = {k: v for k, v in self.domain.describe().items() if k != "inputs"}
         ties = "output == 0 is class 0" if self.model.num_outputs == 1 else "argmax ties go to the lowest index"
         return {

@@ -59,7 +59,7 @@ class Quotient:
                 )
 
     def conventions(self, query: Question) -> dict[str, Any]:
-        """What a report states: the group, and the constant added to every log volume."""
+        """Return what a report states: the group, and the constant added to every log volume."""
         symmetry = declared(query.model)
         sets = {u.name: f"permutations{' and signs' if u.flips else ''} of {u.size}" for u in symmetry.units}
         return {
@@ -73,24 +73,24 @@ class Quotient:
 
 
 def log_shift(query: Question) -> float:
-    """What is added to every log volume, in nats: -log |G| for a quotient on a continuous prior, else 0."""
+    """Return what is added to every log volume, in nats: -log |G| for a quotient on a continuous prior, else 0."""
     if query.weighting.name != Quotient.name or is_finite(query.prior):
         return 0.0
     return -declared(query.model).log_order
 
 
 def weighs_draws(query: Question) -> bool:
-    """Whether each draw brings |Stab| of |G| possible hits: a quotient on a finite prior."""
+    """Say whether each draw brings |Stab| of |G| possible hits: a quotient on a finite prior."""
     return query.weighting.name == Quotient.name and is_finite(query.prior)
 
 
 def is_finite(prior: Prior) -> bool:
-    """Whether the prior's parameters can be listed."""
+    """Say whether the prior's parameters can be listed."""
     return bool(getattr(prior, "finite", False))
 
 
 def declared(model: Model) -> Symmetry:
-    """The model's symmetries. ValueError where it declares none, with how to do so."""
+    """Return the model's symmetries. ValueError where it declares none, with how to do so."""
     symmetry = getattr(model, "symmetry", None)
     if not isinstance(symmetry, Symmetry):
         raise ValueError(
@@ -103,7 +103,7 @@ def declared(model: Model) -> Symmetry:
 
 
 def check_invariance(prior: Prior, model: Model) -> None:
-    """ValueError, with the reason, unless the model's symmetries are shown to leave the prior as it is.
+    """Raise ValueError, with the reason, unless the model's symmetries are shown to leave the prior as it is.
 
     Transforms of normals are shown to commute with every generator of the group; finite priors and initialisers by name
     draw the entries of a tensor alike, and signs ask for levels, or a law, symmetric about 0.

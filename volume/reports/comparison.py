@@ -62,7 +62,7 @@ class ComparedClass(NamedTuple):
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> ComparedClass:
-        """The row that wrote this record with :meth:`to_dict`."""
+        """Return the row that wrote this record with :meth:`to_dict`."""
         a, b = (-math.inf if record[name] is None else record[name] for name in ("log_volume_a", "log_volume_b"))
         z = math.copysign(math.inf, a - b) if record["z"] is None else record["z"]
         return cls(**{**record, "log_volume_a": a, "log_volume_b": b, "z": z})
@@ -103,7 +103,7 @@ class Comparison(Stored):
         return self.p_value >= self.alpha
 
     def to_dict(self) -> dict[str, Any]:
-        """A strict JSON record."""
+        """Return a strict JSON record."""
         return {
             "classes": [row.to_dict() for row in self.rows],
             "num_compared": self.num_compared,
@@ -132,7 +132,7 @@ class Comparison(Stored):
         )
 
     def summary(self, k: int = 20) -> str:
-        """The ``k`` largest differences as text."""
+        """Return the ``k`` largest differences as text."""
         return _text(self, whole("k", k))
 
 
@@ -219,7 +219,7 @@ def _draws(report: Report) -> int | None:
 
 
 def stated(report: Report) -> dict[str, Any]:
-    """What every result of a report has to be read with, as strict JSON: the question, the method, the seed."""
+    """Return what every result of a report has to be read with, as strict JSON: the question, the method, the seed."""
     return {
         "query": short(report.description),
         "method": report.method,
@@ -289,7 +289,8 @@ def _why_not(entry: ClassEstimate, min_count: int) -> str:
 
 
 def interval_z(a: ClassEstimate, b: ClassEstimate) -> float:
-    """The normal score of the difference of two independent log volumes, by their own intervals; see the file's top."""
+    """Return the normal score of the difference of two independent log volumes, by their own intervals; see the file's
+    top."""
     difference = a.log_volume - b.log_volume
     errors = one_sided_error(a, down=difference > 0), one_sided_error(b, down=difference <= 0)
     variances = [error**2 for error in errors]

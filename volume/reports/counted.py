@@ -54,13 +54,13 @@ class VolumeReport(CountedClasses):
     format: ClassVar[str] = "param-volume run"
 
     def parts(self) -> dict[str, Any]:
-        """The fields of a counted report by name, for another kind of report on the same run."""
+        """Return the fields of a counted report by name, for another kind of report on the same run."""
         return {entry.name: getattr(self, entry.name) for entry in fields(VolumeReport)}
 
     # --- other questions of the same draws ---
 
     def group_by(self, classifier: Classifier) -> VolumeReport:
-        """The answer of a coarser classifier from the stored truth tables; nothing is drawn again.
+        """Return the answer of a coarser classifier from the stored truth tables; nothing is drawn again.
 
         Raises:
             TypeError: ``classifier`` is not one.
@@ -167,7 +167,7 @@ class VolumeReport(CountedClasses):
 
     @staticmethod
     def load(path: str | Path) -> VolumeReport:
-        """A run written by :meth:`save`; nothing in it is executed. ValueError says what is wrong with it."""
+        """Return a run written by :meth:`save`; nothing in it is executed. ValueError says what is wrong with it."""
         report = load(path)
         if not isinstance(report, VolumeReport):
             raise ValueError(
@@ -184,7 +184,7 @@ class VolumeReport(CountedClasses):
 
     @classmethod
     def stored_counts(cls, record: dict[str, Any], path: Path) -> Counts:
-        """The counts that the record at ``path`` speaks of."""
+        """Return the counts that the record at ``path`` speaks of."""
         return read_counts(path, record["counts"])
 
     def __eq__(self, other: object) -> bool:
@@ -249,7 +249,7 @@ def check_layout(report: VolumeReport) -> None:
 
 
 def stated(record: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a counted report but its counts, from its stored record."""
+    """Return the fields of a counted report but its counts, from its stored record."""
     description = record["description"]
     if "labels" in record:
         classifier: Classifier = Recorded(json.dumps(description["classifier"]), tuple(record["labels"]))

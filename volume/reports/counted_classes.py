@@ -56,7 +56,7 @@ class CountedClasses(Report):
         devices: list[Any],
         **run: Any,
     ) -> Self:
-        """A method's report; ``run`` is what it records beside versions, devices and times."""
+        """Return a method's report; ``run`` is what it records beside versions, devices and times."""
         query = facts.query
         return cls(
             counts=counts,
@@ -97,7 +97,7 @@ class CountedClasses(Report):
         return self.conventions.get("symmetry") == "quotient"
 
     def volumes(self, count: np.ndarray | float) -> np.ndarray:
-        """Volumes, linear, of so many hits."""
+        """Return volumes, linear, of so many hits."""
         return np.asarray(count) / self.counts.num_possible * np.exp(self.log_shift)
 
     @property
@@ -166,21 +166,37 @@ class CountedClasses(Report):
             shares=(unknown, unknown, unknown),  # it is none of the classes that share
         )[0]
 
+    @property
+    def all_seen(self) -> bool:
+        """Whether every class that there is was hit; False where nobody knows how many there are."""
+        return self.num_classes == self.bound.total_classes
+
     @cached_property
     def unseen(self) -> Unseen:
-        """The mass of the classes never seen: the chance that one more network is in none of those seen."""
-        return self._unseen(unseen_mass(self.counts, self.level, cluster=self._cluster))
+        """The mass of the classes never seen: the chance that one more network is in none of those seen.
 
-    def _unseen(self, found: Unseen) -> Unseen:
-        """The unseen mass, where undecided draws may be in classes never seen."""
+        Undecided draws may be in classes never seen, and the upper limit allows for all of them. Where every class was
+        hit the mass is 0, exactly: an undecided network is in one of them too.
+        """
+        estimate = self.unseen_estimate
+        if self.all_seen:
+            return replace(estimate, mass=0.0, low=0.0, high=0.0, standard_error=0.0)
         if not self.num_vanished:
-            return found
-        return replace(found, high=min(1.0, found.high + self.num_nonfinite / self.counts.num_possible))
+            return estimate
+        return replace(estimate, high=min(1.0, estimate.high + self.num_nonfinite / self.counts.num_possible))
+
+    @cached_property
+    def unseen_estimate(self) -> Unseen:
+        """The unseen mass from the counts alone: with no regard to how many classes there are, nor to undecided draws.
+
+        Checks compare it between reports.
+        """
+        return unseen_mass(self.counts, self.level, cluster=self._cluster)
 
     # --- many classes ---
 
     def top(self, k: int = 10, *, simultaneous: bool = False) -> ClassTable:
-        """The ``k`` largest classes.
+        """Return the ``k`` largest classes.
 
         Where every class is named in advance all draws estimate and order them. Open-ended classes (truth
         tables) would look larger than they are if the draws that put them first also estimated them: there

@@ -49,7 +49,7 @@ MIN_CLUSTERS = 20  # clusters that equal volumes would give each clustered side,
 def compare_counts(
     a: VolumeReport, b: VolumeReport, min_count: int = MIN_COUNT
 ) -> tuple[list[str], Tally, Tally, np.ndarray]:
-    """Labels, hits in both and z [K] of every class with ``min_count`` hits in both together.
+    """Return labels, hits in both and z [K] of every class with ``min_count`` hits in both together.
 
     Raises ValueError when no class was drawn often enough, or only one report has draws that are undecided.
     """
@@ -107,7 +107,8 @@ def z_scores(tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts,
 def effective_hits(
     tally_a: Tally, counts_a: Counts, tally_b: Tally, counts_b: Counts, *, alike: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hits x and draws m, [2, K] each, over the variance d of a hit in its report: x varies like a Poisson count."""
+    """Return hits x and draws m, [2, K] each, over the variance d of a hit in its report: x varies like a Poisson
+    count."""
     draws = np.array([counts_a.num_possible, counts_b.num_possible], float)
     y = np.stack([tally_a.count, tally_b.count]).astype(float)  # [2, K]
     pooled = y.sum(axis=0) / draws.sum()
@@ -136,7 +137,7 @@ class Counted(Protocol):
 
 
 def layout(report: Counted) -> tuple[Any, ...]:
-    """How a report's units are made: in reports of one layout hits cluster alike."""
+    """Say how a report's units are made: in reports of one layout hits cluster alike."""
     counts = report.counts
     return (
         counts.unit_size,
@@ -147,7 +148,7 @@ def layout(report: Counted) -> tuple[Any, ...]:
 
 
 def enough_clusters(tally_a: Tally, a: Counted, tally_b: Tally, b: Counted, *, alike: bool) -> np.ndarray:
-    """Whether enough clusters of hits, [K], are to be expected for v to mean something."""
+    """Say whether enough clusters of hits, [K], are to be expected for v to mean something."""
     if alike:
         return a.counts.independent | (tally_a.units + tally_b.units >= MIN_UNITS)
     enough = np.ones(len(tally_a.count), bool)
@@ -214,7 +215,7 @@ def _mid_p(x: np.ndarray, f: np.ndarray) -> np.ndarray:
 
 
 def signed_root(x: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """The signed root of the binomial deviance, which z approaches far out, where probabilities underflow."""
+    """Return the signed root of the binomial deviance, which z approaches far out, where probabilities underflow."""
     expected = x.sum(axis=0) * np.stack([f, 1 - f])
     deviance = 2 * (special.xlogy(x, x / np.maximum(expected, 1e-300))).sum(axis=0)
     return np.sign(x[0] - expected[0]) * np.sqrt(np.maximum(deviance, 0))
@@ -242,5 +243,5 @@ def _tallies(counts: Counts, keys: np.ndarray) -> Tally:
 
 
 def look_up(counts: Counts, keys: np.ndarray) -> np.ndarray:
-    """Positions [K] of keys [K, W] in the counts, -1 for those never drawn."""
+    """Return positions [K] of keys [K, W] in the counts, -1 for those never drawn."""
     return positions(counts.keys, keys)

@@ -134,7 +134,8 @@ class ClassTable:
         return self.take(np.lexsort([*self.keys.T[::-1], -self.count]))
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One row a class; infinite logarithms stay infinite. Raises ImportError where pandas is not installed."""
+        """Return one row a class; infinite logarithms stay infinite. Raises ImportError where pandas is not
+        installed."""
         try:
             import pandas
         except ImportError:
@@ -187,8 +188,8 @@ def estimate(
     undecided: bool = False,
     quotient: bool = False,
 ) -> ClassTable:
-    """The classes of these keys [K, W], which stand at ``rows`` [K] in ``counts`` (-1: never drawn), from
-    units ``start`` on.
+    """Return the classes of these keys [K, W], which stand at ``rows`` [K] in ``counts`` (-1: never drawn), from units
+    ``start`` on.
 
     ``simultaneous`` and ``cluster`` as in :func:`volume.statistics.intervals.interval`; ``undecided`` as in
     `estimate_tally`; ``shift`` is added to every log
@@ -221,7 +222,7 @@ def estimate_tally(
     shares: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
     undecided: bool = False,
 ) -> ClassTable:
-    """The same from the column sums themselves; ``num_units`` of the run's units are behind them (default: all).
+    """Return the same from the column sums themselves; ``num_units`` of the run's units are behind them (default: all).
 
     ``shares``: log shares with their limits; None: the volumes, as of counts that are ``even``. ``undecided``: draws
     that are in no class may belong to any, and upper limits are those of classes that have all of them.

@@ -23,7 +23,7 @@ MANY_NEAR_TIES = 1e-3  # share of draws whose decision could differ on another d
 
 
 def warn(report: CountedClasses, shown: ClassTable) -> list[str]:
-    """Sentences for what should not be overlooked, about the run and the classes shown."""
+    """Return sentences for what should not be overlooked, about the run and the classes shown."""
     counts, warnings = report.counts, []
     if report.complete:
         return warnings + _exact_warnings(report)
@@ -98,7 +98,7 @@ def _exact_warnings(report: CountedClasses) -> list[str]:
 
 
 def summarise(report: CountedClasses, k: int) -> str:
-    """The text of :meth:`VolumeReport.summary`."""
+    """Return the text of :meth:`VolumeReport.summary`."""
     shown = report.top(k)
     parts = [title(report), *([_table(report, shown)] if len(shown) else []), "\n".join(_below(report, shown))]
     return render(*parts)
@@ -149,7 +149,7 @@ def _complexity(report: CountedClasses, shown: ClassTable) -> np.ndarray:
 
 
 def class_name(report: CountedClasses, label: str) -> str:
-    """The label, or a shorter name of a table such as "1 only at 0000100"."""
+    """Return the label, or a shorter name of a table such as "1 only at 0000100"."""
     # Such names read the inputs as binary numbers, which only a cube's are.
     named = report.classifier.single_functions and isinstance(report.domain, BooleanCube)
     return table_name(label) if named else label
@@ -209,7 +209,7 @@ def _below(report: CountedClasses, shown: ClassTable) -> list[str]:
 
 
 def near_ties(report: CountedClasses) -> list[str]:
-    """How many draws rounding may have decided, where that was looked at."""
+    """Say how many draws rounding may have decided, where that was looked at."""
     near, checked = report.run.get("near_ties"), report.run.get("near_ties_checked")
     if near is None or not checked:
         return []
@@ -225,10 +225,17 @@ def nonfinite(report: CountedClasses) -> str:
 
 
 def _unseen(report: CountedClasses) -> str:
-    unseen = report.unseen
     meaning = "the chance that one more network is in a class that these draws did not hit"
     if report.counts.copies > 1:
         meaning = "the volume, each network counted once, of the classes that these draws did not hit"
     if not report.num_classes:
         meaning = "no network was in any class"
-    return f"Unseen mass {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): {meaning}."
+    return unseen_line(report, meaning, "class")
+
+
+def unseen_line(report: CountedClasses, meaning: str, class_word: str, name: str = "mass") -> str:
+    """Return the unseen mass in a sentence: what an estimate means, or that every class was hit."""
+    if report.all_seen:
+        return f"Unseen {name} 0: every {class_word} was hit."
+    unseen = report.unseen
+    return f"Unseen {name} {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): {meaning}."

@@ -54,7 +54,7 @@ class ClassEstimate:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> ClassEstimate:
-        """The entry that wrote this record with :meth:`to_dict`."""
+        """Return the entry that wrote this record with :meth:`to_dict`."""
         return cls(**stored(record))
 
     @property
@@ -75,7 +75,8 @@ class ClassEstimate:
         return self.log_volume / LN10
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able record: infinite and undefined numbers are None, and so are linear volumes in (0, 1e-300)."""
+        """Return a JSON-able record: infinite and undefined numbers are None, and so are linear volumes in (0,
+        1e-300)."""
         return {
             "label": self.label,
             "log_volume": finite(self.log_volume),
@@ -89,7 +90,7 @@ class ClassEstimate:
         }
 
     def shifted(self, shift: float) -> Self:
-        """The same with ``shift`` nats added to every log volume: its class divided by a constant."""
+        """Return the same with ``shift`` nats added to every log volume: its class divided by a constant."""
         logs = {name: getattr(self, name) + shift for name in ("log_volume", "log_low", "log_high")}
         return replace(self, **logs)
 
@@ -122,7 +123,7 @@ class ClassEstimate:
         return {"volume": volume_text(self.log_volume, DIGITS), self._heading: self._interval}
 
     def sentence(self) -> str:
-        """The class in a line."""
+        """Return the class in a line."""
         return (
             f"{self.label}: volume {volume_text(self.log_volume)}, {interval_name(self.level)} "
             f"{interval_text(self.log_low, self.log_high)}"
@@ -278,7 +279,8 @@ def replicated_volume(
     notes: Iterable[str] = (),
     share: Share | None = None,
 ) -> ReplicatedVolume:
-    """The volume of one class from the logs [R] of independent estimates p_hat with E[p_hat] = V; -inf is p_hat = 0.
+    """Return the volume of one class from the logs [R] of independent estimates p_hat with E[p_hat] = V; -inf is p_hat
+    = 0.
 
     With no dead replicate: the interval, which leads while the spread is at most 1; above, or for a part of a class of
     which replicates hold too few families of particles, the bound leads and a note names the knob to turn. With a dead
@@ -346,20 +348,20 @@ def replicated_volume(
 
 
 def entry_from_dict(record: Mapping[str, Any]) -> ClassEstimate:
-    """The entry of a stored report. ValueError for a kind that nobody knows."""
+    """Return the entry of a stored report. ValueError for a kind that nobody knows."""
     if record.get("kind") not in ClassEstimate.kinds:
         raise ValueError(unknown("kind of entry", record.get("kind"), ClassEstimate.kinds))
     return ClassEstimate.kinds[record["kind"]].from_dict(record)
 
 
 def stored(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `ClassEstimate`, from the record of any kind."""
+    """Return the fields of `ClassEstimate`, from the record of any kind."""
     logs = {name: stored_log(record[name]) for name in ("log_volume", "log_low", "log_high")}
     return {"label": record["label"], "level": record["level"], **logs}
 
 
 def stored_log(value: float | None) -> float:
-    """Records hold None for a logarithm that is -inf; no other infinite one is ever stored."""
+    """Read the logarithm of a record: None stands for -inf, the only infinite one that is stored."""
     return -math.inf if value is None else value
 
 

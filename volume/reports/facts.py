@@ -32,7 +32,8 @@ class Facts:
     complete: bool  # False: stopped before its target
 
     def run_record(self, devices: list[Any] | None = None, **more: Any) -> dict[str, Any]:
-        """The ``run`` of a report: versions, commit, devices (None: no accelerator was asked), times, and ``more``."""
+        """Return the ``run`` of a report: versions, commit, devices (None: no accelerator was asked), times, and
+        ``more``."""
         settings = rounding_settings()
         return {
             "versions": versions(),
@@ -84,11 +85,11 @@ class Report(Stored):
         return True  # a run that met no class is a result too
 
     def classes(self, top: int | None = None) -> Sequence[ClassEstimate]:
-        """The entries by falling volume, all or the first ``top``."""
+        """Return the entries by falling volume, all or the first ``top``."""
         raise NotImplementedError
 
     def top(self, k: int = 10) -> Sequence[ClassEstimate]:
-        """The ``k`` largest classes."""
+        """Return the ``k`` largest classes."""
         return self.classes(whole("k", k))
 
     def shares(
@@ -105,15 +106,16 @@ class Report(Stored):
         raise NotImplementedError
 
     def summary(self, k: int = 10) -> str:
-        """The ``k`` largest classes and what goes with them, as text."""
+        """Return the ``k`` largest classes and what goes with them, as text."""
         raise NotImplementedError
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
-        """A record that is strict JSON (no NaN, no Infinity); ``top`` as in :meth:`classes`."""
+        """Return a record that is strict JSON (no NaN, no Infinity); ``top`` as in :meth:`classes`."""
         raise NotImplementedError
 
     def circumstances(self) -> dict[str, Any]:
-        """What every record says beside the classes: the question, how it was answered, and what to beware of."""
+        """Return what every record says beside the classes: the question, how it was answered, and what to beware
+        of."""
         return {
             "query": short(self.description),
             "method": self.method,

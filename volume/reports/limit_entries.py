@@ -58,7 +58,7 @@ class LimitVolume(ClassEstimate):
 
     @classmethod
     def of(cls, label: str, orthant: Orthant) -> LimitVolume:
-        """The entry of a class from its orthant probability."""
+        """Return the entry of a class from its orthant probability."""
         return cls(
             label,
             orthant.log_probability,

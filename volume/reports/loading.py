@@ -30,24 +30,25 @@ class Stored:
 
     @classmethod
     def reads(cls, record: dict[str, Any]) -> bool:
-        """Whether a record of this kind's format is one of this kind; the kind that was defined last is asked first."""
+        """Say whether a record of this kind's format is one of this kind; the kind that was defined last is asked
+        first."""
         return True
 
     @classmethod
     def from_record(cls, record: dict[str, Any], path: Path) -> Self:
-        """The result whose `record` this is; it lies at ``path``."""
+        """Return the result whose `record` this is; it lies at ``path``."""
         raise NotImplementedError(f"{cls.__name__} cannot be loaded.")
 
     def record(self) -> dict[str, Any]:
-        """All that a file holds of this result, as strict JSON."""
+        """Return all that a file holds of this result, as strict JSON."""
         raise NotImplementedError(f"{type(self).__name__} cannot be saved.")
 
     def to_dict(self) -> dict[str, Any]:
-        """A strict JSON record for readers, which may leave out what only loading needs."""
+        """Return a strict JSON record for readers, which may leave out what only loading needs."""
         return self.record()
 
     def summary(self) -> str:
-        """The result as text."""
+        """Return the result as text."""
         raise NotImplementedError(f"{type(self).__name__} has no summary.")
 
     def __str__(self) -> str:

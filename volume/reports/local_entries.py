@@ -62,7 +62,7 @@ class LocalVolume(ReplicatedVolume):
 
     @classmethod
     def of(cls, entry: ReplicatedVolume, **more: Any) -> LocalVolume:
-        """The entry of a cutoff from that of its replicates."""
+        """Return the entry of a cutoff from that of its replicates."""
         return cls(**{field.name: getattr(entry, field.name) for field in fields(ReplicatedVolume)}, **more)
 
     @property
@@ -107,7 +107,7 @@ def rays_volume(
     diagnostics: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
 ) -> LocalVolume:
-    """The entry of one cutoff from the logs [S] of independent unbiased estimates, one a ray."""
+    """Return the entry of one cutoff from the logs [S] of independent unbiased estimates, one a ray."""
     values = np.asarray(log_values, float)
     batches = min(batches, len(values))
     logs = [_log_mean(values[number::batches]) for number in range(batches)]
@@ -142,7 +142,7 @@ def rays_volume(
 
 
 def lower_bound(log_values: np.ndarray, log_batches: Sequence[float], alpha: float) -> float:
-    """What the volume exceeds with probability 1 - alpha, whatever the law of a ray's estimate; natural.
+    """Return what the volume exceeds with probability 1 - alpha, whatever the law of a ray's estimate; natural.
 
     P(mean >= V / a) <= a for an unbiased mean (Markov) gives log V >= log mean - log(1/a).
     """

@@ -39,7 +39,7 @@ AMOUNTS = {"direct": "draws", "trained": "runs", "splitting": "replicates"}
 
 
 def merge(reports: Sequence[Report]) -> Any:
-    """One report of all draws of ``reports``, which must differ in draws only.
+    """Return one report of all draws of ``reports``, which must differ in draws only.
 
     Its ``seed`` is the list of their seeds, and ``run["merged"]`` says what came from each. Reports that were merged
     before can be merged again.
@@ -131,7 +131,7 @@ def _counted(reports: Sequence[VolumeReport], seeds: list[Any], run: dict[str, A
 
 
 def join_counts(parts: Sequence[Counts]) -> Counts:
-    """The units of all parts, one part's after the other's. ValueError where units are not alike."""
+    """Return the units of all parts, one part's after the other's. ValueError where units are not alike."""
     first = parts[0]
     for part in parts:
         for name in ("unit_size", "independent", "complete", "copies"):

@@ -62,8 +62,8 @@ class EstimateReport(Report):
         devices: list[Any] | None = None,
         **run: Any,
     ) -> EstimateReport:
-        """The report of a run: ``method`` with its "name", JAX ``devices`` (None: plain NumPy), and in ``run`` what
-        else it counted.
+        """Return the report of a run: ``method`` with its "name", JAX ``devices`` (None: plain NumPy), and in ``run``
+        what else it counted.
 
         ``entries`` are of prior mass; where the query counts each network once (volume.queries.quotient) they are
         shifted here.
@@ -97,7 +97,7 @@ class EstimateReport(Report):
         return (entry.label for entry in self.entries)
 
     def classes(self, top: int | None = None) -> tuple[ClassEstimate, ...]:
-        """The entries by falling volume, all or the first ``top``."""
+        """Return the entries by falling volume, all or the first ``top``."""
         top = None if top is None else whole("top", top)
         return tuple(sorted(self.entries, key=lambda entry: -entry.log_volume)[:top])
 
@@ -139,7 +139,7 @@ class EstimateReport(Report):
         return summarise(self, whole("k", k))
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
-        """The volumes of the largest classes with their intervals; see :func:`volume.plots.volumes`."""
+        """Return the volumes of the largest classes with their intervals; see :func:`volume.plots.volumes`."""
         from volume.plots import figures
 
         shown = self.classes(MOST_DRAWN)

@@ -12,7 +12,7 @@ from volume.reports.text import Table, conventions, render, short_names, shorten
 
 
 def warn(report: Report) -> list[str]:
-    """Sentences for what should not be overlooked, about the run and every class."""
+    """Return sentences for what should not be overlooked, about the run and every class."""
     warnings = []
     if report.run.get("complete") is False:
         warnings.append("The run was stopped early: these answers rest on what was learnt until then.")
@@ -23,7 +23,7 @@ def warn(report: Report) -> list[str]:
 
 
 def summarise(report: Report, k: int) -> str:
-    """The text of :meth:`EstimateReport.summary`."""
+    """Return the text of :meth:`EstimateReport.summary`."""
     shown = report.classes(k)
     return render(_title(report), *([_table(report, shown)] if shown else []), "\n".join(_below(report, shown)))
 

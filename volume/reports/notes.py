@@ -47,13 +47,13 @@ def notes_of(sentences: Iterable[str]) -> tuple[Note, ...]:
 
 
 def to_record(sentences: Iterable[str]) -> dict[str, Any]:
-    """The entries of a record: the sentences, and their kinds beside them."""
+    """Return the entries of a record: the sentences, and their kinds beside them."""
     notes = notes_of(sentences)
     return {"notes": [str(note) for note in notes], "note_kinds": [note.kind for note in notes]}
 
 
 def from_record(record: Mapping[str, Any]) -> tuple[Note, ...]:
-    """The notes of a record; old ones have no kinds."""
+    """Return the notes of a record; old ones have no kinds."""
     kinds = record.get("note_kinds") or map(_old_kind, record["notes"])
     return tuple(Note(text, kind) for text, kind in zip(record["notes"], kinds, strict=True))
 

@@ -62,9 +62,9 @@ class TableReport(VolumeReport):
                 yield from self.bound.labels(counts.keys[start : start + 10_000])
 
     @cached_property
-    def unseen(self) -> Unseen:
-        """The mass of the classes never seen: the chance that one more network is in none of those seen."""
-        return self._unseen(missing_mass(self.counts.merged.alone, self.counts, self.level, cluster=self._cluster))
+    def unseen_estimate(self) -> Unseen:
+        """The unseen mass from the counts alone; see :attr:`VolumeReport.unseen_estimate`."""
+        return missing_mass(self.counts.merged.alone, self.counts, self.level, cluster=self._cluster)
 
     @cached_property
     def _cluster(self) -> float:
@@ -77,13 +77,14 @@ class TableReport(VolumeReport):
     # --- many classes ---
 
     def top(self, k: int = 10, *, simultaneous: bool = False) -> ClassTable:
-        """The ``k`` largest classes; see :meth:`VolumeReport.top`."""
+        """Return the ``k`` largest classes; see :meth:`VolumeReport.top`."""
         keys, start = self.counts.leaders(whole("k", k))
         tried = len(keys) if start else self.num_classes
         return self._listed(keys, start, simultaneous=max(tried, 1) if simultaneous else 1)
 
     def classes(self, top: int | None = None) -> ClassTable:
-        """Classes by falling volume; see :meth:`VolumeReport.classes`. ValueError where all of them are too many."""
+        """Return classes by falling volume; see :meth:`VolumeReport.classes`. ValueError where all of them are too
+        many."""
         if top is None or whole("top", top) >= self.num_classes:
             keys, tally = self.counts.everything()
             order = np.argsort(-tally.count, kind="stable")  # classes stand in key order, and ties stay in it
@@ -146,7 +147,7 @@ class TableReport(VolumeReport):
         return isinstance(other.counts, TableStore) and self.counts.record() == other.counts.record()
 
     def of_counts(self, counts: Counts, bound: BoundClassifier) -> VolumeReport:
-        """An ordinary report of these counts, which fit in memory."""
+        """Return an ordinary report of these counts, which fit in memory."""
         description = {**self.description, "classifier": bound.describe()}
         changed = {"counts": counts, "classifier": bound.classifier, "description": description}
         return VolumeReport(**{**self.parts(), **changed})

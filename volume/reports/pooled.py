@@ -64,6 +64,11 @@ class Orbits(VolumeReport):
         size[new] = self.group.order // self.group.forms(table.keys[new]).stabiliser
         return PooledTable.divided(table, size)
 
+    @property
+    def all_seen(self) -> bool:
+        """Whether every orbit was hit: together they hold all tables."""
+        return int(self.size.sum()) == self.bound.total_classes
+
     def _everything(self) -> PooledTable:
         return self._estimate(np.arange(self.num_classes)).by_volume()
 
@@ -118,13 +123,17 @@ class PooledReport(VolumeReport):
         entry = self.orbits[label]
         return replace(entry, label=self.bound.labels(self.bound.key(label)[None])[0])
 
+    @property
+    def all_seen(self) -> bool:
+        """Whether every orbit was hit; ``unseen`` is the mass of those that were not."""
+        return self.orbits.all_seen
+
     @cached_property
-    def unseen(self) -> Unseen:
-        """The mass of the orbits never met: the chance that one more network is in none of those met."""
-        return self.orbits.unseen
+    def unseen_estimate(self) -> Unseen:
+        return self.orbits.unseen_estimate
 
     def top(self, k: int = 10, *, simultaneous: bool = False) -> PooledTable:
-        """The ``k`` orbits whose members are largest; see :meth:`VolumeReport.top`."""
+        """Return the ``k`` orbits whose members are largest; see :meth:`VolumeReport.top`."""
         return cast(PooledTable, self.orbits.top(k, simultaneous=simultaneous))
 
     def classes(self, top: int | None = None) -> PooledTable:
@@ -142,7 +151,7 @@ class PooledReport(VolumeReport):
         return np.divide(*widths, out=np.full(len(shown), np.nan), where=widths[1] > 0)
 
     def group_by(self, classifier: Classifier) -> VolumeReport:
-        """A coarser classifier from the counts of single tables, unpooled; see :meth:`VolumeReport.group_by`."""
+        """Return a coarser classifier from the counts of single tables, unpooled; see :meth:`VolumeReport.group_by`."""
         return self.unpooled.group_by(classifier)
 
     # --- out ---
@@ -172,14 +181,14 @@ class PooledReport(VolumeReport):
 
 
 def as_asked(report: VolumeReport) -> VolumeReport:
-    """The report in the form that its conventions state: pooled, or as it is."""
+    """Return the report in the form that its conventions state: pooled, or as it is."""
     if report.conventions.get("symmetry") != "pooled" or type(report) is not VolumeReport:
         return report
     return PooledReport(**report.parts())
 
 
 def unpooled_conventions(conventions: Mapping[str, Any]) -> dict[str, Any]:
-    """The conventions of the same draws without pooling."""
+    """Return the conventions of the same draws without pooling."""
     kept = {name: value for name, value in conventions.items() if name not in ("symmetry_group", "ties_at_most")}
     return {**kept, "symmetry": "none", **PriorMass().conventions(None)}  # type: ignore[arg-type] - it asks nothing
 

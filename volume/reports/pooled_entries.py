@@ -38,7 +38,7 @@ class PooledTable(ClassTable):
 
     @classmethod
     def divided(cls, orbits: ClassTable, size: np.ndarray) -> PooledTable:
-        """The members' volumes from those of their orbits."""
+        """Return the members' volumes from those of their orbits."""
         log_size = np.log(size)
         columns: dict[str, Any] = {entry.name: getattr(orbits, entry.name) for entry in fields(ClassTable)}
         for name in COLUMNS:

@@ -8,7 +8,7 @@ from volume.common.logs import interval_name, interval_text, volume_text
 from volume.functions.canonical import TableGroup
 from volume.functions.canonical_points import PointGroup
 from volume.reports.counted_classes import CountedClasses
-from volume.reports.counted_text import class_name, near_ties, nonfinite, title, warn
+from volume.reports.counted_text import class_name, near_ties, nonfinite, title, unseen_line, warn
 from volume.reports.pooled_entries import PooledTable
 from volume.reports.text import Table, conventions, render, short_names
 
@@ -20,7 +20,7 @@ def summarise(
     ratios: np.ndarray,
     group: TableGroup | PointGroup,
 ) -> str:
-    """The text of :meth:`PooledReport.summary`.
+    """Return the text of :meth:`PooledReport.summary`.
 
     Args:
         report: counts of single tables.
@@ -57,7 +57,7 @@ def _below(
     ratios: np.ndarray,
     group: TableGroup | PointGroup,
 ) -> list[str]:
-    unseen, lines = orbits.unseen, [""]
+    lines = [""]
     kinds = (("permutations", "permuting inputs"), ("negations", "negating inputs"), ("outputs", "negating the head"))
     maps = " and ".join(words for kind, words in kinds if getattr(group, kind))
     lines.append(
@@ -82,10 +82,8 @@ def _below(
             f"The first {report.num_draws - shown.num_draws:,} draws chose and ordered these orbits; the other "
             f"{shown.num_draws:,} estimate them. Intervals are pointwise."
         )
-    lines.append(
-        f"Unseen mass {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): the chance that one more network is in "
-        "an orbit that these draws did not hit."
-    )
+    meaning = "the chance that one more network is in an orbit that these draws did not hit"
+    lines.append(unseen_line(orbits, meaning, "orbit"))
     lines.append(f"Non-finite networks: {report.num_nonfinite:,} ({nonfinite(report)}).")
     lines += near_ties(report)
     lines += [f"Warning: {sentence}" for sentence in warn(orbits, shown)]

@@ -61,7 +61,7 @@ class Share:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able record; what is undefined is None."""
+        """Return a JSON-able record; what is undefined is None."""
         return plain(vars(self))
 
 
@@ -99,7 +99,7 @@ def shares(
 def counted_shares(
     report: CountedClasses, level: float | None, *, labels: Sequence[Any] | None, top: int
 ) -> tuple[Share, ...]:
-    """The shares of a counted report; see :func:`shares`."""
+    """Return the shares of a counted report; see :func:`shares`."""
     bound = report.bound
     if not isinstance(bound, Conditional):
         raise ValueError(
@@ -139,7 +139,7 @@ def counted_shares(
 def ratio_limits(
     hits: np.ndarray, within: np.ndarray, level: float, cluster: float, least_cluster: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Limits (low, high) [S] for shares X/N from clustered counts.
+    """Return limits (low, high) [S] for shares X/N from clustered counts.
 
     Args:
         hits: x_b of every class, [S, B].

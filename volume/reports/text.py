@@ -31,14 +31,14 @@ class Table(NamedTuple):
 
 
 def terminal_width() -> float:
-    """Columns of the terminal that standard output is; infinite where it is none."""
+    """Return columns of the terminal that standard output is; infinite where it is none."""
     if sys.stdout is None or not sys.stdout.isatty():
         return math.inf
     return shutil.get_terminal_size().columns
 
 
 def render(*parts: str | Table, width: float | None = None) -> str:
-    """Tables and paragraphs as text.
+    """Return tables and paragraphs as text.
 
     Args:
         parts: in their order; each line of a string is a paragraph of its own.
@@ -139,7 +139,7 @@ def _folded(cell: str, width: int, *, cut: bool) -> list[str]:
 
 
 def shorten(label: str, limit: int = MAX_LABEL) -> str:
-    """The label, its middle cut out when it is longer than ``limit``."""
+    """Return the label, its middle cut out when it is longer than ``limit``."""
     if len(label) <= limit:
         return label
     head = (limit - 1) // 2
@@ -147,7 +147,7 @@ def shorten(label: str, limit: int = MAX_LABEL) -> str:
 
 
 def short_names(labels: Iterable[str]) -> list[str]:
-    """The labels of a table, shortened as far as they stay different."""
+    """Return the labels of a table, shortened as far as they stay different."""
     labels, limit = list(labels), MAX_LABEL
     while len({shorten(label, limit) for label in labels}) < len(set(labels)):
         limit += MAX_LABEL
@@ -155,19 +155,19 @@ def short_names(labels: Iterable[str]) -> list[str]:
 
 
 def took(report: Report) -> str:
-    """How long the run was, for the end of a title."""
+    """Say how long the run was, for the end of a title."""
     seconds = report.run.get("wall_seconds")
     return f", {seconds:.3g} s" if isinstance(seconds, (int, float)) else ""
 
 
 def conventions(report: Report) -> list[str]:
-    """The lines that close a summary: what every number in it depends on."""
+    """Return the lines that close a summary: what every number in it depends on."""
     lines = [f"  {name}: {words(value)}" for name, value in report.conventions.items()]
     return ["", "Conventions", *lines, f"  seed: {report.seed}; method: {words(report.method)}"]
 
 
 def words(value: Any) -> str:
-    """A plain value as text; long lists and stored inputs are left out."""
+    """Return a plain value as text; long lists and stored inputs are left out."""
     if isinstance(value, dict):
         left_out = ("inputs",) if "sha256" in value else ()
         return ", ".join(f"{name}={words(entry)}" for name, entry in value.items() if name not in left_out)

@@ -22,7 +22,7 @@ import numpy as np
 from volume.common.logs import interval_name, interval_text, volume_text
 from volume.errors import whole
 from volume.reports.counted import VolumeReport
-from volume.reports.counted_text import class_name
+from volume.reports.counted_text import class_name, unseen_line
 from volume.reports.entries import ClassEstimate
 from volume.reports.text import Table, conventions, render, short_names, took, words
 from volume.statistics.counts import Counts
@@ -64,7 +64,7 @@ class Outcomes:
         return len(self.done) if self.done.all() else int(np.argmin(self.done))
 
     def first(self, runs: int) -> Outcomes:
-        """Those of the first ``runs``."""
+        """Return those of the first ``runs``."""
         return Outcomes(*(column[:runs].copy() for column in vars(self).values()))
 
     @property
@@ -80,7 +80,7 @@ class Outcomes:
 
 
 def training_record(outcomes: Outcomes) -> dict[str, Any]:
-    """What a report keeps of how its runs ended: strict JSON, from which everything here is computed."""
+    """Return what a report keeps of how its runs ended: strict JSON, from which everything here is computed."""
     steps, runs = np.unique(outcomes.fitted[outcomes.fitted >= 0], return_counts=True)
     return {
         "ends": dict(zip(ENDS, np.bincount(outcomes.ends, minlength=len(ENDS)).tolist(), strict=True)),
@@ -135,7 +135,7 @@ class TrainedReport(VolumeReport):
         return bool(self.run["training"].get("given_fit", False))
 
     def given_fit(self) -> TrainedReport:
-        """The shares among the runs that fit. ValueError when none does."""
+        """Return the shares among the runs that fit. ValueError when none does."""
         if self.conditioned:
             return self
         kept = self.fit
@@ -196,7 +196,7 @@ class TrainedReport(VolumeReport):
         return {"runs": sum(record.values()), **record}
 
     def summary(self, k: int = 10) -> str:
-        """How runs ended and where, the ``k`` largest classes, as text for a terminal of 120 columns."""
+        """Say how runs ended and where, the ``k`` largest classes, as text for a terminal of 120 columns."""
         k = whole("k", k)
         shown = self.top(k)
         return render(_title(self), *([_table(self, shown)] if len(shown) else []), "\n".join(_below(self, shown)))
@@ -281,11 +281,9 @@ def _below(report: TrainedReport, shown: Any) -> list[str]:
             "estimate them."
         )
     of = "the runs that fit" if report.conditioned else "all runs, whether they fit or not"
-    unseen = report.unseen
     lines += [
         f"Shares are of {of}; a share of runs is no prior mass.",
-        f"Unseen share {unseen.mass:.4g} ({unseen.low:.4g} - {unseen.high:.4g}): the chance that one more of them ends "
-        "in a class not seen.",
+        unseen_line(report, "the chance that one more of them ends in a class not seen", "class", "share"),
         f"Near ties: {report.run['near_ties']:,} of {report.run['near_ties_checked']:,} runs end within rounding of a "
         "boundary.",
     ]

@@ -104,7 +104,7 @@ class TrainingComparison(Stored):
     of_cube: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """A strict JSON record."""
+        """Return a strict JSON record."""
         return {
             "classes": [row.to_dict() for row in self.rows],
             "rest": self.rest.to_dict(),
@@ -133,7 +133,7 @@ class TrainingComparison(Stored):
         )
 
     def summary(self, k: int = 20) -> str:
-        """The ``k`` classes of largest volume, and the two numbers, as text."""
+        """Return the ``k`` classes of largest volume, and the two numbers, as text."""
         shown = self.rows[: whole("k", k)]
         names = short_names(table_name(row.label) if self.of_cube else row.label for row in shown)
         interval = interval_name(self.level)
@@ -318,14 +318,14 @@ class _Side:
         return total / total.sum()
 
     def half(self, which: int) -> _Side:
-        """The first half of the units (0) or the second (1); complete counts have no halves."""
+        """Return the first half of the units (0) or the second (1); complete counts have no halves."""
         if self.complete:
             return self
         middle = self.hits.shape[1] // 2
         return replace(self, hits=self.hits[:, :middle] if which == 0 else self.hits[:, middle:])
 
     def limits(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Limits of every share, [K + 1] each."""
+        """Return limits of every share, [K + 1] each."""
         if self.complete:
             return self.share, self.share
         if self.independent:
@@ -334,8 +334,9 @@ class _Side:
         return ratio_limits(self.hits, self.hits.sum(axis=0), level, float(self.hits.max()))
 
     def of_set(self, chosen: np.ndarray, level: float) -> tuple[float, float, float]:
-        """The share of a set of classes, and its limits: Clopper and Pearson's, for as many independent draws as make
-        its variance (that of a ratio of sums over units); as many as there are clusters where none or all is inside."""
+        """Return the share of a set of classes, and its limits: Clopper and Pearson's, for as many independent draws as
+        make its variance (that of a ratio of sums over units); as many as there are clusters where none or all is
+        inside."""
         inside, within = self.hits[chosen].sum(axis=0), self.hits.sum(axis=0)
         total = within.sum()
         if not total:
@@ -353,7 +354,7 @@ class _Side:
         return share, float(np.exp(low)), float(np.exp(high))
 
     def again(self, rng: np.random.Generator) -> np.ndarray:
-        """Hits [K + 1] of as many units drawn with replacement from these."""
+        """Return hits [K + 1] of as many units drawn with replacement from these."""
         if self.complete:
             return self.total
         if self.independent:
@@ -364,7 +365,8 @@ class _Side:
 
 def _total_variation(sides: tuple[_Side, _Side], level: float) -> Number:
     def difference(pair: tuple[_Side, _Side], chosen: np.ndarray) -> Number:
-        """P(A) - W(A), with limits from those of the two shares (Newcombe 1998, Stat. Med. 17, 873-890, method 10)."""
+        """Return P(A) - W(A), with limits from those of the two shares (Newcombe 1998, Stat. Med. 17, 873-890, method
+        10)."""
         (p, p_low, p_high), (w, w_low, w_high) = (side.of_set(chosen, level) for side in pair)
         return Number(p - w, p - w - math.hypot(p - p_low, w_high - w), p - w + math.hypot(p_high - p, w - w_low))
 

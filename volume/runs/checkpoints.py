@@ -187,7 +187,7 @@ def apart(parts: Iterable[StoredCheckpoint], numbers: Iterable[int]) -> list[Sto
 
 
 def particle_rows(value: Any) -> np.ndarray:
-    """Particles [G, N, ...] of G replicates one after the other, [G N, ...]."""
+    """Return particles [G, N, ...] of G replicates one after the other, [G N, ...]."""
     value = np.asarray(value)
     return value.reshape(value.shape[0] * value.shape[1], -1)
 

@@ -23,15 +23,19 @@ _FOLDERS = {
 }
 
 
-def clear(path: str | Path) -> None:
+def clear(path: str | Path, *, met: bool = False) -> None:
     """Remove the run, or the report, in a folder and nothing else there.
+
+    Args:
+        path: the folder.
+        met: leave what processes say there that are to share the next run, and have met already.
 
     Raises:
         FileExistsError: something that this program did not write stands in its way; then nothing is removed.
         BlockingIOError: a process works on the run.
     """
     path = Path(path)
-    files = own_files(path)
+    files = [file for file in own_files(path) if not (met and file.parent.name == "hosts")]
     if not files:
         return
     lock = Lock(path / "lock")
@@ -123,7 +127,7 @@ def _matches(pattern: re.Pattern[str], name: str) -> bool:
 
 
 def is_own(name: str, known: set[str]) -> bool:
-    """Whether a file in a run directory is a part, or half of one: its name, or one that a manifest lists."""
+    """Say whether a file in a run directory is a part, or half of one: its name, or one that a manifest lists."""
     inside = TEMPORARY.fullmatch(name)
     if inside and inside[1] in ("config.json", *_REPORT):
         return True

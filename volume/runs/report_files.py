@@ -50,8 +50,7 @@ def write_counts(counts: Counts, path: Path) -> dict[str, Any]:
     Raises:
         FileExistsError: there is a file that this program did not write.
     """
-    if path.exists() and not _is_counts(path):
-        raise FileExistsError(f"{path} was not written by this program and is left as it is: name another place.")
+    check_own_counts(path)
     with replacing(path) as temporary:
         _write_rows(counts, temporary)
         digest = sha256(temporary)
@@ -69,6 +68,12 @@ def write_counts(counts: Counts, path: Path) -> dict[str, Any]:
         "copies": counts.copies,
         "nonfinite": [[int(unit), int(counts.nonfinite[unit])] for unit in lossy],  # [unit, draws]; others are 0
     }
+
+
+def check_own_counts(path: Path) -> None:
+    """Raise FileExistsError where there is a file that this program did not write."""
+    if path.exists() and not _is_counts(path):
+        raise FileExistsError(f"{path} was not written by this program and is left as it is: name another place.")
 
 
 def remove_counts(path: Path) -> None:

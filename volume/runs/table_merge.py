@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from volume.common.array_files import read_npz
 from volume.common.atomic_files import write_bytes, write_text
 from volume.common.paths import duckdb_name
 from volume.common.record_reading import read_sealed, seal
@@ -224,14 +225,14 @@ def _add_up(store: TableCells, work: Path, ranges: int, pairs: int) -> dict[str,
     sums = dict.fromkeys(names, 0)
     inside, within, rare_hits, biggest = np.zeros(store.num_units), np.zeros(store.num_units), np.zeros(2), 1.0
     for number in range(ranges):
-        with np.load(work / f"{number:05d}.npz", allow_pickle=False) as piece:
-            for name in names:
-                sums[name] += int(piece[name])
-            inside, within = inside + piece["inside"], within + piece["within"]
-            longer = np.zeros(max(len(rare_hits), len(piece["rare_hits"])))
-            longer[: len(rare_hits)] += rare_hits
-            longer[: len(piece["rare_hits"])] += piece["rare_hits"]
-            rare_hits, biggest = longer, max(biggest, float(piece["biggest"]))
+        piece = read_npz(work / f"{number:05d}.npz")
+        for name in names:
+            sums[name] += int(piece[name])
+        inside, within = inside + piece["inside"], within + piece["within"]
+        longer = np.zeros(max(len(rare_hits), len(piece["rare_hits"])))
+        longer[: len(rare_hits)] += rare_hits
+        longer[: len(piece["rare_hits"])] += piece["rare_hits"]
+        rare_hits, biggest = longer, max(biggest, float(piece["biggest"]))
     room = (store.unit_size - store.nonfinite) * store.copies
     if (within > room).any() or (store.copies == 1 and (within != room).any()):
         raise ValueError(f"The parts of {store.folder} hold more or fewer hits than draws: they are no run's.")

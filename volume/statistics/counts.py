@@ -162,7 +162,7 @@ class Counts(Units):
         return low if high > low else None
 
     def often(self, least: int) -> np.ndarray:
-        """Keys [K, W] of the classes with ``least`` hits or more."""
+        """Return keys [K, W] of the classes with ``least`` hits or more."""
         return self.keys[self.tally().count >= least]
 
     def regroup(self, group: np.ndarray, num_groups: int) -> Counts:
@@ -269,7 +269,8 @@ def changes(keys: np.ndarray) -> np.ndarray:
 
 
 def positions(table: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Positions [K] of keys [K, W] in the sorted, distinct keys ``table`` [K', W]; -1 for those that are not there."""
+    """Return positions [K] of keys [K, W] in the sorted, distinct keys ``table`` [K', W]; -1 for those that are not
+    there."""
     if not len(keys) or not len(table):
         return np.full(len(keys), -1)
     sorted_, wanted = _comparable(table), _comparable(keys)

@@ -185,7 +185,7 @@ def largest_share(tally: Tally) -> np.ndarray:
 
 
 def cluster_at_zero(tally: Tally, limit: float) -> float:
-    """The w of classes that were never seen: how many hits one lucky unit may bring at once.
+    """Return the w of classes that were never seen: how many hits one lucky unit may bring at once.
 
     ``tally`` is that of all classes of the run, ``limit`` the worst case: with H heads on each body, one rare
     body gives at most H hits. With crossed heads a unit is Q bodies x H heads, and the limit is max(H, Q),
@@ -212,7 +212,7 @@ class RareClasses(NamedTuple):
 
 
 def rare_classes(tally: Tally) -> RareClasses:
-    """What `cluster_at_zero` looks at; tallies of other classes of the run add up."""
+    """Return what `cluster_at_zero` looks at; tallies of other classes of the run add up."""
     rare = (tally.units > 0) & (tally.units <= _RARE_UNITS)
     return RareClasses(int(rare.sum()), np.bincount(tally.largest[rare], weights=tally.count[rare]))
 

@@ -51,7 +51,7 @@ def residual_limits(
     cluster: float,
     least_cluster: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Limits (log_low, log_high) [K] of X / N, in nats; (-inf, 0) where too few units say anything.
+    """Return limits (log_low, log_high) [K] of X / N, in nats; (-inf, 0) where too few units say anything.
 
     Args:
         residuals: of every class, as :func:`_residuals` sums them.

@@ -87,7 +87,7 @@ def log_mean_error(log_estimates: ArrayLike) -> float:
 
 
 def ideal_spread(means: ArrayLike, num_particles: int, variances: ArrayLike | None = None) -> float:
-    """The spread of log p_hat that independent particles would give, in nats: sqrt(sum_k var_k / (N mean_k^2)).
+    """Return the spread of log p_hat that independent particles would give, in nats: sqrt(sum_k var_k / (N mean_k^2)).
 
     ``means`` [K]: the mean weight at each level, in (0, 1]; with fixed levels a weight is 0 or 1 and its mean is the
     level's conditional probability, so that var = mean (1 - mean) is the default for ``variances`` [K]. The delta
@@ -118,7 +118,7 @@ def mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tuple[float,
 
 
 def mean_limits(x: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Limits of log p, natural, from the logs of groups of replicates, none dead: [S, R] -> [S].
+    """Return limits of log p, natural, from the logs of groups of replicates, none dead: [S, R] -> [S].
 
     The upper limit is that of `lognormal_mean_interval`, exact where log p_hat is normal and high where it is skewed
     to the left. The lower limit is the lower of that one and of Student's for the mean of p_hat, exact where p_hat is
@@ -151,7 +151,7 @@ def lognormal_mean_interval(log_estimates: ArrayLike, level: float = 0.95) -> tu
 
 
 def interval_offsets(s: np.ndarray, num_replicates: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Limits of `lognormal_mean_interval` less m, for spreads ``s`` [S]: (low [S], high [S]) in nats."""
+    """Return limits of `lognormal_mean_interval` less m, for spreads ``s`` [S]: (low [S], high [S]) in nats."""
     check_level(level)
     tail = (1 - level) / 2
     s = np.asarray(s, float)
@@ -297,7 +297,7 @@ def reverse_upper_bound(log_inverse: ArrayLike, alpha: float = 0.05) -> float:
 
 
 def share_interval(log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, cluster: float = 1.0) -> Share:
-    """The share of a part B within a class A, from R replicates: ``log_estimates`` [R] of log p_hat (A) and
+    """Return the share of a part B within a class A, from R replicates: ``log_estimates`` [R] of log p_hat (A) and
     ``fractions`` [R], the fraction g_r of replicate r's final population that lies in B.
 
     See `share_intervals`, of which this is the case of one part.
@@ -312,7 +312,7 @@ def share_interval(log_estimates: ArrayLike, fractions: ArrayLike, level: float 
 def share_intervals(
     log_estimates: ArrayLike, fractions: ArrayLike, level: float = 0.95, cluster: float = 1.0
 ) -> Shares:
-    """Shares of K parts within a class A, linear: sum_r p_hat_r g_r / sum_r p_hat_r, each part by itself.
+    """Return shares of K parts within a class A, linear: sum_r p_hat_r g_r / sum_r p_hat_r, each part by itself.
 
     ``log_estimates`` [R]: log p_hat of A; ``fractions`` [R, K]: g, the fraction of replicate r's final population in
     each part. Replicates that died are left out (both sums lose nothing); their fractions may be nan.

@@ -22,7 +22,7 @@ class Slope(NamedTuple):
 
 
 def slopes(cutoffs: Sequence[float], log_estimates: np.ndarray, level: float = 0.95) -> list[Slope]:
-    """Slopes of log V against log c from replicates: ``cutoffs`` [C] and log p_hat [R, C] in the same order.
+    """Return slopes of log V against log c from replicates: ``cutoffs`` [C] and log p_hat [R, C] in the same order.
 
     Between neighbouring cutoffs, and with more than two the least-squares slope over all of them, last. The slope is
     that of the logs of the mean p_hat; limits are a jackknife over replicates with t quantiles of R - 1 degrees.

@@ -47,12 +47,12 @@ class Unseen:
     """Estimated volume of all classes that were not drawn, with its interval. Linear, in [0, 1]: it is rarely
     tiny."""
 
-    mass: float  # U
+    mass: float  # U; 0 where every class is known to have been hit
     low: float
     high: float
     level: float
     draws: int  # n
-    alone: int  # draws whose class occurs in no other independent unit; U = alone / draws
+    alone: int  # draws whose class occurs in no other independent unit; an estimated U is alone / draws
     standard_error: float  # root mean square of U - M, times Student's t over z for B units
 
     def to_dict(self) -> dict:
@@ -150,14 +150,15 @@ def _clustered(counts: Counts) -> Alone:
 
 
 def draws_alone(counts: Counts) -> tuple[np.ndarray, float]:
-    """Draws of each unit [B] whose class occurs in no other unit, float64, and the most of one such class (or 1)."""
+    """Return draws of each unit [B] whose class occurs in no other unit, float64, and the most of one such class (or
+    1)."""
     single = counts.offsets[:-1][np.diff(counts.offsets) == 1]  # no stored entry is zero
     hits = counts.hits[single]
     return np.bincount(counts.unit[single], weights=hits, minlength=counts.num_units), float(hits.max(initial=1))
 
 
 def shared_pairs(counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The classes that two units share: the pair as one number, the hits in its first and in its second unit.
+    """Return the classes that two units share: the pair as one number, the hits in its first and in its second unit.
 
     Two units hide each other with all classes that only they have, not class by class: these are to be added up first.
     """

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 from volume.classifiers.given import Given
 from volume.classifiers.labels import Accuracy, Fits
 from volume.common.logs import share_text
+from volume.common.whole_numbers import whole_numbers
 from volume.errors import unknown, whole
 from volume.functions.counting import Counting
 from volume.functions.domains import Points
@@ -106,7 +107,7 @@ class Addition:
         return Points(self.inputs)
 
     def model(self, hidden: Sequence[int] = (40, 40), activation: str = "relu", *, bias: bool = True) -> MLP:
-        """A fully connected network from one pair to C outputs, whose argmax is its answer."""
+        """Return a fully connected network from one pair to C outputs, whose argmax is its answer."""
         from volume.models import MLP
 
         width = 2 * self.digits * (self.base if self.coding == "one-hot" else 1)
@@ -118,15 +119,24 @@ class Addition:
 
     def fits(self, train: ArrayLike) -> Fits:
         """Right on the pairs at these positions?"""
-        return Fits(self.inputs[np.asarray(train)], self.labels[np.asarray(train)])
+        at = self._positions("train", train)
+        return Fits(self.inputs[at], self.labels[at])
 
     def given(self, train: ArrayLike, test: ArrayLike, bins: int | Sequence[float] | None = None) -> Given:
-        """Functions that are right on all training pairs, by their accuracy on the test pairs (bins as in Accuracy)."""
-        test = np.asarray(test)
-        return Given(self.fits(train), Accuracy(self.inputs[test], self.labels[test], bins))
+        """Return functions that are right on all training pairs, by their accuracy on the test pairs (bins as in
+        Accuracy)."""
+        at = self._positions("test", test)
+        return Given(self.fits(train), Accuracy(self.inputs[at], self.labels[at], bins))
+
+    def _positions(self, name: str, positions: ArrayLike) -> np.ndarray:
+        """Return positions as int64; ValueError for anything but positions of pairs."""
+        at, bad = whole_numbers(positions)
+        if at.ndim != 1 or np.asarray(positions).dtype == bool or (bad | (at < 0) | (at >= self.num_inputs)).any():
+            raise ValueError(f"{name} takes positions of pairs, 0 to {self.num_inputs - 1}, as split() gives them.")
+        return at
 
     def counting(self, num_train: int, at_least: int | None = None, *, digits: int = 5) -> Counting:
-        """The numbers of functions on all pairs, for ``num_train`` labels given; see `Counting`."""
+        """Return the numbers of functions on all pairs, for ``num_train`` labels given; see `Counting`."""
         return Counting(self.num_inputs, self.num_outputs, num_train, at_least, digits)
 
     def __str__(self) -> str:
@@ -134,7 +144,7 @@ class Addition:
 
 
 def count_additions(*cases: tuple[Addition, int, float]) -> str:
-    """Counts for several sizes side by side, as text: one column a case.
+    """Return counts for several sizes side by side, as text: one column a case.
 
     Args:
         cases: (addition, number of training pairs, accuracy): the last line is the share of the functions that fit

@@ -48,12 +48,12 @@ class Cell:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], what: str = "share") -> Cell:
-        """The cell that wrote this record with :meth:`to_dict`; ``what`` its number is called there."""
+        """Return the cell that wrote this record with :meth:`to_dict`; ``what`` its number is called there."""
         share, low, high = (logarithm(record[f"log_{name}"], record[name]) for name in (what, "low", "high"))
         return cls(share, low, high, record["resolved"])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; a share in (0, 1e-300) has its logarithm only."""
+        """Return a JSON-able record; a share in (0, 1e-300) has its logarithm only."""
         logs = {"log_share": self.log_share, "log_low": self.log_low, "log_high": self.log_high}
         record: dict[str, Any] = {name: finite(value) for name, value in logs.items()}
         record |= {name.removeprefix("log_"): None if math.isnan(x) else linear(x) for name, x in logs.items()}
@@ -90,7 +90,7 @@ class Column:
 
 
 def column_from_dict(record: Mapping[str, Any]) -> Column:
-    """The column that wrote this record with `Column.to_dict`."""
+    """Return the column that wrote this record with `Column.to_dict`."""
     of_runs = record["of"] == "runs"
     total = Cell.from_dict(record["total"], "share" if of_runs else "volume")
     return Column(
@@ -190,7 +190,7 @@ def simplicity_column(query: Query, given: Conditional) -> Column:
 
 
 def runs_column(name: str, report: TrainedReport, given: Conditional) -> Column:
-    """The runs of one optimiser: the share that fits, and how those that fit divide."""
+    """Return the runs of one optimiser: the share that fits, and how those that fit divide."""
     ends, count = report.ends, report.run_ends
     fit, method = ends["fit"], report.method
     parts = [f"{count['fit']:,} fit", f"{count['never']:,} never did within {method['max_steps']:,} updates"]
@@ -245,7 +245,7 @@ def trainings(optimisers: Mapping[str, Trained] | Sequence[Trained] | Trained, q
 
 
 def training_names(methods: Sequence[Trained]) -> tuple[str, ...]:
-    """A name for each: its optimiser's, and settings in which it differs from others of that optimiser.
+    """Return a name for each: its optimiser's, and settings in which it differs from others of that optimiser.
 
     ValueError where two have the same name.
     """

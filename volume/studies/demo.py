@@ -54,7 +54,8 @@ class Demo:
     text: str  # what the numbers mean
 
     def to_dict(self, top: int = SHOWN) -> dict[str, Any]:
-        """JSON-able: the measures, the report, the volume by class balance, the paths and the closing paragraph."""
+        """Return a JSON-able record: the measures, the report, the volume by class balance, the paths and the closing
+        paragraph."""
         record = self.report.to_dict(top=top)
         record["measures"] = [one.to_dict() for one in self.measures]
         record["balance"] = [entry.to_dict() for entry in self.balance.classes()]
@@ -62,8 +63,15 @@ class Demo:
 
 
 def demo_query() -> Query:
-    """The question that the tour asks."""
+    """Return the question that the tour asks."""
     return Query(MLP(WIDTHS, activation="relu", bias=False), Gaussian(weight_std=1.0, bias_std=0.0), BooleanCube(7))
+
+
+def files() -> list[str]:
+    """Name what the tour writes in its folder."""
+    measures = [f"measures-{word}-{num_train}" for word, num_train in demo_measures.TASKS]
+    figures = [f"{name}.pdf" for name in (*FIGURES, *measures)]
+    return ["report.json", "counts.parquet", *figures, *(f"{name}.json" for name in measures)]
 
 
 def run(
@@ -149,7 +157,7 @@ def _run_line(report: VolumeReport) -> str:
 
 
 def largest_table(classes: ClassTable) -> Table:
-    """The largest classes: name, T, Lempel-Ziv complexity, volume, interval, hits; fits 80 columns."""
+    """Return the largest classes: name, T, Lempel-Ziv complexity, volume, interval, hits; fits 80 columns."""
     heads = ["function", "T", "LZ", "volume", interval_name(classes.level), "hits"]
     if not len(classes):
         return Table(heads, [])
@@ -170,7 +178,7 @@ def largest_table(classes: ClassTable) -> Table:
 
 
 def balance_table(balance: VolumeReport) -> Table:
-    """The volume of all functions with T inputs in class 1, beside a perceptron's."""
+    """Return the volume of all functions with T inputs in class 1, beside a perceptron's."""
     rows = []
     for ones in BALANCES:
         entry = balance[str(ones)]
@@ -209,7 +217,7 @@ def _median(sample: ComplexityData, inside: np.ndarray) -> float:
 
 
 def paragraph(report: VolumeReport, balance: VolumeReport, sample: ComplexityData) -> str:
-    """What the numbers of this run mean, in words."""
+    """Return what the numbers of this run mean, in words."""
     num_inputs, draws = report.domain.num_inputs, report.num_draws
     log_functions = num_inputs * math.log(2)
     sentences = [

@@ -30,7 +30,7 @@ OPENING = (
 
 
 def task_query(word: str, num_train: int) -> Query:
-    """What fits ``num_train`` labels of a named target, by accuracy on the other inputs of {0,1}^7."""
+    """Return what fits ``num_train`` labels of a named target, by accuracy on the other inputs of {0,1}^7."""
     from volume.classifiers.given import Given
 
     cube, labels = BooleanCube(7), target(word, 7)

@@ -49,7 +49,7 @@ class Extrapolation:
         return math.exp(self.log_share)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able; the log is None where the share is exactly 0."""
+        """Return a JSON-able record; the log is None where the share is exactly 0."""
         return {
             "degree": self.degree,
             "num_free": self.num_free,
@@ -72,7 +72,8 @@ def extrapolation(
     weight_std: float | ArrayLike = 1.0,
     seed: int = 0,
 ) -> Extrapolation:
-    """The share, under a Gaussian prior, of the interpolants of the training points that are right at the test points.
+    """Return the share, under a Gaussian prior, of the interpolants of the training points that are right at the test
+    points.
 
     Args:
         degree: of the polynomials, at least m - 1.

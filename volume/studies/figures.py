@@ -54,7 +54,7 @@ class Curve(Protocol):
 
 
 def bars(table: MeasureTable, *, ax: Axes | None = None, path: str | Path | None = None) -> Axes:
-    """Shares of what fits, a group of bars for each row of the table.
+    """Draw the shares of what fits, a group of bars for each row of the table.
 
     Full bars end at the share, with the interval as a line. A hatched bar with an arrow is an upper limit: the class
     was met too rarely. A share of exactly 0 is written "0".

@@ -57,14 +57,14 @@ class CurvePoint:
     resolved: bool  # if not, log_low is a lower bound and the rest says nothing
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return a JSON-able record."""
         logs = {"log_volume": self.log_volume, "log_low": self.log_low, "log_high": self.log_high}
         record: dict[str, Any] = {name: finite(value) for name, value in logs.items()}
         return {**vars(self), **record, "log10_volume": finite(self.log_volume / LN10)}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> CurvePoint:
-        """The point that wrote this record with :meth:`to_dict`."""
+        """Return the point that wrote this record with :meth:`to_dict`."""
         stored = {field.name: record[field.name] for field in fields(cls)}
         known: dict[str, Any] = {name: -math.inf if value is None else value for name, value in stored.items()}
         return cls(**known)
@@ -155,7 +155,8 @@ def labels_curve(
     method = Splitting(particles=128, moves=8, replicates=8) if method is None else method
     rng = np.random.default_rng(split_seed)
     order = rng.permutation(num_inputs)
-    right, tossed = np.asarray(labels)[order], rng.integers(0, classes, num_inputs)
+    right = Fits(domain.inputs, labels).labels[order]  # checked, all of them, whatever the sizes
+    tossed = rng.integers(0, classes, num_inputs)
     key, record = to_key(seed)
     points = [CurvePoint(what, 0, VOLUME, 0.0, 0.0, 0.0, True) for what in (name, RANDOM)]
     number, record_of_method = 0, {}

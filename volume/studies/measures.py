@@ -94,7 +94,8 @@ class Measures(MeasureTable, Stored):
         return paragraph(self)
 
     def summary(self, width: int | None = None) -> str:
-        """The table and the paragraph, as text in ``width`` columns: by default 100, or those of a narrower terminal.
+        """Return the table and the paragraph, as text in ``width`` columns: by default 100, or those of a narrower
+        terminal.
 
         In fewer than 100 columns intervals stand below their shares.
         """
@@ -104,7 +105,7 @@ class Measures(MeasureTable, Stored):
         return f"<Measures of {self.name!r}: {len(self.rows)} rows, {', '.join(c.name for c in self.columns)}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """A record that is strict JSON."""
+        """Return a record that is strict JSON."""
         return {
             "task": self.name,
             "num_inputs": self.num_inputs,
@@ -153,7 +154,7 @@ class Measures(MeasureTable, Stored):
         ]
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
-        """Bars on a log axis, a group for each row; see `volume.studies.figures`."""
+        """Draw bars on a log axis, a group for each row; see `volume.studies.figures`."""
         from volume.studies.figures import bars
 
         return bars(self, ax=ax, path=path)
@@ -309,6 +310,7 @@ def _choose(query: Query, key: jax.Array) -> tuple[Method[Any], str]:
 
 
 def accuracy_edges(num_other: int) -> tuple[float, ...]:
-    """The bins by default: half, .7, .9, and right everywhere as a bin of its own; none without a count in it."""
+    """Return the bins by default: half, .7, .9, and right everywhere as a bin of its own; none without a count in
+    it."""
     fewest = {math.ceil(edge * num_other - 1e-9): edge for edge in (0.9, 0.7, 0.5)}
     return (*(edge for count, edge in sorted(fewest.items()) if count < num_other), 1 - 0.5 / num_other)

@@ -55,7 +55,7 @@ class SimplicityMeasure:
         return np.log(self.num_functions) - self.num_inputs * math.log(2)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Return a JSON-able record."""
         rows = zip(self.labels, self.log_shares.tolist(), self.num_functions.tolist(), strict=True)
         return {
             "measure": "2^-K, K the Lempel-Ziv complexity in bits",
@@ -66,7 +66,7 @@ class SimplicityMeasure:
 
 
 def simplicity_measure(domain: Domain | int, classifier: Classifier | None = None) -> SimplicityMeasure:
-    """The exact share of every class in the measure 2^-K over all functions of one output on a domain.
+    """Return the exact share of every class in the measure 2^-K over all functions of one output on a domain.
 
     Args:
         domain: 2 to 16 inputs, or their number where the classifier does not name inputs.

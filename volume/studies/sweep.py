@@ -107,7 +107,7 @@ class Sweep(Stored):
         return cls(**{**known, "rows": tuple(map(_row_from_dict, record["rows"]))})
 
     def summary(self) -> str:
-        """The table as text."""
+        """Return the table as text."""
         rows = [
             [
                 f"{row.x:g}" if isinstance(row.x, (int, float)) else row.x,
@@ -123,7 +123,7 @@ class Sweep(Stored):
         return render(f"Volume of {self.name}", Table(heads, rows))
 
     def plot(self, path: str | Path | None = None, *, ax: Axes | None = None) -> Axes:
-        """The figure (`volume.plots.sweep`); written to ``path`` when one is given (.pdf, .svg or .png)."""
+        """Return the figure (`volume.plots.sweep`); written to ``path`` when one is given (.pdf, .svg or .png)."""
         from volume.plots import figures as plots
 
         return plots.sweep(self, ax=ax, path=path)
@@ -147,7 +147,7 @@ def sweep(
     progress: bool | Callable[[Progress], None] | None = None,
     x_name: str = "width",
 ) -> Sweep:
-    """The volume of one class in each of ``queries``.
+    """Return the volume of one class in each of ``queries``.
 
     Args:
         queries: setting -> query; settings are all numbers, or all names. `sweep_queries` builds the usual ones.
@@ -252,7 +252,7 @@ def sweep_queries(
     over: str,
     values: Iterable[Any],
 ) -> dict[float | str, Query]:
-    """Queries that differ from (model, prior, domain, classifier) in one respect.
+    """Return queries that differ from (model, prior, domain, classifier) in one respect.
 
     Args:
         model: the network; for a sweep over width or depth an `MLP`.
@@ -301,7 +301,10 @@ def _setting(
         if not isinstance(model, MLP):
             raise ValueError(f"A sweep over {over} builds the networks itself, so it needs an MLP; got {model!r}.")
         widths = _widths(model.widths, over, value)
-        return int(value), (dataclasses.replace(model, widths=widths), prior, domain)
+        activation = (
+            model.activation if len(widths) > 2 else "relu"
+        )  # nothing has one in a network without hidden layers
+        return int(value), (MLP(widths, activation, model.bias), prior, domain)
     if over == "coding":
         if not isinstance(domain, BooleanCube):
             raise ValueError(f"A sweep over coding needs a BooleanCube domain; got {domain!r}.")

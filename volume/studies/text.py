@@ -20,17 +20,17 @@ DIGITS = 2
 
 
 def title_of(name: str) -> str:
-    """What a column is called: a measure by its title, a training by its own name."""
+    """Return what a column is called: a measure by its title, a training by its own name."""
     return TITLES.get(name, name)
 
 
 def share_words(log_share: float) -> str:
-    """A share in the table: 0.91."""
+    """Return a share in the table: 0.91."""
     return share_text(log_share, DIGITS)
 
 
 def cell_words(cell: Cell, exact: bool, narrow: bool = False) -> str:
-    """One entry of the table; ``narrow`` puts the interval on a second line."""
+    """Return one entry of the table; ``narrow`` puts the interval on a second line."""
     if exact:
         return share_text(cell.log_share)
     if not cell.resolved:
@@ -44,7 +44,7 @@ def _with_ends(log_share: float, log_low: float, log_high: float, narrow: bool =
 
 
 def total_words(column: Column, narrow: bool = False) -> str:
-    """What fits, as a share of everything."""
+    """Return what fits, as a share of everything."""
     if column.exact:
         return share_text(column.log_total)
     if not column.resolved:
@@ -53,7 +53,8 @@ def total_words(column: Column, narrow: bool = False) -> str:
 
 
 def summarise(table: MeasureTable, width: float | None = None) -> str:
-    """The text of `Measures.summary`; what does not fit in ``width`` stands in further tables below the first."""
+    """Return the text of `Measures.summary`; what does not fit in ``width`` stands in further tables below the
+    first."""
     if width is None:
         width = min(terminal_width(), WIDTH)
     groups, narrow = _layout(table, width)
@@ -124,7 +125,7 @@ def _name(table: MeasureTable) -> str:
 
 
 def paragraph(table: MeasureTable) -> str:
-    """What the numbers say, whichever way they fall."""
+    """Return what the numbers say, whichever way they fall."""
     functions, volume = table[FUNCTIONS], table[VOLUME]
     log_all = table.log_num_functions
     number = f"{table.num_classes}^{table.num_inputs - table.num_train:,}"

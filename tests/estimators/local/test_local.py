@@ -17,6 +17,7 @@ from scipy import special, stats
 
 import volume
 from volume.estimators.local.anchor import Anchor
+from volume.estimators.local.ray_parts import Met, Tally
 from volume.models import MLP, Perceptron
 from volume.reports.local_entries import lower_bound
 from volume.samplers import Gaussian, Uniform
@@ -188,9 +189,24 @@ def test_a_cutoff_that_is_never_reached_takes_the_whole_half_line():
     def bounded(params, data):
         return jnp.tanh(ellipsoid(params, data))
 
-    (entry,) = ask([0.5, -1.0, 2.0], np.ones(3), 2.0, Gaussian(weight_std=math.sqrt(3)), bounded, rays=1024).entries
-    near(entry, 0.0)
-    assert entry.diagnostics["unbounded_rays"] == 1024
+    prior = Gaussian(weight_std=math.sqrt(3))
+    inner, outer = ask([0.5, -1.0, 2.0], np.ones(3), [0.5, 2.0], prior, bounded, rays=1024).entries
+    near(outer, 0.0)
+    # tanh(d^2 / 2) <= 1/2 is a ball around the anchor, whose surface every ray reaches: no cutoff is told another's.
+    near(inner, stats.ncx2.logcdf(2 * math.atanh(0.5), 3, 5.25), most=0.2)
+    assert (inner.diagnostics["unbounded_rays"], outer.diagnostics["unbounded_rays"]) == (0, 1024)
+    assert not any("never reached" in note for note in inner.notes)
+    assert [note for note in outer.notes if note.startswith("1,024 of 1,024 radii were never reached")]
+
+
+def test_parts_of_an_older_version_tell_what_all_cutoffs_met():
+    own = Tally(5, 1, 2, Met(3, 4, 1, 0.2), (Met(1, 0, 1, 0.2), Met(3, 4, 0, 0.1)))
+    record = own.record()
+    assert Tally.from_record(record) == own
+    assert Tally.of([own, own]) == Tally(10, 2, 4, Met(6, 8, 2, 0.2), (Met(2, 0, 2, 0.2), Met(6, 8, 0, 0.1)))
+    older = Tally.from_record({name: value for name, value in record.items() if name != "by_cutoff"})
+    assert Tally.of([own, older]) == Tally(10, 2, 4, Met(6, 8, 2, 0.2), ())
+    assert Tally.of([]) == Tally()
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ class HalfSpaces(Replicates[Group]):
     """What is the client's own about replicates: of which pilot they are."""
 
     def __init__(self, pilot: Pilot, num: int):
-        super().__init__(num)
+        super().__init__(pilot.scheme, num)
         self._pilot = pilot
         self.begin(None)
 

@@ -14,13 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from volume.common import duck
+from volume.estimators.direct.distinct import DistinctKeys
 from volume.statistics.counts import Counts
 
 # Rows grouped by one query: about a GB of working memory. Each query reads the whole table, so fewer are faster.
 ROWS_PER_QUERY = 12_000_000
-# The running number of classes is counted on this share of them, chosen by a hash of the key.
-SAMPLE_BITS = 6
-STORED_SAMPLE_BITS = 10  # of tables that go to disk, of which there may be a billion
 
 
 class Rows(NamedTuple):
@@ -62,8 +60,6 @@ class _Units:
 class TableAccumulator:
     """Collects the packed truth tables of whole units, in any order."""
 
-    _sample_bits = SAMPLE_BITS
-
     def __init__(self, num_words: int, unit_size: int, capacity: int, *, independent: bool, copies: int = 1):
         self._copies = copies
         self._names = [f"k{w}" for w in range(num_words)]
@@ -75,8 +71,7 @@ class TableAccumulator:
         self._weight = np.empty(capacity, np.int32) if copies > 1 else None
         self._filled = 0
         self._units = _Units()
-        self._sample = np.zeros(0, np.uint64)
-        self._sample_new: list[np.ndarray] = []
+        self._distinct = DistinctKeys()
 
     def append(
         self,
@@ -122,23 +117,15 @@ class TableAccumulator:
         if self._weight is not None and weight is not None:
             self._weight[rows] = weight
         self._filled = rows.stop
-        self._look(keys)
-
-    def _look(self, keys: list[np.ndarray]) -> None:
-        """Sample keys [R] for the running number of classes."""
-        mixed = _mix(keys)
-        self._sample_new.append(mixed[mixed >> np.uint64(64 - self._sample_bits) == 0])
+        self._distinct.add(keys)
 
     @property
     def num_units(self) -> int:
         return self._units.count
 
     def estimate_classes(self) -> int:
-        """Estimate how many different functions were seen: exact on one key in 64, so within a per cent from 1e6 up (on
-        one in 1024, and from 1e7, where tables go to disk)."""
-        self._sample = np.unique(np.concatenate([self._sample, *self._sample_new]))
-        self._sample_new.clear()
-        return len(self._sample) << self._sample_bits
+        """Estimate how many different functions were seen."""
+        return self._distinct.estimate()
 
     def counts(self) -> Counts:
         weights = [] if self._weight is None else [self._weight]
@@ -169,15 +156,13 @@ class TableAccumulator:
 
 
 class PassedTables(TableAccumulator):
-    """The same for tables that go to disk: all that stays is a sample, to tell how many functions there are."""
-
-    _sample_bits = STORED_SAMPLE_BITS
+    """The same for tables that go to disk: all that stays is about how many functions there are."""
 
     def __init__(self, num_words: int, unit_size: int, *, independent: bool, copies: int = 1):
         super().__init__(num_words, unit_size, 0, independent=independent, copies=copies)
 
     def _fill(self, keys: list[np.ndarray], unit: np.ndarray, weight: np.ndarray | None) -> None:
-        self._look(keys)
+        self._distinct.add(keys)
 
     def counts(self) -> Counts:
         raise TypeError("These tables were passed on to parts on disk: read them there (volume.runs.table_store).")
@@ -280,11 +265,3 @@ def _records(
     for w, word in enumerate(words):
         np.take(word, first, out=keys[:, w], mode="clip")  # "clip" writes straight into out
     return keys, first, unit, hits
-
-
-def _mix(keys: list[np.ndarray]) -> np.ndarray:
-    """Hash each key [D] to 64 bits, good in its high bits: only to sample keys evenly."""
-    state = keys[0]
-    for place, word in enumerate(keys[1:], 1):
-        state = state ^ (word << np.uint64(7 * place % 64) | word >> np.uint64(-7 * place % 64))
-    return state * np.uint64(0x9E3779B97F4A7C15)

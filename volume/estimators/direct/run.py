@@ -43,7 +43,7 @@ STEP_SECONDS = 0.25  # long enough to hide the step's overhead, short enough for
 class Drawn(Progress):
     """Where a run of draws stands."""
 
-    classes: int  # seen so far; for open-ended tables an estimate within about a per cent
+    classes: int  # seen so far; for open-ended tables an estimate (volume.estimators.direct.distinct)
 
     @property
     def draws(self) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from volume.common.array_files import MAX_BYTES, as_numbers, checked_size, read_npz
 from volume.common.content import ByContent, digest, frozen
 from volume.errors import unknown
 from volume.models import Model, flat_names
@@ -51,14 +52,14 @@ class Anchor(ByContent):
                 f"{what}={params!r} holds no parameters: give a dictionary of arrays by name, or a checkpoint (.npz, "
                 ".msgpack, an Orbax folder)."
             )
-        flat = _stripped(flat_names(params))
-        arrays = {name: np.asarray(value) for name, value in flat.items()}
-        for name, array in arrays.items():
-            if array.dtype.kind not in "biufV" or not np.isfinite(array.astype(np.float64)).all():
-                raise ValueError(f"{name!r} of {where} is no array of finite numbers: leave out what is no parameter.")
+        try:
+            flat = _stripped(flat_names(params))
+        except RecursionError:
+            raise ValueError(f"The names in {where} are nested too deeply for parameters.") from None
+        arrays = {name: _finite(value, f"{name!r} of {where}") for name, value in flat.items()}
         if not arrays:
             raise ValueError(f"There are no parameters in {where}.")
-        row = np.concatenate([np.ravel(array).astype(np.float64) for array in arrays.values()])
+        row = np.concatenate([np.ravel(array) for array in arrays.values()])
         return cls(tuple(arrays), tuple(a.shape for a in arrays.values()), frozen(row, np.float64))
 
     @property
@@ -129,10 +130,22 @@ def by_name(row: np.ndarray, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
     return {name: piece.reshape(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
 
 
+def _finite(value: Any, what: str) -> np.ndarray:
+    """A parameter in float64. ValueError where it is no array of finite numbers."""
+    try:
+        array = as_numbers(np.asarray(value))
+        if array.dtype.kind in "biufV" and np.isfinite(numbers := array.astype(np.float64)).all():
+            return numbers
+    except (ValueError, TypeError):  # rows of different lengths, and bytes that are no number
+        pass
+    raise ValueError(f"{what} is no array of finite numbers: leave out what is no parameter.")
+
+
 def read(path: Path) -> Mapping[str, Any]:
     """The parameters of a checkpoint, as a nested or flat mapping. FileNotFoundError, ValueError, ImportError."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such checkpoint.")
+    checked_size(path)
     if path.is_dir():
         try:
             import orbax.checkpoint as orbax
@@ -142,16 +155,13 @@ def read(path: Path) -> Mapping[str, Any]:
             ) from error
         try:
             with orbax.PyTreeCheckpointer() as checkpointer:
+                _check_unpacked(checkpointer.metadata(path.resolve()))
                 return _tree(checkpointer.restore(path.resolve()))
-        except (ValueError, FileNotFoundError, KeyError) as error:
+        except Exception as error:  # of Orbax, TensorStore and their readers of JSON, about damage of every kind
             first = (str(error).strip().splitlines() or [""])[0]
             raise ValueError(f"{path} is a folder but no checkpoint that Orbax reads: {first}") from error
     if path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return {name.replace("/", "."): stored[name] for name in stored.files}
-        except (ValueError, OSError) as error:
-            raise ValueError(f"{path} is no .npz of arrays: {error}") from error
+        return {name.replace("/", "."): array for name, array in read_npz(path).items()}
     if path.suffix in (".msgpack", ".flax"):
         from flax import serialization
 
@@ -160,6 +170,16 @@ def read(path: Path) -> Mapping[str, Any]:
         except Exception as error:
             raise ValueError(f"{path} is no Flax checkpoint (flax.serialization.to_bytes): {error}") from error
     raise ValueError(f"{path} is no checkpoint: give a .npz, a .msgpack of flax.serialization, or an Orbax folder.")
+
+
+def _check_unpacked(metadata: Any) -> None:
+    """Raise ValueError where an Orbax checkpoint says that its arrays take more memory than is read of any file."""
+    import jax
+
+    leaves = jax.tree.leaves(getattr(metadata, "item_metadata", metadata), is_leaf=lambda leaf: hasattr(leaf, "shape"))
+    size = sum(math.prod(leaf.shape or ()) * np.dtype(leaf.dtype).itemsize for leaf in leaves if hasattr(leaf, "shape"))
+    if size > MAX_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes, more than the {MAX_BYTES:,} that are read")
 
 
 def second_moments(params: Any) -> Anchor:

@@ -319,13 +319,13 @@ class LocalRun:
         if rays is None or rays.num_rays < 2:
             return []
         above, entries = {entry.cutoff: entry.log_volume for entry in self._splitting_entries(level)}, []
-        for column, cutoff in zip(rays.log_values.T, self._cutoffs, strict=True):
-            facts = rays.diagnostics()
+        for number, (column, cutoff) in enumerate(zip(rays.log_values.T, self._cutoffs, strict=True)):
+            facts = rays.diagnostics(number)
             if math.isfinite(above.get(cutoff, -math.inf)):
                 own = np.logaddexp.reduce(column) - math.log(len(column))
                 facts["splitting_above_rays"] = float(above[cutoff] - own)
             label = self._label(cutoff, "rays")
-            entries.append(rays_volume(label, cutoff, column, rays.batches, level, facts, self._notes()))
+            entries.append(rays_volume(label, cutoff, column, rays.batches, level, facts, self._notes(number)))
         return entries
 
     def _splitting_entries(self, level: float) -> list[LocalVolume]:
@@ -337,25 +337,27 @@ class LocalRun:
             for cutoff, entry in sorted(entries.items())
         ]
 
-    def _notes(self) -> list[str]:
-        """What the rays met that a reader must know."""
+    def _notes(self, number: int) -> list[str]:
+        """Say what the rays met on the way to cutoff ``number`` that a reader must know."""
         assert self.rays is not None
-        tally, number = self.rays.tally, self.rays.num_rays * len(self._cutoffs)
+        (met, own), rays = self.rays.met(number), self.rays.num_rays
+        radii = f"{rays:,} radii" if own else f"{rays * len(self._cutoffs):,} radii, those of all cutoffs together,"
         notes = []
-        if tally.returning:
+        if met.returning:
+            region = "region" if own else "region of one of the cutoffs"
             notes.append(
-                f"{tally.returning:,} of {self.rays.num_rays:,} rays leave the region and come back: their first "
-                f"crossing among {self._method.probes} probes was taken, and one between probes may have been missed."
+                f"{met.returning:,} of {rays:,} rays leave the {region} and come back: their first crossing among "
+                f"{self._method.probes} probes was taken, and one between probes may have been missed."
             )
-        if tally.unbounded:
+        if met.unbounded:
             notes.append(
-                f"{tally.unbounded:,} of {number:,} radii were never reached: the prior ends before, and the ray's "
-                "whole half-line was taken."
+                f"{met.unbounded:,} of {radii} were never reached: the prior ends before, and the ray's whole "
+                "half-line was taken."
             )
-        if tally.loose:
+        if met.loose:
             notes.append(
-                f"{tally.loose:,} of {number:,} radii were not closed in on: their inner ends were taken, at most "
-                f"{tally.log_loss:.3g} nats too small."
+                f"{met.loose:,} of {radii} were not closed in on: their inner ends were taken, at most "
+                f"{met.log_loss:.3g} nats too small."
             )
         return notes
 

@@ -16,7 +16,7 @@ Shape letters: S rays, K cutoffs, d free parameters.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,22 +30,54 @@ AIM = Schema({"curvature": Numbers(), "axis": Rows(), "value": Numbers(), "point
 RAYS = Schema({"ray": Numbers(), "log_value": Rows(), "log_cut": Rows()})
 
 
+class Met(NamedTuple):
+    """What rays met on the way to one cutoff, or to all of them together."""
+
+    returning: int = 0  # rays that left the region and came back
+    unbounded: int = 0  # radii where the prior ended first
+    loose: int = 0  # radii whose bracket stayed open
+    log_loss: float = 0.0  # the most that an open bracket may hide
+
+    @classmethod
+    def of(cls, several: Sequence[Met]) -> Met:
+        """Add up what different rays met."""
+        counts = [sum(column) for column in list(zip(*several, strict=True))[:-1]] or [0, 0, 0]
+        return cls(*counts, log_loss=max([0.0, *(one.log_loss for one in several)]))
+
+
 class Tally(NamedTuple):
     """What the rays met, for reports."""
 
     evaluations: int = 0  # of networks on the whole domain: pilot, search and probes
     nonfinite: int = 0
-    returning: int = 0  # rays that left the region and came back, any cutoff
-    unbounded: int = 0  # rays and cutoffs where the prior ended first
-    loose: int = 0  # rays and cutoffs whose bracket stayed open
     left: int = 0  # rays that left the anchor's cell within the region
-    log_loss: float = 0.0  # the largest, over cutoffs, of what the open brackets may hide
+    together: Met = Met()  # at all cutoffs; a ray that came back counts once
+    by_cutoff: tuple[Met, ...] = ()  # [K]; () where a part of an older version does not say
 
     @classmethod
     def of(cls, tallies: Sequence[Tally]) -> Tally:
-        """All together."""
-        counts = {name: sum(getattr(one, name) for one in tallies) for name in cls._fields[:-1]}
-        return cls(**counts, log_loss=max([0.0, *(one.log_loss for one in tallies)]))
+        """Add up what different rays met."""
+        known = all(one.by_cutoff for one in tallies)
+        return cls(
+            *(sum(getattr(one, name) for one in tallies) for name in cls._fields[:3]),
+            together=Met.of([one.together for one in tallies]),
+            by_cutoff=tuple(map(Met.of, zip(*(one.by_cutoff for one in tallies), strict=True))) if known else (),
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return the facts of a part."""
+        record = {**self._asdict(), **self.together._asdict(), "by_cutoff": [met._asdict() for met in self.by_cutoff]}
+        del record["together"]
+        return worded(record)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Tally:
+        met, plain = Met()._asdict(), dict.fromkeys(cls._fields[:3], 0)
+        return cls(
+            **like(record, plain),
+            together=Met(**like(record, met)),
+            by_cutoff=tuple(Met(**like(each, met)) for each in record.get("by_cutoff", ())),
+        )
 
 
 class Shot(NamedTuple):
@@ -119,7 +151,7 @@ class RayParts:
             "log_cut": np.concatenate(cut) if cut else None,
         }
         first = min(int(shot.numbers[0]) for shot in shots)
-        facts = {"aim": fingerprint(aim()), "tally": worded(Tally.of([shot.tally for shot in shots])._asdict())}
+        facts = {"aim": fingerprint(aim()), "tally": Tally.of([shot.tally for shot in shots]).record()}
         return [Checkpoint(f"rays-{first:012d}", facts, RAYS.table(columns))]
 
 
@@ -174,5 +206,4 @@ def _state_of(part: StoredCheckpoint) -> PreconditionerState:
 
 def _shot_of(part: StoredCheckpoint) -> Shot:
     columns = RAYS.read(part)
-    tally = Tally(**like(part.facts["tally"], Tally()._asdict()))
-    return Shot(columns["ray"], columns["log_value"], columns["log_cut"], tally)
+    return Shot(columns["ray"], columns["log_value"], columns["log_cut"], Tally.from_record(part.facts["tally"]))

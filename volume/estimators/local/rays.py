@@ -21,7 +21,7 @@ from volume.common.seeds import halves
 from volume.estimators.local.copies import MAX_FLOATS, Copies
 from volume.estimators.local.divergence import BoundDivergence
 from volume.estimators.local.preconditioner import PreconditionerFit
-from volume.estimators.local.ray_parts import RayParts, Shot, Tally
+from volume.estimators.local.ray_parts import Met, RayParts, Shot, Tally
 from volume.queries.compiled import check, first_time, spread
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 from volume.samplers import RayPrior, Rays, Search, Star, log_masses, ray_directions, shoot
@@ -161,13 +161,23 @@ class RaysRun:
         """What the rays met, all together."""
         return Tally.of([shot.tally for shot in self._shots])
 
-    def diagnostics(self) -> dict[str, Any]:
-        """JSON-able: how the rays were aimed and what they met."""
+    def met(self, cutoff: int) -> tuple[Met, bool]:
+        """Return what the rays met on the way to cutoff number ``cutoff``, and whether that is the cutoff's own.
+
+        Rays of an older version tell what was met on the way to all cutoffs together.
+        """
+        counted = self._counted
+        if counted.by_cutoff:
+            return counted.by_cutoff[cutoff], True
+        return counted.together, len(self._ground.cutoffs) == 1
+
+    def diagnostics(self, cutoff: int) -> dict[str, Any]:
+        """Return as JSON how the rays were aimed, and what they met on the way to cutoff number ``cutoff``."""
         diagnostics = {"preconditioner": self._setting.preconditioner, "free_parameters": self._dim}
         diagnostics |= {"weights": list(self._fit.weights), "pilot_evaluations": self._fit.evaluations}
-        tally = self._counted
-        counts = {f"{name}_rays": getattr(tally, name) for name in ("returning", "unbounded", "loose")}
-        return diagnostics | counts | {"log_loss": tally.log_loss}
+        met, _ = self.met(cutoff)
+        counts = {f"{name}_rays": getattr(met, name) for name in ("returning", "unbounded", "loose")}
+        return diagnostics | counts | {"log_loss": met.log_loss}
 
     def advance(self) -> None:
         """A part of the pilot, or a step of rays."""
@@ -230,14 +240,14 @@ class RaysRun:
         fired.append(rays)
         if first_time("rays", ground.divergence):
             self._check(star, rays, numbers)
-        low, high, came_back = rays.low.copy(), rays.high.copy(), np.zeros(size, bool)
+        low, high, came_back = rays.low.copy(), rays.high.copy(), np.zeros(shape, bool)
         for _ in range(ROUNDS):
             again = np.flatnonzero(np.isfinite(rays.bad).any(axis=1))
             if not len(again):
                 break
-            came_back[again] = True
             rows = np.resize(again, size)  # of one size: compiled once
             hit = np.isfinite(rays.bad)
+            came_back |= hit
             # What is inside one cutoff is inside the next: a crossing of the larger one ends the smaller ones too.
             new_low = np.where(hit, rays.good, low)
             new_high = np.where(hit, rays.bad, high)
@@ -318,12 +328,14 @@ class RaysRun:
         ended = rays.low >= rays.end[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             gap = np.where(ended, 0.0, self._dim * np.log(rays.high / rays.low))
-        return Tally(
-            returning=int(came_back.sum()),
-            unbounded=int(ended.sum()),
-            loose=int(np.sum(gap > 100 * LOSS)),
-            log_loss=float(np.max(np.nan_to_num(gap, posinf=0.0), initial=0.0)),
-        )
+        loss = np.nan_to_num(gap, posinf=0.0)
+        columns = (came_back, ended, gap > 100 * LOSS, loss)
+        one_each = [_met(*(column[:, k] for column in columns)) for k in range(loss.shape[1])]
+        return Tally(together=_met(came_back.any(axis=1), *columns[1:]), by_cutoff=tuple(one_each))
+
+
+def _met(came_back: np.ndarray, ended: np.ndarray, loose: np.ndarray, loss: np.ndarray) -> Met:
+    return Met(int(came_back.sum()), int(ended.sum()), int(loose.sum()), float(loss.max(initial=0.0)))
 
 
 def _units(divergence: BoundDivergence) -> int:

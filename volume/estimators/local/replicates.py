@@ -33,20 +33,21 @@ class RegionReplicates(Replicates[RegionGroup]):
         store: where they are kept.
     """
 
-    found: dict[int, Replicate]
+    finished: dict[int, Replicate]
+    scheme: Scheme[RegionKernel]
 
     def __init__(
         self, scheme: Scheme[RegionKernel], key: Array, num: int, num_cutoffs: int, itemsize: int, store: SplittingParts
     ):
-        super().__init__(num, store)
-        self._scheme, self._key = scheme, key
+        super().__init__(scheme, num, store)
+        self._key = key
         self._num_cutoffs, self._itemsize = num_cutoffs, itemsize
         self._pilot: LocalPilot | None = None
 
     def start(self, proposal: Proposal, pilot: LocalPilot, share: tuple[int, int]) -> None:
         """Begin from the proposal and the pilot as it ended."""
         self._pilot = pilot
-        self.begin(fingerprint(proposal, pilot, self._scheme), share)
+        self.begin(fingerprint(proposal, pilot, self.scheme), share)
 
     # --- what they found ---
 
@@ -79,12 +80,12 @@ class RegionReplicates(Replicates[RegionGroup]):
 
     @property
     def _particle_bytes(self) -> int:
-        return self._itemsize * self._scheme.kernel.divergence.num_parameters * self._scheme.num_particles
+        return self._itemsize * self.scheme.kernel.divergence.num_parameters * self.scheme.num_particles
 
     def _group(self, numbers: Sequence[int]) -> RegionGroup:
         pilot = self._pilot
         assert pilot is not None
-        return RegionGroup(self._scheme, numbers, self._key, pilot.data, pilot.stages, pilot.ends)
+        return RegionGroup(self.scheme, numbers, self._key, pilot.data, pilot.stages, pilot.ends)
 
     def _results(self, group: RegionGroup) -> dict[int, Replicate]:
         return group.replicates()

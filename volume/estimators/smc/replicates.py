@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from volume.estimators.smc.group import Group
+from volume.estimators.smc.scheme import Scheme
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
 
 STATE_BYTES = 1 << 29  # of particles held at once; more replicates go one group after the other
 COPIES = 6  # of a state while a level is computed
+# Up to so many go one after the other, by the programs of the pilot: to compile others takes longer than is gained.
+FEW = 16
 
 G = TypeVar("G", bound=Group)
 
@@ -42,18 +45,24 @@ class Store(Protocol):
         ...
 
 
+def together(num: int) -> int:
+    """Give the number of ``num`` replicates that take a level at the same time, where memory allows it."""
+    return 1 if num <= FEW else num
+
+
 class Replicates(Generic[G]):
     """R replicates with the same constants; `begin` once the pilot has ended, then ``advance`` until ``done``.
 
     A method gives what is its own by the hooks at the end.
 
     Args:
+        scheme: of the run.
         num: R.
         store: where they are kept; None: nowhere.
     """
 
-    def __init__(self, num: int, store: Store | None = None):
-        self.num, self._store = num, store
+    def __init__(self, scheme: Scheme[Any], num: int, store: Store | None = None):
+        self.scheme, self.num, self._store = scheme, num, store
         self.finished: dict[int, Any] = {}  # those that have ended, by number
         self.group: G | None = None  # the one under way
         self._constants: Any = None  # fingerprint of what the pilot found
@@ -107,7 +116,10 @@ class Replicates(Generic[G]):
             group = self._group(state.facts["replicates"])
             self._store.group_into(state, group)
             return group
-        groups = math.ceil(len(self._todo) / max(1, STATE_BYTES // (COPIES * self._particle_bytes)))
+        most = max(1, STATE_BYTES // (COPIES * self._particle_bytes))
+        if self.scheme.alone:
+            most = min(most, together(self.num))
+        groups = math.ceil(len(self._todo) / most)
         size = math.ceil(len(self._todo) / groups)  # alike: each size is compiled anew
         numbers, self._todo = self._todo[:size], self._todo[size:]
         return self._group(numbers)
@@ -137,7 +149,8 @@ class Replicates(Generic[G]):
         if group is None:
             return f"{len(self.finished)} of {self.num} {what}replicates"
         first, last = group.numbers[0] + 1, group.numbers[-1] + 1
-        return f"{what}replicates {first} to {last} of {self.num}, level {group.at} of {len(group.stages)}"
+        which = f"{what}replicates {first} to {last}" if last > first else f"{what}replicate {first}"
+        return f"{which} of {self.num}, level {group.at} of {len(group.stages)}"
 
     # --- what a method gives ---
 

@@ -38,6 +38,11 @@ class Scheme(Generic[K_co]):
         """Evaluations of one level of one replicate."""
         return self.num_particles * self.num_moves * self.kernel.cost
 
+    @property
+    def alone(self) -> bool:
+        """Whether one replicate fills a batch on every device, so that it loses nothing by going alone."""
+        return self.num_particles >= self.batch * (1 if self.mesh is None else self.mesh.size)
+
 
 def check_particles(size: int, particles: int, replicates: int) -> None:
     """Raise ValueError for more networks of ``size`` parameters than this machine can hold."""

@@ -19,6 +19,7 @@ from volume.classifiers.base import BoundClassifier
 from volume.common.logs import LN10
 from volume.common.seeds import fold_in
 from volume.estimators.smc.pilot import Pilot
+from volume.estimators.smc.replicates import together
 from volume.estimators.splitting.group import table_shares
 from volume.estimators.splitting.parts import ClassParts, Phase, fingerprint
 from volume.estimators.splitting.replicates import ClassReplicates
@@ -81,7 +82,7 @@ class ClassRun:
         alone = make_scheme(self._score, particles, 1)
         self.pilot = Pilot(alone, self.data, inputs.dtype, fold_in(key, PILOT), floor, pilots)
         self._store = ClassParts(number)
-        scheme = make_scheme(self._score, particles, replicates)
+        scheme = make_scheme(self._score, particles, together(replicates))
         self.replicates = ClassReplicates(scheme, self.data, replicates, self._store, inputs, score.rows)
 
     @property
@@ -196,7 +197,7 @@ class ClassRun:
         self._lost += replicates.total("nonfinite")
         self._drawn += replicates.total("drawn")
         if num > before:
-            replicates.scheme = self._make_scheme(self._score, num, replicates.num)
+            replicates.scheme = self._make_scheme(self._score, num, together(replicates.num))
         self.on_trial, self._trials = again, self._trials + 1
         if again:  # draws of its own for the next trial; no other key is folded with a number this large
             self._key = fold_in(self._key, num)

@@ -28,13 +28,14 @@ class ClassReplicates(Replicates[ClassGroup]):
         rows: of them, those that the importance function reads.
     """
 
-    found: dict[int, Replicate]
+    finished: dict[int, Replicate]
+    scheme: ClassScheme
 
     def __init__(
         self, scheme: ClassScheme, data: Data, num: int, store: ClassParts, inputs: np.ndarray, rows: np.ndarray
     ):
-        super().__init__(num, store)
-        self.scheme, self._data, self._inputs, self._rows = scheme, data, inputs, rows
+        super().__init__(scheme, num, store)
+        self._data, self._inputs, self._rows = data, inputs, rows
         self._split: BoundClassifier | None = None
 
     def start(
