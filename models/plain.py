@@ -18,7 +18,7 @@ from scipy import special
 
 from volume.common import threefry
 
-from .ranges import COMPARISONS, SAME, SUMS, called
+from .size_walk import COMPARISONS, SAME, SUMS, called
 
 ROUNDINGS = 4.0  # of each result, by which noise moves it at most; times the root of the number of terms of a sum
 

@@ -8,7 +8,7 @@ volume.models.Plain, which compiles nothing. What differs by more than rounding 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -112,7 +112,7 @@ def check_networks(
     model: Model,
     bound: BoundClassifier,
     inputs: np.ndarray,
-    networks: Sequence[Params],
+    networks: Sequence[Mapping[str, Any]],
     found: np.ndarray,
     finite: np.ndarray,
     *,
@@ -146,7 +146,7 @@ def check_networks(
         return bound.decide(outputs) if tables else bound.classify_outputs(outputs)
 
     kept = np.flatnonzero(finite)
-    cases = [(dict(networks[at]), inputs[rows]) for at in kept]
+    cases = [(dict(networks[int(at)]), inputs[rows]) for at in kept]
     what = "decisions" if tables else "classes"
     check(what, decided, cases, list(found[kept]), precision=precision, remedy=remedy)
 

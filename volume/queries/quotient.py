@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from volume.common.seeds import threefry_key
-from volume.models import Model, Params, Symmetry, UnitSymmetry, plainly
+from volume.models import Model, Symmetry, UnitSymmetry, plainly
 from volume.queries.weighting import Question
 from volume.samplers import Initializer, Prior
 
@@ -148,7 +148,7 @@ def _why_not(prior: Prior, model: Model, symmetry: Symmetry, place: int, unit: U
 
 
 def _does_not_commute(prior: Prior, model: Model, symmetry: Symmetry, place: int, unit: UnitSymmetry) -> str:
-    def transform(z: Params) -> Params:
+    def transform(z: Any) -> Any:
         return plainly(lambda z: prior.transform(z, model.parameters), z)
 
     chance = np.random.default_rng(1)

@@ -82,7 +82,7 @@ def _block_step(plan: Plan, key: Array, inputs: Array) -> Step:
     if plan.bound.route == "table":
         words = pack_words(decisions, plan.model.num_outputs)
         return Step(words, finite, near_ties, vanished, weight, jnp.zeros(0, jnp.int32))
-    classes = jnp.where(finite, classify(plan.bound, block.outputs, decisions), plan.bound.num_classes)
+    classes = jnp.where(finite, classify(plan.bound, block.outputs, decisions), plan.bound.num_classes or 0)
     hits = _hits(classes.ravel(), plan.bound, block.weight)
     seen = classes.ravel()[spread(plan.block_draws, DECIDED)]
     return Step(hits, jnp.zeros(0, bool), near_ties, vanished, jnp.zeros(0, jnp.int32), seen)

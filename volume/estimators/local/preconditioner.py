@@ -91,7 +91,7 @@ class PreconditionerFit:
         self,
         divergence: BoundDivergence,
         data: dict[str, Any],
-        offset: Array,
+        offset: Any,
         *,
         kind: str,
         weights: np.ndarray | None,
