@@ -16,6 +16,7 @@ from volume import infinite_width, models, samplers
 from volume.estimators.infinite_width import outputs
 from volume.estimators.infinite_width.shares import wide_shares
 from volume.reports.entries import entry_from_dict
+from volume.reports.limit_entries import LimitVolume
 from volume.studies.columns import LIMIT, limit_column
 from volume.studies.label_curve import CurvePoint, LabelsCurve
 from volume.studies.text import total_words
@@ -193,6 +194,7 @@ def test_the_method_and_shares_follow(eps):
     query = asked(FLAT, [(1, 0), (1, eps)], "01")
     truth = math.log(math.atan(eps) / (2 * math.pi))
     entry = volume.estimate(query, volume.InfiniteWidth(), seed=0)["fits"]
+    assert isinstance(entry, LimitVolume)
     assert abs(entry.log_volume - truth) <= 8 * entry.relative_error
     assert entry.jitter == 0
     domain = volume.Points([(1, 0), (1, eps), (0, 1)])
