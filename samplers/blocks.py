@@ -81,7 +81,7 @@ def can_reflect_heads(model: Model, prior: Prior) -> bool:
 
     chance = np.random.default_rng(0)
     z = {p.name: chance.standard_normal(p.shape).astype(np.float32) for p in last}
-    sign = {p.name: chance.choice(np.float32([-1, 1]), p.shape) for p in last}
+    sign = {p.name: chance.choice(np.array([-1, 1], np.float32), p.shape) for p in last}
     reflected = plainly(lambda z: prior.transform(z, last), {name: sign[name] * z[name] for name in z})
     expected = plainly(lambda z: prior.transform(z, last), z)
     if not all(np.allclose(reflected[name], sign[name] * expected[name], rtol=1e-4, atol=1e-6) for name in z):

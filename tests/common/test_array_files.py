@@ -147,7 +147,7 @@ def test_a_pipe_is_no_file(tmp_path):
 def test_other_flax_checkpoints_are_refused_in_a_sentence(flaw, tmp_path):
     from flax import serialization
 
-    msgpack = serialization.msgpack
+    msgpack = serialization.msgpack  # type: ignore[attr-defined]  # Flax's own
 
     path = tmp_path / "a.msgpack"
     whole = serialization.to_bytes({"w": np.ones(300)})

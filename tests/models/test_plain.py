@@ -54,7 +54,7 @@ def test_networks_of_a_block_are_drawn_without_the_others(prior, bodies, heads):
 
     @jax.jit
     def drawn(key):
-        return draw_block(key, model, prior, X, bodies=bodies, heads=heads).outputs
+        return draw_block(key, model, prior, jnp.asarray(X), bodies=bodies, heads=heads).outputs
 
     outputs, numbers = np.asarray(drawn(key)), [0, bodies * heads // 2, bodies * heads - 1]
     sizes = {"bodies": bodies, "heads": heads, "numbers": numbers}

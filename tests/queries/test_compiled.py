@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from shared_queries import CUBE
@@ -46,13 +49,13 @@ def anchor(model):
     return {p.name: chance.standard_normal(p.shape) for p in model.parameters}
 
 
-LOCAL = {"cutoff": 0.1, "rays": 32, "fit": 0, "preconditioner": "identity"}
-SPLIT = {"particles": 16, "moves": 2, "replicates": 2}
-LEVELS = {"cutoff": 0.1, "estimator": "splitting", "start_from": "prior", "chain": "levels", **SPLIT}
+LOCAL: dict[str, Any] = {"cutoff": 0.1, "rays": 32, "fit": 0, "preconditioner": "identity"}
+SPLIT: dict[str, Any] = {"particles": 16, "moves": 2, "replicates": 2}
+LEVELS: dict[str, Any] = {"cutoff": 0.1, "estimator": "splitting", "start_from": "prior", "chain": "levels", **SPLIT}
 TABLES, CLASSES, BINARY = volume.TruthTable(), volume.Ones(), Lattice.binary()
 FITS = volume.Fits(CUBE.inputs, [0, 1, 1, 0, 1, 0, 0, 1])
 NORMAL = Gaussian(1.0, 0.5)
-METHODS = {
+METHODS: dict[str, tuple[Any, Any, Any, str]] = {
     "direct, tables": (NORMAL, TABLES, volume.Direct(draws=4000), "decisions"),
     "direct, classes": (NORMAL, CLASSES, volume.Direct(draws=4000), "classes"),
     "direct, alone": (NORMAL, TABLES, volume.Direct(draws=4000, heads=1), "decisions"),
@@ -74,10 +77,9 @@ QUICK = ("direct, tables", "direct, classes", "exact, classes")
 def test_a_wrong_program_stops_every_method(name, plain):
     prior, classifier, method, what = METHODS[name]
     model = Wrong((3, 2, 1), "tanh")
-    if callable(method):
-        method = method(model)
+    made: Any = method(model) if callable(method) else method
     with pytest.raises(volume.Miscompiled, match=f"gives other {what} than a plain evaluation of the same network"):
-        volume.estimate(volume.Query(model, prior, CUBE, classifier), method)
+        volume.estimate(volume.Query(model, prior, CUBE, classifier), made)
     assert len(plain) == 1
 
 
@@ -110,7 +112,7 @@ def test_a_small_error_of_one_output_is_seen(factor):
     model, chance = MLP((3, 20, 20, 2)), np.random.default_rng(1)
     params = {p.name: chance.standard_normal(p.shape).astype(np.float32) for p in model.parameters}
     inputs = chance.standard_normal((9, 3)).astype(np.float32)
-    outputs = np.array(model.apply(params, inputs))
+    outputs = np.array(model.apply(jax.tree.map(jnp.asarray, params), jnp.asarray(inputs)))
     outputs[np.unravel_index(np.abs(outputs).argmax(), outputs.shape)] *= factor
     with pytest.raises(volume.Miscompiled, match=r"\(1 of 18 numbers of network 1 of 1\)"):
         compiled.check("outputs", model.apply, [(params, inputs)], [outputs], precision="highest", remedy="none")

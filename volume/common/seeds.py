@@ -25,8 +25,10 @@ def threefry_key(*words: int) -> Array:
 
 
 def fold_in(key: Array, data: int | np.ndarray) -> Array:
-    """Do what ``jax.random.fold_in`` does, by NumPy: nothing is compiled. Of several numbers [...] the keys [...]; of keys
-    [R], each with its own number or all with one."""
+    """Do what ``jax.random.fold_in`` does, by NumPy: nothing is compiled.
+
+    Of several numbers [...] the keys [...]; of keys [R], each with its own number or all with one.
+    """
     return _key_of(threefry.words(threefry.fold_in(_number_of(key), np.asarray(data))))
 
 
@@ -47,7 +49,7 @@ def alone(key: Array) -> Array:
 
 
 def _key_of(words: np.ndarray) -> Array:
-    return jax.random.wrap_key_data(words, impl=GENERATOR)
+    return jax.random.wrap_key_data(jnp.asarray(words), impl=GENERATOR)
 
 
 def _number_of(key: Array) -> np.ndarray:

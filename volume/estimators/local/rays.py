@@ -319,7 +319,7 @@ class RaysRun:
             value = ground.divergence(theta, data)
             return jnp.where(jnp.isnan(value), jnp.inf, value)  # NaN is outside
 
-        precision = str(jax.config.jax_default_matmul_precision)
+        precision = str(jax.config.jax_default_matmul_precision)  # type: ignore[attr-defined]
         remedy = "give another number of rays, or estimator='splitting'"
         lows, highs = zip(*bounds, strict=True)
         check("divergences", divergence, cases, lows, highs, precision=precision, remedy=remedy)
