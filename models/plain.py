@@ -35,7 +35,8 @@ class Plain:
     def __init__(self, function: Callable[..., Any], example: Sequence[Any], coarse: float = 0.0):
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), _dtype(leaf)), tuple(example))
         self._program: Any
-        self._program, value = jax.make_jaxpr(function, return_shape=True)(*shapes)
+        with np.errstate(all="ignore"):  # a constant of the function may not fit into the format
+            self._program, value = jax.make_jaxpr(function, return_shape=True)(*shapes)
         self.structure = jax.tree.structure(value)
         self._coarse = coarse
         self.overflow = False  # whether a number of the last evaluation came near the largest one
