@@ -83,7 +83,8 @@ def stabiliser_size(units: Units, params: Arrays) -> int:
     """Return |Stab(theta)| as a Python integer, which has no limit; errors as in `split`."""
     arrays = {name: np.asarray(value) for name, value in params.items()}
     if order(units) < MAX_EXACT:
-        return int(stabiliser_sizes(units, {name: value[None] for name, value in arrays.items()})[0])
+        sizes = stabiliser_sizes(units, {name: value[None] for name, value in arrays.items()})
+        return int(np.asarray(sizes)[0])  # of JAX's an entry would be a program
     parts, total = split(units), 0
     for index in range(parts.num_tried):
         holds, factors = _completions(units, parts, arrays, _element(units, parts, index, np), np)

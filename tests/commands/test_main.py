@@ -96,7 +96,7 @@ def test_failures_are_one_line(capsys, tmp_path):
         assert err.startswith("volume: error: There is no run at")
     code, _, err = run(capsys, *SMALL, "--domain", f"points:{tmp_path}/none.npy")
     assert code == 4
-    assert err == f"volume: error: {tmp_path}/none.npy: No such file or directory.\n"
+    assert err == f"volume: error: There is no file {tmp_path}/none.npy.\n"
     code, _, err = run(capsys, "show", tmp_path / "none", "--debug")
     assert code == 4
     assert "Traceback" in err

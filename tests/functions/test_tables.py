@@ -92,7 +92,7 @@ def test_bad_labels(text, num_outputs, sentence):
         tables.parse_label(text, 3, num_outputs)
 
 
-@pytest.mark.parametrize("label", [[0, 1], [0, 1, 2], [0, -1, 1], [0.0, 1.0, 1.0], 5, None])
+@pytest.mark.parametrize("label", [[0, 1], [0, 1, 2], [0, -1, 1], [0.5, 1.0, 1.0], 5, None])
 def test_bad_decisions_as_a_label(label):
     with pytest.raises(ValueError, match="named by a string of 3 digits"):
         tables.read_label(label, 3, 1)

@@ -44,8 +44,7 @@ print(json.dumps(names))
 # Programs, and how many of each.
 PROGRAMS = {
     "direct": {"step": 1},
-    # The pilot has batches of its own, so that the step and the draws are there twice.
-    "splitting": {"_tried": 1, "draw": 2, "probe": 1, "advance": 2},
+    "splitting": {"_tried": 1, "draw": 1, "probe": 1, "advance": 1},
     # Networks are drawn for the diagonal, for the whole matrix and to balance it; its columns and sizes come once.
     "local": {"_networks": 3, "_normal": 2, "squares": 1, "columns": 1, "shoot": 1, "ray_directions": 1}
     | {"apply": 1, "of": 1, "_values": 1, "_fit_step": 1, "_sizes": 1},
