@@ -55,7 +55,7 @@ PROGRAM = """
             volume.Exact(path="blocks", devices=devices), count)
         ask("exact sums", models.MLP((3, 4, 1), bias=False), ternary, volume.TruthTable(),
             volume.Exact(path="sums", devices=devices), count)
-        # Three batches, fewer than devices: a loop of several on one is one of length 1 on each.
+        # Six batches, fewer than devices: a loop of several on one is one of length 1 on each.
         splitting = volume.Splitting(particles=64, moves=2, replicates=6, devices=devices)
         ask("splitting", net, gaussian, labels, splitting, count)
         trained = volume.Trained(60, on=labels, learning_rate=0.2, batch_size=2, max_steps=200, devices=devices)
@@ -82,7 +82,7 @@ def test_one_device_and_eight_answer_alike():
     assert len(found["one"]) == 6
     assert len(found["three"]) == 2
     assert found["three"].items() <= found["one"].items()
-    assert found["batches"] == 3
+    assert found["batches"] == 6
 
 
 @pytest.mark.parametrize("make", [volume.Exact, volume.Splitting, lambda devices: volume.Trained(5, devices=devices)])
