@@ -81,6 +81,7 @@ class PairKernel:
     score: Beyond
     num_steps = cost = draw_cost = 1
     first_step = math.pi / 2  # to the fresh draw itself
+    first_level = -math.inf
     max_tuning = MAX_TUNING
 
     def init(self, key: Any, data: Any) -> tuple[Any, Any]:

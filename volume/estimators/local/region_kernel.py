@@ -119,6 +119,7 @@ class RegionKernel:
     kicks: bool = False  # whether gradients push
     closing: bool = False  # whether the next measure is the region's own
     num_steps = 1
+    first_level = -math.inf
 
     @property
     def cost(self) -> int:

@@ -77,6 +77,9 @@ class Kernel(Protocol):
     def first_step(self) -> Any: ...  # of a move, before anything is known
 
     @property
+    def first_level(self) -> float: ...  # of the first measure
+
+    @property
     def max_tuning(self) -> int: ...  # probes of one level that only change the step
 
     def init(self, key: Array, data: Any) -> tuple[Any, Array]:

@@ -66,7 +66,8 @@ class Pilot:
     def _begin(self, key: Array) -> None:
         self.stages: list[Any] = []
         self.log_total = 0.0  # log of the total of the measure that is reached; adaptive and so slightly biased
-        self._key, self._level, self._step = key, -math.inf, self.scheme.kernel.first_step
+        kernel = self.scheme.kernel
+        self._key, self._level, self._step = key, kernel.first_level, kernel.first_step
         self._z: Any = None  # [1, N, ...]
 
     @property

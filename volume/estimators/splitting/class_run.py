@@ -10,6 +10,7 @@ Shape letters: R replicates, N particles of one, L levels, K classes of a split,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,13 +19,13 @@ from jax import Array
 from volume.classifiers.base import BoundClassifier
 from volume.common.logs import LN10
 from volume.common.seeds import fold_in
-from volume.estimators.smc.pilot import Pilot
 from volume.estimators.smc.replicates import together
 from volume.estimators.splitting.group import table_shares
 from volume.estimators.splitting.parts import ClassParts, Phase, fingerprint
 from volume.estimators.splitting.replicates import ClassReplicates
+from volume.estimators.splitting.routes import route
 from volume.estimators.splitting.schemes import ClassScheme
-from volume.estimators.splitting.stage import Data, Stage
+from volume.estimators.splitting.stage import Data
 from volume.estimators.splitting.trial import sized
 from volume.functions.importance import ImportanceFunction
 from volume.runs.checkpoints import Checkpoint, StoredCheckpoint
@@ -80,7 +81,8 @@ class ClassRun:
         self._target_error, self._x64 = target_error, dtype == "float64"
         self.on_trial, self._trials = target_error is not None, 0  # still to do; done
         alone = make_scheme(self._score, particles, 1)
-        self.pilot = Pilot(alone, self.data, inputs.dtype, fold_in(key, PILOT), floor, pilots)
+        make_pilot = route(alone.kernel).pilot
+        self.pilot = make_pilot(alone, self.data, inputs.dtype, fold_in(key, PILOT), floor, pilots)
         self._store = ClassParts(number)
         scheme = make_scheme(self._score, particles, together(replicates))
         self.replicates = ClassReplicates(scheme, self.data, replicates, self._store, inputs, score.rows)
@@ -95,7 +97,7 @@ class ClassRun:
         return self.replicates.scheme
 
     @property
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[Any]:
         return self.pilot.stages
 
     @property
@@ -209,7 +211,7 @@ class ClassRun:
         """Take what is there of this class."""
         with jax.enable_x64(self._x64):
             self._store.take(parts)
-            self._store.pilot_into(self.pilot, self.scheme.kernel.model)
+            self._store.pilot_into(self.pilot)
             self._begin()
 
     def restrict(self, index: int, count: int) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from volume.estimators.smc.kernel import Move
-from volume.estimators.splitting.stage import Data, Stage, draw_network
+from volume.estimators.splitting.stage import ClassKernel, Data, Stage, draw_network
 from volume.functions.importance import ImportanceFunction, Right
 from volume.models import Model, Params
 from volume.samplers import Directions, Lines, Prior, directions, lines, log_mass, quantile, refreshed
@@ -63,7 +63,7 @@ class _State(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LineKernel:
+class LineKernel(ClassKernel):
     """Moves along K lines, one after the other, to a draw from the part of each that lies inside the level."""
 
     lines: Lines

@@ -1,7 +1,7 @@
 """The parts of a splitting run, class by class (their number C, three digits).
 
-pilot-C: the levels that the pilot found, constants of all replicates. One row a level: ``level``, ``next_level``,
-``body_step``, ``head_step``, float64.
+pilot-C: the levels that the pilot found, constants of all replicates. One row a level, float64: ``level``,
+``next_level``, and ``body_step``, ``head_step`` or, where the last layer is integrated, ``step``, ``log_scale``.
 
 replicates-C-FIRST and, for trial T, trial-C-T-FIRST: replicates that have ended together, FIRST being the lowest of
 their numbers. One row a replicate: ``replicate`` int64; ``log_estimate`` float64, natural, -inf for one that died;
@@ -10,7 +10,8 @@ by level; where the class is divided, ``split``: a list of float64, the shares o
 uint64, the packed truth tables that were visited, ``words`` words each.
 
 state-C-pilot and state-C-FIRST: particles between two levels, replaced by later ones and emptied at the end. One row a
-particle: ``replicate`` and ``ancestor`` int64, and a list of floats for every parameter's standard normals.
+particle: ``replicate`` and ``ancestor`` int64, and a list of floats for every array of its state: a parameter's
+standard normals, and ``log_approximation`` of a body.
 
 Shape letters: G replicates, N particles of one, L levels.
 """
@@ -30,14 +31,11 @@ from volume.estimators.smc.group import GroupState
 from volume.estimators.smc.pilot import Pilot, PilotState
 from volume.estimators.splitting.group import ClassGroup, Replicate
 from volume.estimators.splitting.schemes import ClassScheme
-from volume.estimators.splitting.stage import Stage
-from volume.models import Model
 from volume.runs.checkpoints import Checkpoint, Checkpoints, State, StoredCheckpoint, apart, floats, particle_rows
 from volume.runs.columns import Numbers, Ragged, Rows, Schema, columns_of, records_of
 
 STREAM_VERSION = 2  # of what is random about a replicate of a given number; changes when that changes
 
-STAGES = Schema(dict.fromkeys(Stage._fields, Numbers(float)))
 REPLICATES = Schema(
     {"replicate": Numbers(np.int64)}
     | dict.fromkeys(("log_estimate", "ideal_variance", "ancestors"), Numbers(float))
@@ -46,9 +44,14 @@ REPLICATES = Schema(
 )
 
 
+def stage_columns(kind: Any) -> Schema:
+    """Return columns of stages, named tuples of this type."""
+    return Schema(dict.fromkeys(kind._fields, Numbers(float)))
+
+
 def particles(shapes: Mapping[str, tuple[int, ...]]) -> Schema:
-    """Return columns of particles: the replicate and the ancestor of each, and its normals for parameters of these
-    shapes."""
+    """Return columns of particles: the replicate and the ancestor of each, and the arrays of its state by these names
+    and shapes."""
     normals = {f"z_{name}": Rows(tuple(shape)) for name, shape in shapes.items()}
     return Schema({"replicate": Numbers(np.int64), "ancestor": Numbers(np.int64), **normals})
 
@@ -60,7 +63,7 @@ class Phase(NamedTuple):
     constants: str  # fingerprint of levels, steps, N and P
 
 
-def fingerprint(stages: Sequence[Stage], scheme: ClassScheme) -> str:
+def fingerprint(stages: Sequence[Any], scheme: ClassScheme) -> str:
     """Of the constants of a run of replicates; those with others are not mixed."""
     numbers = np.array([*map(tuple, stages), (scheme.num_particles, scheme.num_moves, 0, 0)], np.float64)
     return hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
@@ -81,21 +84,24 @@ class ClassParts:
         """Parts to go on from; those of other classes play no part."""
         self._kept.restore(part for part in parts if part.facts.get("class") == self._number)
 
-    def pilot_into(self, pilot: Pilot, model: Model) -> None:
+    def pilot_into(self, pilot: Pilot) -> None:
         """Let the pilot be as it ended, or go on from where it stood."""
+        kernel: Any = pilot.scheme.kernel
+        kind = kernel.stage_type
         for part in self._kept.stored(self._pilot_name):
             self._pilot_kept = True
             numbers = {"done": True, "problem": part.facts["problem"], "given_up": part.facts.get("given_up", 0)}
-            pilot.go_on(_pilot_state(part, None, None, records_of(Stage, STAGES.read(part)), numbers))
+            stages = records_of(kind, stage_columns(kind).read(part))
+            pilot.go_on(_pilot_state(part, None, None, stages, numbers, kernel.first_level))
             return
         for part in self._kept.stored(f"state-{self._number:03d}-pilot"):
-            facts, z = part.facts, _normals(_read_particles(part, model), 1)
-            levels, next_levels, *steps = zip(*facts["stages"], strict=True) if facts["stages"] else [[]] * 4
+            facts, z = part.facts, _normals(_read_particles(part, kernel), 1)
+            levels, next_levels, *steps = zip(*facts["stages"], strict=True) if facts["stages"] else [[]] * len(kind._fields)
             columns = (floats(levels, -math.inf).tolist(), floats(next_levels, math.inf).tolist(), *steps)
-            stages = [Stage(*row) for row in zip(*columns, strict=True)]
+            stages = [kind(*row) for row in zip(*columns, strict=True)]
             key = threefry_key(*facts["key"])
             numbers = {"_step": tuple(facts["steps"]), "given_up": facts.get("given_up", 0)}
-            pilot.go_on(_pilot_state(part, key, z, stages, numbers))
+            pilot.go_on(_pilot_state(part, key, z, stages, numbers, kernel.first_level))
             self._kept.resume(part)
 
     def finished(self, phase: Phase) -> dict[int, Replicate]:
@@ -112,7 +118,7 @@ class ClassParts:
         """Let the group of a state's replicates go on from there."""
         self._kept.resume(part)
         scheme, size, facts = group.scheme, group.size, part.facts
-        columns, lasted = _read_particles(part, scheme.kernel.model), np.array(facts["lasted"], np.int64)
+        columns, lasted = _read_particles(part, scheme.kernel), np.array(facts["lasted"], np.int64)
         arrays = {
             "log_total": floats(facts["log_estimates"], -math.inf),
             "variance": floats(facts["ideal"], math.nan),
@@ -140,7 +146,7 @@ class ClassParts:
         if pilot.done:
             self._pilot_kept = True
             facts |= {"problem": pilot.problem, "log_volume": pilot.log_total, "evaluations": pilot.evaluations}
-            self._kept.add(Checkpoint(self._pilot_name, facts, STAGES.table(columns_of(Stage, pilot.stages))))
+            self._kept.add(Checkpoint(self._pilot_name, facts, _stages_table(pilot)))
             return self._kept.collect(all=all)
         state = pilot.state()
         if state.z is None:
@@ -190,9 +196,16 @@ def _phase_of(part: StoredCheckpoint) -> Phase | None:
     return Phase(part.facts["trial"], part.facts["constants"]) if "constants" in part.facts else None
 
 
-def _pilot_state(part: StoredCheckpoint, key: Any, z: Any, stages: list[Stage], numbers: dict[str, Any]) -> PilotState:
+def _stages_table(pilot: Pilot) -> Any:
+    kernel: Any = pilot.scheme.kernel
+    return stage_columns(kernel.stage_type).table(columns_of(kernel.stage_type, pilot.stages))
+
+
+def _pilot_state(
+    part: StoredCheckpoint, key: Any, z: Any, stages: list[Any], numbers: dict[str, Any], first: float
+) -> PilotState:
     numbers |= {"log_total": part.facts["log_volume"], "evaluations": part.facts["evaluations"]}
-    return PilotState(key, z, stages, numbers | {"_level": stages[-1].next_level if stages else -math.inf})
+    return PilotState(key, z, stages, numbers | {"_level": stages[-1].next_level if stages else first})
 
 
 def _replicates_table(replicates: dict[int, Replicate]) -> Any:
@@ -223,8 +236,8 @@ def _num_bytes(z: Mapping[str, Any]) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in z.values())
 
 
-def _read_particles(part: StoredCheckpoint, model: Model) -> dict[str, Any]:
-    return particles({p.name: p.shape for p in model.parameters}).read(part)
+def _read_particles(part: StoredCheckpoint, kernel: Any) -> dict[str, Any]:
+    return particles(kernel.state_shapes).read(part)
 
 
 def _normals(columns: dict[str, Any], size: int) -> dict[str, np.ndarray]:

@@ -11,8 +11,9 @@ from volume.classifiers.base import BoundClassifier
 from volume.estimators.smc.replicates import Replicates
 from volume.estimators.splitting.group import ClassGroup, Replicate
 from volume.estimators.splitting.parts import ClassParts, Phase
+from volume.estimators.splitting.routes import route
 from volume.estimators.splitting.schemes import ClassScheme
-from volume.estimators.splitting.stage import Data, Stage
+from volume.estimators.splitting.stage import Data
 from volume.models import num_parameters
 
 
@@ -41,7 +42,7 @@ class ClassReplicates(Replicates[ClassGroup]):
     def start(
         self,
         phase: Phase,
-        stages: Sequence[Stage],
+        stages: Sequence[Any],
         key: Array,
         share: tuple[int, int],
         split: BoundClassifier | None,
@@ -62,7 +63,7 @@ class ClassReplicates(Replicates[ClassGroup]):
 
     def _group(self, numbers: Sequence[int]) -> ClassGroup:
         dtype = self._data.inputs.dtype
-        return ClassGroup(self.scheme, numbers, self._key, self._data, dtype, self._stages)
+        return route(self.scheme.kernel).group(self.scheme, numbers, self._key, self._data, dtype, self._stages)
 
     def _results(self, group: ClassGroup) -> dict[int, Replicate]:
         return group.replicates(None if self._split is None else group.survey(self._split, self._inputs, self._rows))

@@ -23,7 +23,7 @@ from volume.classifiers.base import MAX_DEVICE_CLASSES, OUTSIDE, BoundClassifier
 from volume.common.logs import LN10
 from volume.common.progress import Progress
 from volume.common.seeds import fold_in
-from volume.common.validation import check_arithmetic
+from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
 from volume.estimators.smc.scheme import MAX_MOVES, MAX_PARTICLES, MAX_POINTS, MAX_REPLICATES, check_particles
 from volume.estimators.splitting.class_run import PILOTS, ClassRun
@@ -31,7 +31,7 @@ from volume.estimators.splitting.entries import class_entry, split_entry
 from volume.estimators.splitting.importance import importance_function
 from volume.estimators.splitting.look import look
 from volume.estimators.splitting.parts import STREAM_VERSION
-from volume.estimators.splitting.schemes import HEAD_POINTS, ClassScheme, scheme_for
+from volume.estimators.splitting.schemes import HEAD_POINTS, LAST_LAYERS, ClassScheme, scheme_for
 from volume.functions.importance import ImportanceFunction, Seen
 from volume.models import num_parameters
 from volume.queries.computed import computed
@@ -84,6 +84,7 @@ class Splitting:
     score: Callable[[Array], Any] | None = None
     chain: bool = False
     resolve: bool = False
+    last_layer: str = "moved"
     target_error: float | None = None
     body_points: int | None = None
     head_points: int = HEAD_POINTS
@@ -96,6 +97,7 @@ class Splitting:
 
     def __post_init__(self) -> None:
         check_arithmetic(self.dtype, self.precision)
+        check_choice("last_layer", self.last_layer, LAST_LAYERS)
         for name, least, limit in (
             ("particles", 2, MAX_PARTICLES),
             ("replicates", 2, MAX_REPLICATES),
@@ -142,6 +144,8 @@ class Splitting:
         score = None if self.score is None else getattr(self.score, "__qualname__", type(self.score).__name__)
         names = ("particles", "replicates", "moves", "chain", "resolve", "target_error", "body_points", "head_points")
         settings = {name: getattr(self, name) for name in (*names, "floor", "dtype", "precision")}
+        if self.last_layer != LAST_LAYERS[0]:  # records without it are of moved ones
+            settings["last_layer"] = self.last_layer
         return {"name": self.name, **settings, "score": score}
 
 
@@ -229,6 +233,7 @@ class SplittingRun:
             num_particles=particles,
             num_replicates=replicates,
             num_moves=method.moves,
+            last_layer=method.last_layer,
             body_points=method.body_points,
             head_points=method.head_points,
             precision=method.precision,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -40,6 +42,18 @@ class Data(NamedTuple):
     def fill(self, score: ImportanceFunction) -> ImportanceFunction:
         """Put the data into a blank importance function, inside a traced function."""
         return score.filled(iter(self.score)) if self.score else score
+
+
+class ClassKernel:
+    """What the kernels of one class's run say of their stages and states."""
+
+    first_level = -math.inf  # of the prior
+    stage_type: Any = Stage
+
+    @property
+    def state_shapes(self: Any) -> Mapping[str, tuple[int, ...]]:
+        """Names and shapes of the arrays that a particle is: a network's normals."""
+        return {p.name: p.shape for p in self.model.parameters}
 
 
 def draw_network(model: Model, prior: Prior, key: Array, inputs: Array) -> tuple[Params, Array]:

@@ -16,7 +16,7 @@ from jax import Array
 
 from volume.estimators.smc.kernel import Move
 from volume.estimators.smc.tuning import MAX_TUNING, alone_inside, turned
-from volume.estimators.splitting.stage import Data, Stage, draw_network
+from volume.estimators.splitting.stage import ClassKernel, Data, Stage, draw_network
 from volume.functions.importance import ImportanceFunction
 from volume.models import Model, Params, num_parameters
 from volume.samplers import Arcs, Prior, Window
@@ -51,7 +51,7 @@ class WindowStep(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WindowKernel:
+class WindowKernel(ClassKernel):
     """Moves to a point of a window inside the level, uniformly."""
 
     arcs: Arcs
