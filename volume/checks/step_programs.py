@@ -62,7 +62,7 @@ def _splitting(run: Any) -> dict[str, Call]:
     with jax.enable_x64(x64):
         keys = jax.random.split(threefry_key(0), run._method.replicates)
         state, _ = jax.eval_shape(lambda keys: draw(one.scheme, keys, one.data), keys)
-        stage = one.scheme.kernel.stay(0.0, (0.1, 0.1)).cast(one.data.inputs.dtype)
+        stage = one.scheme.kernel.stay(0.0, one.scheme.kernel.first_step).cast(one.data.inputs.dtype)
     return {"level": Call(advance, (one.scheme, keys, state, one.data, stage), x64)}
 
 

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 from volume.commands import specs
 from volume.commands.usage import UsageError, flag
 from volume.commands.values import one_of, parse_float, parse_level, parse_whole
-from volume.common.choices import DTYPES, LOSSES, OPTIMISERS, PATHS, POLICY_GRADIENTS, PRECISIONS, SCHEDULES, STOPS
+from volume.common.choices import (
+    DTYPES,
+    LAST_LAYERS,
+    LOSSES,
+    OPTIMISERS,
+    PATHS,
+    POLICY_GRADIENTS,
+    PRECISIONS,
+    SCHEDULES,
+    STOPS,
+)
 
 if TYPE_CHECKING:
     from volume.method import Method
@@ -67,6 +77,13 @@ OPTIONS = (
     Option("limit", (EXACT,), parse_whole, "N", "networks to evaluate at most (default 2^36)"),
     Option("particles", (SPLITTING,), parse_whole, "N", "networks of one replicate (default 256)"),
     Option("moves", (SPLITTING,), parse_whole, "M", "moves of every network at each level (default 16)"),
+    Option(
+        "last_layer",
+        (SPLITTING,),
+        one_of("last_layer", LAST_LAYERS),
+        None,
+        "moved | integrated: each body counts by the chance that a last layer gives the labels (default moved)",
+    ),
     Option("target_error", (SPLITTING,), parse_float, "X", "size the run for an interval of +-X in log10"),
     Option("replicates", (SPLITTING, WIDE), parse_whole, "R", "independent repetitions behind the interval"),
     Option(

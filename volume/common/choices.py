@@ -20,6 +20,9 @@ ACTIVATIONS = ("linear", "relu", "tanh", "erf", "gelu", "sine", "sign")
 POOLED = ("pooled", "pooled:inputs")
 SYMMETRIES = ("none", "quotient", *POOLED)
 
+# `Splitting`.
+LAST_LAYERS = ("moved", "integrated")
+
 # `Exact`.
 PATHS = ("auto", "blocks", "sums")
 

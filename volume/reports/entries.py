@@ -31,6 +31,8 @@ MIN_FAMILIES = 4.0
 FAMILIES = "families"  # in the diagnostics of a part
 # In the diagnostics of a part of another class's replicates: that class's label. It holds the other diagnostics.
 PART_OF = "part_of"
+# In the diagnostics of a class whose last layer is integrated: labels that it asks for, and weights of that layer.
+LABELS, WEIGHTS = "labels", "head_weights"
 DIGITS = 3  # of volumes in a table: all columns of a class then fit a terminal
 
 
@@ -315,12 +317,20 @@ def replicated_volume(
         note = f"One replicate, {volume_text(log_volume)}, has a bound but no interval: give 8 replicates or more."
     else:
         low, high = replicates.mean_interval(logs, level)
-        families = (diagnostics or {}).get(FAMILIES, math.inf)
+        facts = diagnostics or {}
+        families = facts.get(FAMILIES, math.inf)
+        more_labels = facts.get(LABELS, 0) > facts.get(WEIGHTS, 0)
         if families < 2 * MIN_FAMILIES:
             low = min(low, replicates.lower_bound(logs, (1 - level) / 2))
         ends = (low, min(high, 0.0))
-        if spread <= MAX_SPREAD and families >= MIN_FAMILIES:
+        if spread <= MAX_SPREAD and families >= MIN_FAMILIES and not more_labels:
             headline = "interval"
+        elif spread <= MAX_SPREAD and more_labels:
+            note = (
+                f"{facts[LABELS]} labels are more than the {facts[WEIGHTS]} weights of the last layer that is "
+                "integrated. Bodies then mix slowly, and replicates that agree may all be low: of the mean, "
+                f"{volume_text(log_volume)}, the bound leads."
+            )
         elif spread <= MAX_SPREAD:
             note = (
                 f"Its replicates hold {families:.2g} families of particles of it on average, and an interval needs "

@@ -8,10 +8,10 @@ that does not depend on w, the lines along v divide the space, so that for w dra
     E[ integral of pi' along the line through w / integral of pi along it ] = total of pi' / total of pi,
 
 and each line's measure is a normal between two bounds: both integrals, and a draw from pi' on the line, are exact. The
-weights of the conditions themselves, 1 / site, have an infinite variance; these have a finite one. The product of the mean ratios is
-unbiased for any n, any directions and any sites (Del Moral 2004, section 7.4.2), and between two conditions particles
-move along further lines (Gibbs sampling along directions, Chen and Schmeiser 1996), drawn from the Gaussian's
-covariance once for all of them.
+weights of the conditions themselves, 1 / site, have an infinite variance; these have a finite one. The product of the
+mean ratios is unbiased for any n, any directions and any sites (Del Moral 2004, section 7.4.2), and between two
+conditions particles move along further lines (Gibbs sampling along directions, Chen and Schmeiser 1996), drawn from the
+Gaussian's covariance once for all of them.
 
 Shape letters: n particles, m rows, d entries of w.
 """
@@ -63,7 +63,7 @@ def log_cone_probability(key: Array, cone: Cone, start: Gaussian, num: int, line
     sharpening = start.covariance @ rows.T  # [d, m]
     others = (jax.random.normal(key_directions, (m * lines, len(start.mean)), rows.dtype) @ root.T).T  # [d, m lines]
     spread = (rows @ others).T.reshape(m, lines, m)
-    others = others.T.reshape(m, lines, -1)
+    others = others.T.reshape(m, lines, rows.shape[1])
 
     def harden(carry, step):
         w, h, hard, log_total = carry

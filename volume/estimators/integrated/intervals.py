@@ -57,7 +57,7 @@ def hazard(x: Array, log_tail_x: Array) -> Array:
 
 def interval(low: Array, high: Array) -> Interval:
     """See N(0, 1) between bounds, which may be infinite."""
-    flip = low + high < 0
+    flip = low < -high
     a, b = jnp.where(flip, -high, low), jnp.where(flip, -low, high)
     log_a, log_b = log_tail(a), log_tail(b)
     # Where the tails of near bounds differ by little more than rounding: density times width.

@@ -33,8 +33,8 @@ from volume.estimators.smc.tuning import turned as turned_step
 from volume.estimators.splitting.stage import ClassKernel, Data
 from volume.functions.importance import ImportanceFunction, Right
 from volume.models import Model, Params
-from volume.samplers import Prior, can_share_heads, standard_normal
 from volume.samplers import Gaussian as GaussianPrior
+from volume.samplers import Prior, can_share_heads, standard_normal
 
 LOG_APPROXIMATION = "log_approximation"  # of a particle, beside its normals: log o^, natural
 INNER = 16  # particles of the unbiased estimate of o
@@ -99,11 +99,20 @@ class BodyKernel(ClassKernel):
         return {p.name: p.shape for p in self._body} | {LOG_APPROXIMATION: ()}
 
     @property
+    def num_labels(self) -> int:
+        """Labels that the class asks for, m."""
+        return len(self.score.labels)
+
+    @property
+    def num_weights(self) -> int:
+        """Entries of the last layer, d."""
+        return sum(math.prod(p.shape) for p in self.model.parameters if p.name in self._head)
+
+    @property
     def num_floats(self) -> int:
         """Numbers that one move holds at the same time: the body and the Gaussian of its cone."""
-        assert self.model.head is not None
-        m, d = len(self.score.labels), self.model.head.num_features + 1
-        d = min(m, d) if 2 * m <= d else d
+        m, d = self.num_labels, self.num_weights
+        d = m if 2 * m <= d else d
         return sum(math.prod(shape) for shape in self.state_shapes.values()) + 2 * d * d + 2 * m * d
 
     def init(self, key: Array, data: Data) -> tuple[Params, Array]:
@@ -175,7 +184,8 @@ class BodyKernel(ClassKernel):
         head = self.model.head
         assert head is not None
         last = tuple(p for p in self.model.parameters if p.name in self._head)
-        features = self.model.features(self.prior.transform({p.name: z[p.name] for p in self._body}, self._body), space.inputs)
+        body = self.prior.transform({p.name: z[p.name] for p in self._body}, self._body)
+        features = self.model.features(body, space.inputs)
         # The prior is linear in the head's normals, entry by entry: where each is 1 it shows its sizes.
         sizes = self.prior.transform({p.name: jnp.ones(p.shape, features.dtype) for p in last}, last)
         rows = [features * sizes[head.weight][:, 0]]

@@ -72,6 +72,11 @@ def bracket(
         raise TypeError(f"bracket runs Splitting in both directions; got {method!r}.")
     query.require_prior_mass("bracket")
     key, record = to_key(seed)
+    if method.last_layer != "moved":
+        raise ValueError(
+            f"bracket leads a network back along its levels, and last_layer={method.last_layer!r} has bodies and "
+            'temperatures instead: give last_layer="moved".'
+        )
     z = _checked(query, draw, method.dtype, fold_in(key, DRAW))
     label = class_of(query, z, method.dtype, method.precision)
     climb = replace(method, labels=(label,), resolve=False)

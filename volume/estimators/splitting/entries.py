@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from volume.common.logs import LN10
+from volume.estimators.splitting.bodies import BodyKernel
 from volume.estimators.splitting.class_run import ClassRun
-from volume.reports.entries import FAMILIES, PART_OF, ReplicatedVolume, replicated_volume
+from volume.reports.entries import FAMILIES, LABELS, PART_OF, WEIGHTS, ReplicatedVolume, replicated_volume
 from volume.reports.notes import ONLY_PILOT, UNRESOLVED, Note
 from volume.statistics import replicates
 from volume.statistics.replicates import Share
@@ -82,11 +83,20 @@ def _share_of(run: ClassRun, within: ClassRun, level: float) -> Share:
     )
 
 
+def _last_layer(run: ClassRun) -> dict[str, Any]:
+    """Say that the last layer is integrated, over how many weights, and for how many labels."""
+    kernel = run.scheme.kernel
+    if not isinstance(kernel, BodyKernel):
+        return {}
+    return {"last_layer": "integrated", LABELS: kernel.num_labels, WEIGHTS: kernel.num_weights}
+
+
 def _diagnostics(run: ClassRun) -> dict[str, Any]:
     pilot = run.pilot
     record: dict[str, Any] = {
         "particles": run.scheme.num_particles,
         "moves": run.scheme.num_moves,
+        **_last_layer(run),
         "levels": len(pilot.stages),
         "evaluations": run.evaluations,
         "pilot_evaluations": pilot.evaluations,

@@ -96,7 +96,9 @@ class ClassParts:
             return
         for part in self._kept.stored(f"state-{self._number:03d}-pilot"):
             facts, z = part.facts, _normals(_read_particles(part, kernel), 1)
-            levels, next_levels, *steps = zip(*facts["stages"], strict=True) if facts["stages"] else [[]] * len(kind._fields)
+            levels, next_levels, *steps = (
+                zip(*facts["stages"], strict=True) if facts["stages"] else [[]] * len(kind._fields)
+            )
             columns = (floats(levels, -math.inf).tolist(), floats(next_levels, math.inf).tolist(), *steps)
             stages = [kind(*row) for row in zip(*columns, strict=True)]
             key = threefry_key(*facts["key"])

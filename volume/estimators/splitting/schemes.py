@@ -17,7 +17,6 @@ from volume.samplers import arcs, block_mesh, can_share_heads
 # moves do; small functions that are moved as a whole are cheap. benchmarks/rare_event.py --explore compares.
 BODY_POINTS, HEAD_POINTS, ALONE_POINTS = 4, 16, 16
 BATCH_FLOATS = 1 << 19  # of moves at the same time: they stay in a CPU's caches
-LAST_LAYERS = ("moved", "integrated")
 
 ClassKernels = WindowKernel | LineKernel | BodyKernel
 ClassScheme = Scheme[ClassKernels]

@@ -20,6 +20,7 @@ import numpy as np
 from jax import Array
 
 from volume.classifiers.base import MAX_DEVICE_CLASSES, OUTSIDE, BoundClassifier, Conditional
+from volume.common.choices import LAST_LAYERS
 from volume.common.logs import LN10
 from volume.common.progress import Progress
 from volume.common.seeds import fold_in
@@ -31,7 +32,7 @@ from volume.estimators.splitting.entries import class_entry, split_entry
 from volume.estimators.splitting.importance import importance_function
 from volume.estimators.splitting.look import look
 from volume.estimators.splitting.parts import STREAM_VERSION
-from volume.estimators.splitting.schemes import HEAD_POINTS, LAST_LAYERS, ClassScheme, scheme_for
+from volume.estimators.splitting.schemes import HEAD_POINTS, ClassScheme, scheme_for
 from volume.functions.importance import ImportanceFunction, Seen
 from volume.models import num_parameters
 from volume.queries.computed import computed
@@ -64,6 +65,9 @@ class Splitting:
             It guides only: a class without margins (`Predicate`, `LempelZiv`) needs one, any choice is unbiased.
         chain: reach labels one after the other, by the chain rule, instead of all by their smallest margin.
         resolve: give each class of a `Given` that fewer than 4 replicates met a run of its own.
+        last_layer: "moved" with the other layers, or "integrated": particles are the layers below, and each counts by
+            the chance that a last layer gives the labels. For sets of labels of a network with one output, a linear
+            last layer and independent Gaussians for it.
         target_error: half-width of the interval that is wanted, in log10. A trial sizes N; a fresh set of replicates
             with it is all that is reported.
         body_points, head_points: points of a window (volume.samplers.Arcs). Default: 4 x 16; 16 where a network is
@@ -110,6 +114,11 @@ class Splitting:
             object.__setattr__(self, name, whole(name, getattr(self, name), least=least, limit=limit))
         if self.score is not None and self.chain:
             raise ValueError("chain=True orders the labels of the margins that score= replaces: leave one of them out.")
+        if self.last_layer == "integrated" and (self.score is not None or self.chain):
+            raise ValueError(
+                'score= and chain= say how a moved last layer is led to a class, and last_layer="integrated" goes by '
+                "the chance of the labels: leave them out."
+            )
         if self.score is not None and not callable(self.score):
             raise TypeError(f"score={self.score!r} is not a function of one network's outputs.")
         if self.target_error is not None and not 0 < self.target_error < math.inf:
@@ -177,6 +186,12 @@ class SplittingRun:
         self._named: list[Any] | None = None  # functions whose shares are asked for
         if isinstance(bound, Conditional) and (bound.num_classes is None or method.labels is None):
             self._given = bound
+            if method.last_layer == "integrated":
+                raise ValueError(
+                    f"The shares of {bound.classifier!r} are read from whole networks, and particles of "
+                    'last_layer="integrated" have no last layer: give last_layer="moved", or name classes with '
+                    "labels=, which get runs of their own."
+                )
             if bound.num_classes is None:
                 self._named = self._names(bound)
             else:

@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import special
 
 from volume.estimators.smc.pilot import Pilot
 from volume.estimators.smc.scheme import Scheme
@@ -22,7 +21,7 @@ from volume.estimators.splitting.group import ClassGroup
 EFFECTIVE = 0.5  # share of the states that count, by their weights, on the way to the next temperature
 
 
-def last_scheme(scheme: Scheme[BodyKernel]) -> Scheme[BodyKernel]:
+def last_scheme(scheme: Scheme[Any]) -> Scheme[Any]:
     """The scheme of the last stage: every body is weighed once."""
     return replace(scheme, kernel=replace(scheme.kernel, last=True), num_moves=1)
 
@@ -31,22 +30,27 @@ def next_temperature(level: float, log_values: np.ndarray, effective: float = EF
     """Choose the next temperature: at most 1, and such that weights o^^(next - level) keep this share of the states.
 
     The share is (sum w)^2 / (n sum w^2) of the states' weights (Kong, Liu and Wong 1994).
+
+    Args:
+        level: the present temperature.
+        log_values: log o^ of states at it, flat; finite.
+        effective: the share.
     """
-    log_values = log_values[np.isfinite(log_values)]
 
-    def excess(change: float) -> float:
-        logs = change * log_values
-        share = 2 * special.logsumexp(logs) - special.logsumexp(2 * logs) - math.log(len(logs))
-        return float(share) - math.log(effective)
+    def share(change: float) -> float:
+        return math.exp(2 * _log_mean(change * log_values) - _log_mean(2 * change * log_values))
 
-    most = 1 - level
-    if not len(log_values) or excess(most) >= 0:
+    low, high = 0.0, 1 - level
+    if share(high) >= effective:
         return 1.0
-    low, high = 0.0, most
     for _ in range(50):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+        low, high = (middle, high) if share(middle) > effective else (low, middle)
     return level + low
+
+
+def _log_mean(logs: np.ndarray) -> float:
+    return float(np.logaddexp.reduce(logs)) - math.log(len(logs))
 
 
 class TemperaturePilot(Pilot):
@@ -56,14 +60,15 @@ class TemperaturePilot(Pilot):
         if self.level == 1.0:
             self._finish()
             return
-        log_values = self._scores(self._tuned())
-        level = next_temperature(self.level, log_values)
-        change = level - self.level
-        with np.errstate(all="ignore"):
-            mean = special.logsumexp(change * log_values[np.isfinite(log_values)]) - math.log(log_values.size)
-        if not math.isfinite(mean):
+        log_values = self._scores(self._tuned()).astype(float)
+        log_values = log_values[np.isfinite(log_values)]
+        if not len(log_values):
             self._give_up("no body drawn from the prior has finite outputs")
-        elif self._take(self._stay()._replace(next_level=level, log_scale=-float(mean))) and self.log_total < self._floor:
+            return
+        level = next_temperature(self.level, log_values)
+        scale = -_log_mean((level - self.level) * log_values)  # weights of 1 on average
+        taken = self._take(self._stay()._replace(next_level=level, log_scale=scale))
+        if taken and self.log_total < self._floor:
             self._sink()
 
     def _finish(self) -> None:
