@@ -1,13 +1,15 @@
 """Rare classes by splitting: truth, estimate, evaluations and time, beside nested sampling and plain Monte Carlo.
 
-    python benchmarks/rare_event.py [--quick | --deep | --direct] [--only WORD] [--no-peers] [--explore]
+    python benchmarks/rare_event.py [--quick | --deep | --direct] [--only WORD] [--no-peers]
+                                     [--explore | --last-layer]
 
 Part 1: classes of known volume from 1e-6 to 1e-1000 (benchmarks/rare_truths.py), with the z-score of each estimate
 against the truth, its error being that of a lognormal mean. Part 2: 32 random labels on (7,40,40,1), about 1e-13, whose
 truth nobody knows: what one minute and three give. Part 3: the same class by blackjax, and what each pays for a spread
 of one nat between runs, evaluations times variance. Plain Monte Carlo's cost is extrapolated: 1 / (p e^2) draws for a
 relative error e. --explore compares windows, moves and chain-rule levels instead, --deep takes every family of known
-truth to 1e-300 and 1e-1000, --direct sets splitting beside direct draws where both reach.
+truth to 1e-300 and 1e-1000, --direct sets splitting beside direct draws where both reach. --last-layer sets integrated
+last layers beside moved ones: variance times processor time, programs warm.
 
 An evaluation is one network (its body) on all labelled inputs. Seconds are wall time with compiling.
 """
@@ -251,6 +253,51 @@ def explore(into: dict[str, Any]) -> Iterable[Row]:
         yield Row(words, "evaluations x variance", price, facts=facts)
 
 
+# Labels, and particles and moves with an integrated last layer and with a moved one, if that reaches.
+LAST_LAYERS: tuple[tuple[int, tuple[int, int], tuple[int, int] | None], ...] = (
+    (16, (64, 8), (128, 16)),
+    (32, (64, 12), (128, 16)),
+    (64, (64, 16), None),
+)
+SEEDS = 3  # runs of 16 replicates each, after one that compiles
+
+
+def last_layers(wanted: Iterable[tuple[int, Any, Any]], into: dict[str, Any]) -> Iterable[Row]:
+    """What a spread of one nat between replicates costs in processor time, by both."""
+    for num, integrated, moved in wanted:
+        query = random_label_query(num)
+        prices: dict[str, float] = {}
+        for how, setting in (("integrated", integrated), ("moved", moved)):
+            if setting is None:
+                continue
+            method = volume.Splitting(particles=setting[0], moves=setting[1], replicates=16, last_layer=how)
+            start = time.process_time()
+            volume.estimate(query, method, seed=0)
+            cold, start = time.process_time() - start, time.process_time()
+            entries = [volume.estimate(query, method, seed=1 + seed)["fits"] for seed in range(SEEDS)]
+            seconds = (time.process_time() - start) / SEEDS / 16
+            variance = statistics.mean(entry.spread**2 for entry in entries)
+            prices[how] = variance * seconds
+            logs = [entry.log_volume / LN10 for entry in entries]
+            found = {"labels": num, "last_layer": how, "log10_volumes": logs, "variance": variance, "seconds": seconds}
+            into.setdefault("last_layers", []).append(found | {"cold": cold})
+            facts: dict[str, Any] = {
+                "log10 volume": statistics.mean(logs),
+                "its sd between runs": statistics.stdev(logs),
+                "spread, nats": math.sqrt(variance),
+                "processor s a replicate": seconds,
+                "evaluations a run": entries[0].diagnostics["evaluations"],
+                "first run, processor s": cold,
+            }
+            name = f"{num} labels, {how}, {setting[0]} x {setting[1]}"
+            yield Row(
+                name, "variance x processor s", prices[how], facts=facts, section="Integrated and moved last layers"
+            )
+        if len(prices) == 2:
+            ratio = prices["moved"] / prices["integrated"]
+            yield Row(f"{num} labels", "moved over integrated", ratio, section="Price of a spread of one nat")
+
+
 def run(options: argparse.Namespace) -> Record:
     details: dict[str, Any] = {}
     peak = limits.measure()
@@ -266,6 +313,8 @@ def run(options: argparse.Namespace) -> Record:
         take(explore(details))
     elif options.direct:
         take(direct_too(details))
+    elif options.last_layer:
+        take(last_layers(LAST_LAYERS[: 1 if options.quick else None], details))
     else:
         listed = DEEP if options.deep else TRUTHS[: QUICK if options.quick else None]
         take(truths([one for one in listed if options.only in one[0]], details))
@@ -299,6 +348,7 @@ def main() -> None:
     parser.add_argument("--peer-runs", type=int, default=4)
     parser.add_argument("--peer-seconds", type=float, default=600.0, help="of all runs of one setting")
     parser.add_argument("--explore", action="store_true", help="compare variants of our own moves instead")
+    parser.add_argument("--last-layer", action="store_true", help="integrated last layers beside moved ones, alone")
     script.main("rare_event", run, parser)
 
 

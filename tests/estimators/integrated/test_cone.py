@@ -72,9 +72,15 @@ def test_three_rows_in_closed_form():
     r = signed @ signed.T
     truth = np.log(1 / 8 + np.arcsin([r[0, 1], r[0, 2], r[1, 2]]).sum() / (4 * np.pi))
     ratios(rows, labels, truth)
+
+
+@pytest.mark.slow
+def test_turned_into_the_space_of_its_rows():
+    rows = PLANE[:3]
+    labels = rows @ (-0.4, 1) > 0
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(12, 12)))[0]
-    spread = np.concatenate([rows, np.zeros((3, 9))], axis=1) @ rotation  # over twelve weights, and turned back
-    ratios(spread, labels, truth, turn=True)
+    spread = np.concatenate([rows, np.zeros((3, 10))], axis=1) @ rotation  # over twelve weights
+    ratios(spread, labels, angle(rows, labels), turn=True)
 
 
 @pytest.mark.parametrize("settings", [{}, {"sweeps": 1, "damping": 0.5}])

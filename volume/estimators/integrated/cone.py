@@ -26,7 +26,7 @@ from jax import Array
 
 from volume.estimators.integrated.expectation_propagation import Cone, Gaussian
 from volume.estimators.integrated.intervals import Interval, draw, interval
-from volume.estimators.smc.resampling import resample
+from volume.estimators.smc.resampling import systematic
 
 
 class _Line(NamedTuple):
@@ -54,21 +54,24 @@ def log_cone_probability(key: Array, cone: Cone, start: Gaussian, num: int, line
     """
     rows, active = cone.rows, cone.active
     m = len(rows)
-    key_start, key_steps, key_directions = jax.random.split(key, 3)
+    # All random numbers at once: every further call takes a second to compile.
+    key_normals, key_uniforms = jax.random.split(key)
+    normals = jax.random.normal(key_normals, (num + m * lines, rows.shape[1]), rows.dtype)
+    uniforms = jax.random.uniform(key_uniforms, (m, 1 + num * (1 + lines)), rows.dtype)
     # Sites may leave a covariance that is not quite positive in float32; its diagonal is raised by rounding.
     root, spoilt = _root(start.covariance)
-    w = start.mean + jax.random.normal(key_start, (num, len(start.mean)), rows.dtype) @ root.T
+    w = start.mean + normals[:num] @ root.T
     h = w @ rows.T  # [n, m]
     order = jnp.argsort(jnp.where(active, -start.tau, jnp.inf))
     sharpening = start.covariance @ rows.T  # [d, m]
-    others = (jax.random.normal(key_directions, (m * lines, len(start.mean)), rows.dtype) @ root.T).T  # [d, m lines]
-    spread = (rows @ others).T.reshape(m, lines, m)
-    others = others.T.reshape(m, lines, rows.shape[1])
+    others = normals[num:] @ root.T
+    spread = (others @ rows.T).reshape(m, lines, m)
+    others = others.reshape(m, lines, rows.shape[1])
 
     def harden(carry, step):
         w, h, hard, log_total = carry
-        i, key, directions, effects = step
-        key_resample, key_draw, key_lines = jax.random.split(key, 3)
+        i, uniform, directions, effects = step
+        chosen, uniform = uniform[0], uniform[1:].reshape(1 + lines, num)
         direction, effect = sharpening[:, i], rows @ sharpening[:, i]
         soft = active & ~hard
         before = _along(w, h, direction, effect, start, soft, hard)
@@ -81,9 +84,9 @@ def log_cone_probability(key: Array, cone: Cone, start: Gaussian, num: int, line
         largest = jnp.max(log_weight)
         weight = jnp.exp(log_weight - jnp.where(jnp.isfinite(largest), largest, 0))
         log_total = log_total + largest + jnp.log(jnp.mean(weight))
-        parent = resample(key_resample, weight, independent=False)
+        parent = systematic(chosen, weight)
         kept = jax.tree.map(lambda each: each[parent], after.between)
-        x = after.centre[parent] + after.deviation * draw(key_draw, kept)
+        x = after.centre[parent] + after.deviation * draw(uniform[0], kept)
         x = jnp.where(active[i], x, 0)[:, None]
         w, h = w[parent] + x * direction, h[parent] + x * effect
         hard = jnp.where(active[i], hard_after, hard)
@@ -91,13 +94,13 @@ def log_cone_probability(key: Array, cone: Cone, start: Gaussian, num: int, line
         for number in range(lines):
             v, e = directions[number], effects[number]
             line = _along(w, h, v, e, start, soft, hard)
-            x = line.centre + line.deviation * draw(jax.random.fold_in(key_lines, number), line.between)
+            x = line.centre + line.deviation * draw(uniform[1 + number], line.between)
             x = jnp.where(jnp.isfinite(x) & (line.between.high > line.between.low), x, 0)[:, None]
             w, h = w + x * v, h + x * e
         return (w, h, hard, log_total), None
 
     carry = (w, h, jnp.zeros(m, bool), start.log_total)
-    steps = (order, jax.random.split(key_steps, m), others, spread)
+    steps = (order, uniforms, others, spread)
     (_, _, _, log_total), _ = jax.lax.scan(harden, carry, steps)
     failed = jnp.isnan(log_total) | spoilt
     return jnp.where(failed | ~cone.possible, -jnp.inf, log_total), failed & cone.possible

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -68,10 +67,9 @@ def interval(low: Array, high: Array) -> Interval:
     return Interval(a, b, flip, log_a, log_b, jnp.where(high > low, value, -jnp.inf))
 
 
-def draw(key: Array, seen: Interval) -> Array:
-    """Draw from N(0, 1) between the bounds; the key is consumed. Where nothing lies between, give their middle."""
+def draw(uniform: Array, seen: Interval) -> Array:
+    """Draw from N(0, 1) between the bounds by a uniform number. Where nothing lies between, give their middle."""
     a, b, flip, log_a, log_b, _ = seen
-    uniform = jax.random.uniform(key, a.shape, a.dtype)
     log_x = log_a + jnp.log1p(uniform * jnp.expm1(jnp.minimum(log_b - log_a, 0)))
     log_x = jnp.minimum(log_x, -jnp.finfo(a.dtype).tiny)
     # From the nearer tail: of P(N > x) and P(N < x) the smaller one.

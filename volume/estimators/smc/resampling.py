@@ -20,9 +20,19 @@ def resample(key: Array, weight: Array, *, independent: bool) -> Array:
         independent: draw each parent by itself instead of all of them by one uniform number.
     """
     num = len(weight)
-    points = jax.random.uniform(key, (num,) if independent else ())
-    if not independent:  # independent points stay unsorted: a retained particle replaces the first
-        points = (jnp.arange(num) + points) / num
+    if independent:  # these points stay unsorted: a retained particle replaces the first
+        return _parents(jax.random.uniform(key, (num,)), weight)
+    return systematic(jax.random.uniform(key, ()), weight)
+
+
+def systematic(uniform: Array, weight: Array) -> Array:
+    """Draw parents [N] by one uniform number, as `resample` does."""
+    num = len(weight)
+    return _parents((jnp.arange(num) + uniform) / num, weight)
+
+
+def _parents(points: Array, weight: Array) -> Array:
+    num = len(weight)
     heights = jnp.cumsum(weight)
     # Rounding may leave the last heights a little apart from the total: no particle of weight 0 is ever chosen.
     last = num - 1 - jnp.argmax(weight[::-1] > 0)
