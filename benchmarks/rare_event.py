@@ -274,7 +274,7 @@ def last_layers(wanted: Iterable[tuple[int, Any, Any]], into: dict[str, Any]) ->
             start = time.process_time()
             volume.estimate(query, method, seed=0)
             cold, start = time.process_time() - start, time.process_time()
-            entries = [volume.estimate(query, method, seed=1 + seed)["fits"] for seed in range(SEEDS)]
+            entries: list[Any] = [volume.estimate(query, method, seed=1 + seed)["fits"] for seed in range(SEEDS)]
             seconds = (time.process_time() - start) / SEEDS / 16
             variance = statistics.mean(entry.spread**2 for entry in entries)
             prices[how] = variance * seconds

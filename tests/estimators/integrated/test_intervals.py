@@ -40,12 +40,13 @@ def test_log_tail():
 @pytest.mark.parametrize(("low", "high"), BOUNDS)
 def test_probability_and_draws(low, high):
     low32, high32 = np.float32(low), np.float32(high)
-    seen = interval(low32, high32)
+    seen = interval(jnp.asarray(low32), jnp.asarray(high32))
     exact = truth(float(low32), float(high32))
     assert float(seen.log_probability) == pytest.approx(exact, rel=1e-6, abs=3e-6)
     x = np.asarray(
         draw(
-            jax.random.uniform(jax.random.key(1), (20_000,)), interval(np.full(20_000, low32), np.full(20_000, high32))
+            jax.random.uniform(jax.random.key(1), (20_000,)),
+            interval(jnp.full(20_000, low32), jnp.full(20_000, high32)),
         )
     )
     assert np.all((x >= low32) & (x <= high32))
