@@ -92,6 +92,7 @@ def test_scores_are_those_of_its_labels():
     assert product.importance_function(product.index("first, 5")) == Every((bound.importance_function(2), ones))
 
 
+@pytest.mark.slow
 def test_splitting_answers_by_its_labels():
     """One compiled program for both, that of TANH_FITS elsewhere: inputs 00 and 11 with the labels 1 and 0."""
     method = volume.Splitting(particles=64, moves=4, replicates=8)

@@ -241,6 +241,7 @@ def test_options_of_another_method_are_usage_errors(capsys, words, sentence):
     assert sentence in err
 
 
+@pytest.mark.slow
 def test_the_wide_limit_on_the_command_line(capsys, tmp_path):
     argv = [*WORDS, "--method", "infinite-width", "--samples", "2000", "--replicates", "8", "--label", "fits"]
     found = answer(capsys, *argv, "--out", tmp_path / "wide")

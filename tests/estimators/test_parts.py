@@ -318,6 +318,7 @@ def whole():
     return functools.cache(lambda name: said(go(begin(*STEPPED[name])), STEPPED[name][0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shares", "levels"])
 def test_a_step_cut_short_leaves_no_state(name, tmp_path, monkeypatch, whole):
     """Ctrl-C between two draws of the pilot: it goes on from the last whole step."""
@@ -340,6 +341,7 @@ def test_a_step_cut_short_leaves_no_state(name, tmp_path, monkeypatch, whole):
     assert said(go(begin(query, method, parts=kept.without())), query) == whole(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "constants"),
     [("shares", ["pilot-000"]), ("levels", ["law-000", "pilot"]), ("diagonal", ["aim"])],

@@ -333,6 +333,7 @@ def test_models_satisfy_the_protocol():
 # --- what the documents show ---
 
 
+@pytest.mark.slow
 def test_the_networks_in_the_documents_run():
     """docs/networks.md as it stands, with fewer draws."""
     assert "(docs/networks.md)" in (ROOT / "README.md").read_text()

@@ -48,6 +48,7 @@ def test_a_model_and_its_decisions_compile_nothing():
 BLOCKS = [(Gaussian(1.0, 0.1), 6, 5), (Sphere(), 1, 7), (Lattice.ternary(), 3, 2), (Sphere(), 9, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prior", "bodies", "heads"), BLOCKS)
 def test_networks_of_a_block_are_drawn_without_the_others(prior, bodies, heads):
     model, key = MLP((6, 8, 5, 2)), jax.random.key(3)

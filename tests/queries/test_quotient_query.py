@@ -216,6 +216,7 @@ def test_shifted_entries_rewrite_their_notes():
     assert (limit.log_volume, limit.log_upper_bound) == (-13.0, -10.0)
 
 
+@pytest.mark.slow
 def test_reports_of_other_estimands_are_not_compared():
     draws = volume.Direct(draws=4000)
     none, once = (volume.estimate(ask(symmetry=word), draws, seed=i) for i, word in enumerate(("none", "quotient")))

@@ -241,6 +241,7 @@ def test_z_is_the_normal_score_of_t():
         assert math.copysign(1, z) == math.copysign(1, t)
 
 
+@pytest.mark.slow
 def test_z_against_a_known_volume_is_standard_normal():
     """500 groups of 8 lognormal replicates of spread .5. The mean square of z has standard error .063, of which .45 is
     7; a tail of probability .005 has 2.5 of them, more than 16 with probability 1e-9. Fixed seed."""

@@ -347,6 +347,7 @@ def test_shares_below_floats_are_written_as_powers():
     assert cell["log_share"] == -1e5
 
 
+@pytest.mark.slow
 def test_labels_curve(tmp_path):
     method = volume.Direct(draws=20_000)
     found = volume.labels_curve(models.Perceptron(3), PRIOR, CUBE, LABELS, (2, 4), method, name="first bit", seed=1)

@@ -215,6 +215,7 @@ SMALL = ["measures", "--target", "first-bit", "--train", "3", "--model", "mlp:3-
 DIRECT = ["--method", "direct", "--draws", "2e4"]
 
 
+@pytest.mark.slow
 def test_command_with_optimisers(capsys, tmp_path):
     words = ["--optimiser", "sgd", "--optimiser", "sgd:learning-rate=0.5,batch-size=1", "--max-steps", "300"]
     record = answer(capsys, *SMALL, *DIRECT, *words, "--runs", "32", "--learning-rate", "0.2", "--out", tmp_path)
@@ -225,6 +226,7 @@ def test_command_with_optimisers(capsys, tmp_path):
     assert len([path for path in tmp_path.iterdir() if path.name.startswith("training-")]) == 2
 
 
+@pytest.mark.slow
 def test_command_that_is_stopped_prints_the_rest(capsys, monkeypatch, tmp_path):
     def stop(progress):
         if progress.unit == "runs":

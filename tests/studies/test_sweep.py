@@ -29,6 +29,7 @@ def z_of(row, truth: float) -> float:
 # --- against the truth ---
 
 
+@pytest.mark.slow
 def test_perceptrons_of_growing_size_follow_the_theorem():
     """Without bias on {0,1}^n every number T of ones below 2^n has volume 2^-n; T = 2^n has none.
 
@@ -84,6 +85,7 @@ def test_widths_of_a_relu_network():
     assert abs(z_of(three, 0.379)) < 5.5 + shift
 
 
+@pytest.mark.slow
 def test_the_prior_s_scale_moves_nothing_without_biases():
     """Without biases the output is homogeneous in every layer: volumes do not depend on weight_std.
 

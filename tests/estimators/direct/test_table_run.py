@@ -89,6 +89,7 @@ def test_classes_of_tables_are_grouped_from_disk(tmp_path):
     same(found.classes(), expected.classes())
 
 
+@pytest.mark.slow
 def test_each_network_counted_once(tmp_path):
     """Draws of a finite prior bring as many hits as symmetries leave them as they are."""
     lattice = volume.Query(

@@ -228,6 +228,7 @@ def numbers(record: dict[str, Any]) -> dict[str, Any]:
     return {**record, "run": run}
 
 
+@pytest.mark.slow
 def test_the_command_goes_on(tmp_path, capsys, monkeypatch):
     anchor, curvatures = tmp_path / "a.npz", tmp_path / "h.npz"
     np.savez(curvatures, **{name: value**2 for name, value in WEIGHTS.items()})  # type: ignore[arg-type]  # as below

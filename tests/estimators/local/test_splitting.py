@@ -56,6 +56,7 @@ def off_centre():
     return off_centre_run()
 
 
+@pytest.mark.slow
 def test_ball_off_the_priors_centre(off_centre):
     """And the slope between the two cutoffs."""
     assert off_centre.cutoffs == (4.0, 0.4)

@@ -123,6 +123,7 @@ class StallsOnce(Pilot):
         return None if not self.given_up and len(self.stages) == 2 else super()._next_level(score, highest)
 
 
+@pytest.mark.slow
 def test_a_pilot_that_stalls_is_followed_by_another():
     """With draws of its own, as if the first had not been; what that cost is counted."""
     first = piloted(3.0, 64, 4)

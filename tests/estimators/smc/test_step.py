@@ -132,6 +132,7 @@ def test_parents_are_drawn_in_proportion(independent):
     assert nobody.tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_nobody_above_keeps_the_particles():
     scheme, data = scheme_of(sector([1, 0], 0.4), "fits", 4, 2, 3)
     keys = jax.random.split(jax.random.key(7), 6)

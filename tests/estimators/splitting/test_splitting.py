@@ -86,6 +86,7 @@ def test_perceptrons_balance():
         estimate(query, replace(SMALL, labels=("8",)))
 
 
+@pytest.mark.slow
 def test_agrees_with_direct_draws():
     """XOR's table at 6e-4, within a given class and by itself; shares within the class."""
     direct = estimate(GIVEN, volume.Direct(200_000), seed=4)

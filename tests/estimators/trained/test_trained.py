@@ -208,6 +208,7 @@ def labels_by_run(report):
     return found
 
 
+@pytest.mark.slow
 def test_runs_do_not_depend_on_the_pool_or_on_how_many_there_are():
     """Other slots, other neighbours, other turns: the same functions after the same numbers of updates, run by run."""
     found, updates = [], []
