@@ -18,7 +18,7 @@ RUNS, ROWS = 4000, 8
 
 
 @partial(jax.jit, static_argnames="turn")
-def estimates(features, labels, sweeps, damping, turn=False):
+def estimates_of(features, labels, sweeps, damping, turn=False):
     made = cone(features, labels)
     made = turned(made) if turn else made
     found = gaussian(made, sweeps, damping)
@@ -33,7 +33,7 @@ def estimated(features, labels, sweeps=5, damping=1.0, turn=False):
     m, d = features.shape
     padded = np.zeros((ROWS, 2 * ROWS if turn else ROWS), np.float32)
     padded[:m, :d] = features
-    return estimates(padded, np.pad(labels, (0, ROWS - m)), sweeps, damping, turn)
+    return estimates_of(padded[:, None], np.pad(labels, (0, ROWS - m)), sweeps, damping, turn)
 
 
 def ratios(features, labels, truth, **settings):
@@ -81,6 +81,18 @@ def test_turned_into_the_space_of_its_rows():
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(12, 12)))[0]
     spread = np.concatenate([rows, np.zeros((3, 10))], axis=1) @ rotation  # over twelve weights
     ratios(spread, labels, angle(rows, labels), turn=True)
+
+
+@pytest.mark.slow
+def test_several_outputs():
+    """Orthogonal inputs of 3 outputs: each label has 1/3, whichever it is; no features: a tie, the lowest index."""
+    features = np.zeros((3, 3, 2), np.float32)
+    features[:2] = np.array([[0.6, -0.8], [8.0, 6.0]])[:, None]
+    for labels, truth in (([2, 1, 0], 1 / 9), ([0, 0, 0], 1 / 9), ([1, 2, 1], 0.0)):
+        _, logs, failed = estimates_of(features, np.array(labels), 5, 1.0)
+        assert not np.any(failed)
+        estimate = np.exp(np.asarray(logs, float))
+        assert abs(estimate.mean() - truth) <= 5.5 * estimate.std(ddof=1) / np.sqrt(RUNS) + 1e-3 * truth
 
 
 @pytest.mark.parametrize("settings", [{}, {"sweeps": 1, "damping": 0.5}])
@@ -139,7 +151,7 @@ def test_sites_against_a_slow_fit():
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(6, 4))
     labels = rng.integers(0, 2, 6)
-    made = cone(jnp.asarray(rows, jnp.float32), jnp.asarray(labels))
+    made = cone(jnp.asarray(rows, jnp.float32)[:, None], jnp.asarray(labels))
     for sweeps in (1, 5):
         found = gaussian(made, sweeps)
         tau, nu = sites_in_float64(np.asarray(made.rows, float), sweeps)

@@ -140,6 +140,19 @@ def test_sixteen_labels_as_direct_draws_have_them():
 
 
 @pytest.mark.slow
+def test_several_outputs_as_direct_draws_have_them():
+    """Four labels of three classes."""
+    inputs = [[-1.0, 0.3], [0.2, 1.1], [1.3, -0.4], [0.5, 0.6]]
+    labels = volume.Fits(inputs, [2, 0, 1, 0])
+    query = volume.Query(models.MLP((2, 5, 3)), samplers.Gaussian(1.4, 0.3), volume.Points(inputs), labels)
+    entry = estimate(query, replace(METHOD, replicates=200), seed=1)["fits"]
+    direct = estimate(query, volume.Direct(2_000_000), seed=2)["fits"]
+    error = math.hypot(log_mean_error(entry.log_estimates), (direct.log_high - direct.log_low) / 3.9)
+    assert error < 0.05
+    assert abs(entry.log_volume - direct.log_volume) < 5 * error
+
+
+@pytest.mark.slow
 def test_more_labels_than_weights_have_a_bound():
     method = volume.Splitting(particles=8, moves=2, replicates=4, last_layer="integrated")
     entry = estimate(labelled(12, width=3), replace(method, replicates=8), seed=4)["fits"]

@@ -9,7 +9,7 @@ of w by a matrix of rank one.
 The value is for guidance: whoever divides by it must estimate o itself without bias (cone.py). So sites that fail are
 left as they are, and nothing is iterated until it converges.
 
-Shape letters: m rows, d entries of w.
+Shape letters: m rows, d entries of w, C outputs.
 """
 
 from __future__ import annotations
@@ -57,19 +57,29 @@ class _Sites(NamedTuple):
 def cone(features: Array, labels: Array) -> Cone:
     """Make the cone of heads that give the labels.
 
-    An output of exactly 0 is class 0: where all features are 0 the label 0 holds always and the label 1 never.
+    With one output an output of exactly 0 is class 0: where all features are 0 the label 0 holds always and the label 1
+    never. With several the label is the argmax, ties going to the lowest index: its output is above each other one,
+    and where all features are 0 the label 0 holds always and any other never.
 
     Args:
-        features: [m, d] of outputs that are linear in w ~ N(0, I_d).
-        labels: [m], 0 or 1.
+        features: [m, C, d]: output c is linear in the weights w_c ~ N(0, I_d) of its own.
+        labels: [m], 0 or 1 for one output, else below C.
     """
-    largest = jnp.max(jnp.abs(features), axis=1, keepdims=True)  # first: squares of small numbers vanish
+    num_outputs, size = features.shape[1:]
+    if num_outputs == 1:
+        rows = features[:, 0] * jnp.where(labels > 0, 1, -1).astype(features.dtype)[:, None]
+        holds = labels == 0
+    else:
+        others = (labels[:, None] + jnp.arange(1, num_outputs)) % num_outputs  # [m, C - 1]
+        sign = jax.nn.one_hot(labels, num_outputs)[:, None] - jax.nn.one_hot(others, num_outputs)
+        rows = (sign.astype(features.dtype)[..., None] * features[:, None]).reshape(-1, num_outputs * size)
+        holds = jnp.repeat(labels == 0, num_outputs - 1)
+    largest = jnp.max(jnp.abs(rows), axis=1, keepdims=True)  # first: squares of small numbers vanish
     active = largest[:, 0] > 0
-    scaled = features / jnp.where(active[:, None], largest, 1)
+    scaled = rows / jnp.where(active[:, None], largest, 1)
     length = jnp.sqrt(jnp.sum(scaled**2, axis=1, keepdims=True))
-    sign = jnp.where(labels > 0, 1.0, -1.0).astype(features.dtype)[:, None]
-    rows = jnp.where(active[:, None], sign * scaled / jnp.where(active[:, None], length, 1), 0)
-    return Cone(rows, active, jnp.all(active | (labels == 0)))
+    rows = jnp.where(active[:, None], scaled / jnp.where(active[:, None], length, 1), 0)
+    return Cone(rows, active, jnp.all(active | holds))
 
 
 def turned(cone: Cone) -> Cone:

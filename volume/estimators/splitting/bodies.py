@@ -67,8 +67,6 @@ def why_moved(model: Model, prior: Prior, score: ImportanceFunction) -> str:
         return "the class is not a set of labels"
     if model.head is None:
         return "the network has no linear last layer that its model declares"
-    if model.num_outputs != 1:
-        return f"the network has {model.num_outputs} outputs, and one is needed so far"
     if not isinstance(getattr(prior, "prior", prior), GaussianPrior) or not can_share_heads(model, prior):
         return f"the prior {prior!r} does not draw the last layer from independent Gaussians, apart from the others"
     if any(p.kind == "scale" for p in model.parameters if p.name in (model.head.weight, model.head.bias)):
@@ -105,14 +103,16 @@ class BodyKernel(ClassKernel):
 
     @property
     def num_weights(self) -> int:
-        """Entries of the last layer, d."""
-        return sum(math.prod(p.shape) for p in self.model.parameters if p.name in self._head)
+        """Weights of each output, its bias among them, d."""
+        assert self.model.head is not None  # why_moved
+        return self.model.head.num_features + (self.model.head.bias is not None)
 
     @property
     def num_floats(self) -> int:
         """Numbers that one move holds at the same time: the body and the Gaussian of its cone."""
-        m, d = self.num_labels, self.num_weights
-        d = m if 2 * m <= d else d
+        outputs = self.model.num_outputs
+        m, d = self.num_labels * max(1, outputs - 1), self.num_weights * outputs
+        d = m if _turns(m, d) else d
         return sum(math.prod(shape) for shape in self.state_shapes.values()) + 2 * d * d + 2 * m * d
 
     def init(self, key: Array, data: Data) -> tuple[Params, Array]:
@@ -188,12 +188,11 @@ class BodyKernel(ClassKernel):
         features = self.model.features(body, space.inputs)
         # The prior is linear in the head's normals, entry by entry: where each is 1 it shows its sizes.
         sizes = self.prior.transform({p.name: jnp.ones(p.shape, features.dtype) for p in last}, last)
-        rows = [features * sizes[head.weight][:, 0]]
+        parts = [features[:, None] * sizes[head.weight].T]  # [m, C, F]
         if head.bias is not None:
-            rows.append(jnp.broadcast_to(sizes[head.bias], (len(features), 1)))
-        made = cone(jnp.concatenate(rows, axis=1), space.labels)
-        # A product of triangular factors costs less than it saves only where there are many more weights than labels.
-        return turned(made) if 2 * len(made.rows) <= made.rows.shape[1] else made
+            parts.append(jnp.broadcast_to(sizes[head.bias][:, None], (*parts[0].shape[:2], 1)))
+        made = cone(jnp.concatenate(parts, axis=2), space.labels)
+        return turned(made) if _turns(*made.rows.shape) else made
 
     def _gaussian(self, z: Params, space: Space) -> tuple[Cone, Gaussian]:
         made = self.cone(z, space)
@@ -210,3 +209,8 @@ class BodyKernel(ClassKernel):
         log_estimate, _ = log_cone_probability(key, *self._gaussian(z, space), self.inner)
         share = jnp.exp(log_estimate - stage.level * z[LOG_APPROXIMATION] + stage.log_scale)
         return Move(z, share, z, jnp.array(True), jnp.ones(2, share.dtype), z[LOG_APPROXIMATION])
+
+
+def _turns(num_rows: int, num_weights: int) -> bool:
+    """Whether a cone is better looked at in the space of its rows, which a QR factorisation finds."""
+    return 2 * num_rows <= num_weights

@@ -66,8 +66,8 @@ class Splitting:
         chain: reach labels one after the other, by the chain rule, instead of all by their smallest margin.
         resolve: give each class of a `Given` that fewer than 4 replicates met a run of its own.
         last_layer: "moved" with the other layers, or "integrated": particles are the layers below, and each counts by
-            the chance that a last layer gives the labels. For sets of labels of a network with one output, a linear
-            last layer and independent Gaussians for it.
+            the chance that a last layer gives the labels. For sets of labels, a linear last layer and independent
+            Gaussians for it.
         target_error: half-width of the interval that is wanted, in log10. A trial sizes N; a fresh set of replicates
             with it is all that is reported.
         body_points, head_points: points of a window (volume.samplers.Arcs). Default: 4 x 16; 16 where a network is
