@@ -18,7 +18,7 @@ from volume.common.programs import make_room
 from volume.common.progress import Progress, rich_progress
 from volume.common.provenance import commit, versions
 from volume.common.record_reading import check_replaceable
-from volume.common.records import plain
+from volume.common.records import ADDED_LATER, plain
 from volume.common.seeds import to_key
 from volume.common.validation import check_level
 from volume.common.version import __version__
@@ -292,6 +292,8 @@ def _settings(method: Method[Any]) -> dict[str, Any]:
     for field in fields(method) if is_dataclass(method) else ():
         value = getattr(method, field.name)
         if field.name in ("devices", "memory"):
+            continue
+        if field.metadata == ADDED_LATER and value == field.default:
             continue
         try:
             settings[field.name] = plain(value.describe() if hasattr(value, "describe") else value)

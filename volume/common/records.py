@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+# Metadata of a dataclass field that records do without at its default: those from before it was a setting mean that.
+ADDED_LATER = {"added_later": True}
+
 
 def plain(value: Any, where: str = "value") -> Any:
     """``value`` as JSON reads it back: dicts with string keys, lists, strings, numbers, True, False and None.

@@ -180,6 +180,8 @@ def test_parts_go_on_to_the_same_answer(tmp_path):
 
 def test_a_folder_without_the_setting_is_of_moved_layers(tmp_path):
     assert "last_layer" not in volume.Splitting().describe()
+    estimate(CURVE, replace(SMALL, last_layer="moved"), seed=1, out=tmp_path / "moved")
+    assert "last_layer" not in (tmp_path / "moved" / "config.json").read_text()
     assert SMALL.describe()["last_layer"] == "integrated"
     estimate(CURVE, SMALL, seed=1, out=tmp_path / "run")
     assert volume.load(tmp_path / "run").entries == estimate(CURVE, SMALL, seed=1).entries

@@ -23,6 +23,7 @@ from volume.classifiers.base import MAX_DEVICE_CLASSES, OUTSIDE, BoundClassifier
 from volume.common.choices import LAST_LAYERS
 from volume.common.logs import LN10
 from volume.common.progress import Progress
+from volume.common.records import ADDED_LATER
 from volume.common.seeds import fold_in
 from volume.common.validation import check_arithmetic, check_choice
 from volume.errors import whole
@@ -88,7 +89,7 @@ class Splitting:
     score: Callable[[Array], Any] | None = None
     chain: bool = False
     resolve: bool = False
-    last_layer: str = "moved"
+    last_layer: str = field(default="moved", metadata=ADDED_LATER)
     target_error: float | None = None
     body_points: int | None = None
     head_points: int = HEAD_POINTS
