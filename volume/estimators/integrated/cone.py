@@ -49,8 +49,8 @@ def log_cone_probability(key: Array, cone: Cone, start: Gaussian, num: int, line
         lines: moves of each particle after each condition.
 
     Returns:
-        The natural log of the estimate, -inf where no particle fulfils all conditions; and whether a number on the
-        way was NaN, in which case the estimate is 0.
+        The natural log of the estimate, -inf where no particle fulfils all conditions; and whether the estimate as a
+        whole failed, in which case it is -inf too. A single particle whose weight is NaN weighs nothing.
     """
     rows, active = cone.rows, cone.active
     m = len(rows)
@@ -58,7 +58,7 @@ def log_cone_probability(key: Array, cone: Cone, start: Gaussian, num: int, line
     key_normals, key_uniforms = jax.random.split(key)
     normals = jax.random.normal(key_normals, (num + m * lines, rows.shape[1]), rows.dtype)
     uniforms = jax.random.uniform(key_uniforms, (m, 1 + num * (1 + lines)), rows.dtype)
-    # Sites may leave a covariance that is not quite positive in float32; its diagonal is raised by rounding.
+    # Rounding may leave a covariance that has no root: then the whole estimate failed.
     root, spoilt = _root(start.covariance)
     w = start.mean + normals[:num] @ root.T
     h = w @ rows.T  # [n, m]

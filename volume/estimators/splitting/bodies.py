@@ -67,7 +67,7 @@ def why_moved(model: Model, prior: Prior, score: ImportanceFunction) -> str:
         return "the class is not a set of labels"
     if model.head is None:
         return "the network has no linear last layer that its model declares"
-    if not isinstance(getattr(prior, "prior", prior), GaussianPrior) or not can_share_heads(model, prior):
+    if not isinstance(prior, GaussianPrior) or not can_share_heads(model, prior):
         return f"the prior {prior!r} does not draw the last layer from independent Gaussians, apart from the others"
     if any(p.kind == "scale" for p in model.parameters if p.name in (model.head.weight, model.head.bias)):
         return "the last layer has a scale, which is drawn around 1"
